@@ -1,0 +1,97 @@
+"""The one tree of errors a user of loadcast can meet.
+
+    LoadcastError                exit 1   HTTP 500
+    ├── ConfigError              exit 2            the configuration says something that cannot be
+    ├── EnvironmentNotReadyError exit 3            Java or another part of the machine is missing
+    ├── InputError               exit 4            there is no data, or it cannot be read
+    │   └── QualityError         exit 5            too many rows were rejected
+    ├── OutputError              exit 6            the output cannot be written or published
+    ├── ArtefactError            exit 7   HTTP 503 a run or model folder is missing, incomplete or changed
+    ├── RequestError             exit 8   HTTP 400 a scoring request breaks the contract
+    │   ├── AuthError                     HTTP 401 the key is missing or wrong
+    │   └── TooLargeError                 HTTP 413 the request is larger than the service takes
+    └── ServiceError             exit 9   HTTP 502 the scoring service did not answer as it should
+
+Every message says what was found, what is wanted, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class LoadcastError(Exception):
+    """Base of all errors with a message meant for the user; shown without a traceback unless asked for."""
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+
+class ConfigError(LoadcastError):
+    """The configuration holds an unknown key, a placeholder, or a value that cannot be."""
+
+    exit_code = 2
+
+
+class EnvironmentNotReadyError(LoadcastError):
+    """The machine lacks something a run needs, such as Java."""
+
+    exit_code = 3
+
+
+class InputError(LoadcastError):
+    """The data is missing or unreadable."""
+
+    exit_code = 4
+
+
+class QualityError(InputError):
+    """More rows were rejected than maxRejectedFraction allows; nothing was published."""
+
+    exit_code = 5
+
+
+class OutputError(LoadcastError):
+    """The output cannot be written or published."""
+
+    exit_code = 6
+
+
+class ArtefactError(LoadcastError):
+    """A run or model folder is missing, incomplete, or not what its `info` says."""
+
+    exit_code = 7
+    http_status = 503
+
+
+class RequestError(LoadcastError):
+    """A scoring request breaks the contract.
+
+    `problems` lists every fault found: dicts with `record`, `field`, `found` and `wanted`.
+    """
+
+    exit_code = 8
+    http_status = 400
+
+    def __init__(self, message: str, problems: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(message)
+        self.problems = problems or []
+
+
+class AuthError(RequestError):
+    """The request carries no key, or a wrong one."""
+
+    http_status = 401
+
+
+class TooLargeError(RequestError):
+    """The request is larger than the service takes."""
+
+    http_status = 413
+
+
+class ServiceError(LoadcastError):
+    """The scoring service could not be reached, or did not answer as the contract says."""
+
+    exit_code = 9
+    http_status = 502

@@ -1,0 +1,132 @@
+"""Sums per server and 5 minutes: made of rows, packed for the shuffle, and put together again.
+
+A packed record is little-endian `bucket int32 (BucketStart ÷ 300 s since 1970), count int32, sums 8 × float64`: 72 bytes. The records of
+one server travel as one binary value, so that what crosses to the JVM and through the shuffle is a few large values, not millions of rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from loadcast import schema
+
+RECORD = np.dtype([("bucket", "<i4"), ("count", "<i4"), ("sums", "<f8", (len(schema.MEASURES),))])
+#: Records in one packed value at most (1.2 MB), so that a batch of values stays within a bound.
+MAX_RECORDS = 16_384
+SIGNIFICANT_DIGITS = 14
+
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """Sums of several servers. Arrays of one length m, sorted by (code, bucket) and unique in it; codes index `servers`."""
+
+    servers: tuple[str, ...]
+    codes: Int64s
+    buckets: Int64s
+    counts: Int64s
+    sums: Float64s  # (m, 8), in the order of schema.MEASURES
+
+
+def sum_rows(servers: tuple[str, ...], codes: Int64s, buckets: Int64s, values: Float64s) -> Buckets:
+    """Sum rows (`values` is (rows, 8), missing as 0) per server and bucket."""
+    ones = np.ones(len(codes), dtype=np.int64)
+    return merge(servers, codes, buckets, ones, values)
+
+
+def merge(servers: tuple[str, ...], codes: Int64s, buckets: Int64s, counts: Int64s, sums: Float64s) -> Buckets:
+    """Add up entries of the same server and bucket; the entries may come in any order."""
+    if len(codes) == 0:
+        empty = np.zeros(0, dtype=np.int64)
+        return Buckets(servers, empty, empty, empty, np.zeros((0, len(schema.MEASURES))))
+    low = int(buckets.min())
+    span = int(buckets.max()) - low + 1
+    keys = codes * span + (buckets - low)
+    if len(servers) * span <= 4 * len(keys) + 1024:
+        return _merge_dense(servers, (keys, low, span), counts, sums)
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    heads = ordered[starts]
+    return Buckets(
+        servers,
+        heads // span,
+        heads % span + low,
+        np.add.reduceat(counts[order], starts),
+        np.add.reduceat(sums[order], starts, axis=0),
+    )
+
+
+def _merge_dense(servers: tuple[str, ...], place: tuple[Int64s, int, int], counts: Int64s, sums: Float64s) -> Buckets:
+    """As merge, where most of servers × buckets occur: a table filled by position needs no sort."""
+    keys, low, span = place
+    size = len(servers) * span
+    totals = np.bincount(keys, weights=counts, minlength=size)
+    present = np.flatnonzero(totals)
+    columns = [np.bincount(keys, weights=column, minlength=size)[present] for column in sums.T]
+    return Buckets(
+        servers, present // span, present % span + low, totals[present].astype(np.int64), np.stack(columns, axis=1)
+    )
+
+
+def round_sums(values: Float64s) -> Float64s:
+    """Round non-negative numbers to 14 significant digits.
+
+    A sum of doubles depends in its last bits on the order of its terms; a sum of decimals of up to 14 digits, rounded so, does not.
+    """
+    with np.errstate(divide="ignore"):
+        magnitude = np.floor(np.log10(values))
+    exponent = np.where(np.isfinite(magnitude), SIGNIFICANT_DIGITS - 1 - magnitude, 0.0)
+    up = 10.0 ** np.maximum(exponent, 0.0)
+    down = 10.0 ** np.maximum(-exponent, 0.0)
+    rounded: Float64s = np.rint(values * up / down) * down / up
+    return rounded
+
+
+def pack(sums: Buckets) -> tuple[pa.Array, pa.Array]:
+    """Packed records as (ServerIP, payload): one value per server, more where a server has over MAX_RECORDS."""
+    records = np.empty(len(sums.codes), dtype=RECORD)
+    records["bucket"], records["count"], records["sums"] = sums.buckets, sums.counts, sums.sums
+    starts = np.flatnonzero(np.diff(sums.codes, prepend=-1))
+    ends = np.append(starts[1:], len(records))
+    pieces = -(-(ends - starts) // MAX_RECORDS)
+    piece_of_run = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    offsets = np.append(np.repeat(starts, pieces) + piece_of_run * MAX_RECORDS, len(records)) * RECORD.itemsize
+    names = pa.array(sums.servers, pa.string()).take(pa.array(np.repeat(sums.codes[starts], pieces)))
+    payloads = pa.BinaryArray.from_buffers(
+        pa.binary(), len(names), [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(records)]
+    )
+    return names, payloads
+
+
+def unpack(servers: pa.Array, payloads: pa.Array) -> Buckets:
+    """Undo `pack` for any values put together: sums of the same server and bucket are added up, then rounded."""
+    encoded = servers.dictionary_encode()
+    names = tuple(encoded.dictionary.to_pylist())
+    data, lengths = _binary_data(payloads)
+    records = np.frombuffer(data, dtype=RECORD)
+    codes = np.repeat(encoded.indices.to_numpy().astype(np.int64), lengths // RECORD.itemsize)
+    merged = merge(
+        names,
+        codes,
+        records["bucket"].astype(np.int64),
+        records["count"].astype(np.int64),
+        np.ascontiguousarray(records["sums"]),
+    )
+    return Buckets(names, merged.codes, merged.buckets, merged.counts, round_sums(merged.sums))
+
+
+def _binary_data(values: pa.Array) -> tuple[memoryview, Int64s]:
+    """The bytes of a binary array as one run, and the length of each value."""
+    wide = isinstance(values, pa.LargeBinaryArray)
+    _, offset_buffer, data = values.buffers()
+    offsets = np.frombuffer(offset_buffer, dtype=np.int64 if wide else np.int32)
+    offsets = offsets[values.offset : values.offset + len(values) + 1].astype(np.int64)
+    view = memoryview(data) if data is not None else memoryview(b"")
+    return view[offsets[0] : offsets[-1]] if len(offsets) else view[:0], np.diff(offsets)

@@ -1,0 +1,160 @@
+"""One session row at a time: the definition of what a row means.
+
+The scan kernel sends the rows its vectorized path cannot vouch for through here, so this module alone decides them; a
+property test holds the vectorized path to the same answers. The rules are those of Docs/DATA.md, section 1.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import lru_cache
+
+from loadcast import schema
+from loadcast.schema import Reason, Repair
+
+LAYOUT_HEAD_BYTES = 64 * 1024
+
+_TIME = re.compile(rb"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)")
+_NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_FIELD = re.compile(rb'[ \t]*"([^"]*(?:""[^"]*)*)"[ \t]*(,|$)|([^,]*)(,|$)')
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BLANKS = b" \t"
+_MISSING_MARKS = frozenset(mark.encode() for mark in schema.MISSING_MARKS)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which field of a row holds what: `columns` are the names in file order."""
+
+    columns: tuple[str, ...]
+
+    @property
+    def server(self) -> int:
+        """Position of ServerIP."""
+        return self.columns.index(schema.SERVER)
+
+    @property
+    def start(self) -> int:
+        """Position of SessionStart."""
+        return self.columns.index(schema.SESSION_START)
+
+    @property
+    def measures(self) -> tuple[int, ...]:
+        """Positions of the numeric columns, in the order of schema.MEASURES."""
+        return tuple(self.columns.index(name) for name in schema.MEASURES)
+
+
+LAYOUT_17 = Layout(schema.SESSION_COLUMNS_17)
+LAYOUT_16 = Layout(schema.SESSION_COLUMNS_16)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row that could be placed: server, epoch second of its start, its numbers (None where missing) and their repairs."""
+
+    server: str
+    second: int
+    values: tuple[float | None, ...]
+    repairs: tuple[tuple[str, Repair], ...]
+
+
+def split_lines(data: bytes) -> list[bytes]:
+    """Lines of `data`, each ended by LF, CRLF or CR; without the ends."""
+    lines = _LINE_END.split(data)
+    return lines[:-1] if lines and not lines[-1] else lines
+
+
+def is_blank(line: bytes) -> bool:
+    """Whether the line holds nothing but spaces and tabs, and so is not a row."""
+    return not line.strip(_BLANKS)
+
+
+def split_fields(line: bytes) -> list[bytes]:
+    """Fields of a line, without surrounding spaces, tabs and quotes."""
+    if b'"' not in line:
+        return [field.strip(_BLANKS) for field in line.split(b",")]
+    fields: list[bytes] = []
+    position, more = 0, True
+    while more:
+        match = _FIELD.match(line, position)
+        if match is None:  # cannot happen: the second alternative matches anything
+            break
+        quoted = match.group(1)
+        fields.append(match.group(3).strip(_BLANKS) if quoted is None else quoted.replace(b'""', b'"').strip(_BLANKS))
+        position = match.end()
+        more = line[position - 1 : position] == b"," and match.end() > match.start()
+    return fields
+
+
+def detect_layout(head: bytes, complete: bool) -> Layout:
+    """The 17- or 16-column layout, from the first LAYOUT_HEAD_BYTES of a file; `complete` if they are the whole file."""
+    lines = split_lines(head)
+    if not complete and not head.endswith((b"\n", b"\r")):
+        lines = lines[:-1]
+    counts = Counter(len(split_fields(line)) for line in lines if not is_blank(line))
+    return LAYOUT_16 if counts[len(LAYOUT_16.columns)] > counts[len(LAYOUT_17.columns)] else LAYOUT_17
+
+
+@lru_cache(maxsize=1 << 17)
+def parse_server(text: bytes) -> str | None:
+    """The address in its shortest form; None where it is no IP address."""
+    try:
+        address = ipaddress.ip_address(text.decode("ascii"))
+    except ValueError:
+        return None
+    return None if getattr(address, "scope_id", None) else str(address)
+
+
+def parse_time(text: bytes) -> int | None:
+    """Epoch second of a wall-clock time `yyyy-MM-dd HH:mm:ss`; None where it is not one."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        return int(datetime(*map(int, match.groups()), tzinfo=timezone.utc).timestamp())  # type: ignore[misc,arg-type]
+    except ValueError:
+        return None
+
+
+def parse_number(text: bytes) -> float | Repair:
+    """The number in a field, or why there is none."""
+    if text.lower() in _MISSING_MARKS:
+        return Repair.MISSING
+    if _NUMBER.fullmatch(text) is None:
+        return Repair.NOT_A_NUMBER
+    value = float(text)
+    if value < 0:
+        return Repair.NEGATIVE
+    return Repair.TOO_LARGE if value > schema.LARGEST_NUMBER else value
+
+
+def parse_row(line: bytes, layout: Layout) -> Row | Reason:
+    """Place one line that is not blank, or say why it cannot be placed."""
+    fields = split_fields(line)
+    if len(fields) != len(layout.columns):
+        return Reason.FIELD_COUNT
+    server_text, start_text = fields[layout.server], fields[layout.start]
+    if (
+        server_text.decode("latin-1") in schema.HEADER_MARKS[schema.SERVER]
+        or start_text.decode("latin-1") in schema.HEADER_MARKS[schema.SESSION_START]
+    ):
+        return Reason.HEADER
+    server = parse_server(server_text)
+    if server is None:
+        return Reason.SERVER_IP
+    second = parse_time(start_text)
+    if second is None:
+        return Reason.SESSION_START
+    numbers = [parse_number(fields[position]) for position in layout.measures]
+    return Row(
+        server,
+        second,
+        tuple(None if isinstance(number, Repair) else number for number in numbers),
+        tuple(
+            (name, number) for name, number in zip(schema.MEASURES, numbers, strict=True) if isinstance(number, Repair)
+        ),
+    )

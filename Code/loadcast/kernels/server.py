@@ -1,0 +1,206 @@
+"""The server kernel, first half: 5-minute sums → complete hourly grid → daily means, for any number of servers at once.
+
+Each server has a run of whole days in the arrays of a Grid: 24 slots a day, from the day of its first to the day of its last hour. Slots
+before its first and after its last hour hold zeros and are no grid hours. So a lag of 48 hours is 48 slots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loadcast import schema
+from loadcast.kernels.buckets import Buckets, Float64s, Int64s
+
+_BUCKETS_PER_HOUR = 3_600 // schema.BUCKET_SECONDS
+_US_PER_HOUR = 3_600_000_000
+_PEAKS = len(schema.PEAKS)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Hourly peaks of n servers. `first` and `last` are hours since 1970, (n,); `peaks` (8, slots); `observed` (slots,)."""
+
+    servers: tuple[str, ...]
+    first: Int64s
+    last: Int64s
+    peaks: Float64s
+    observed: npt.NDArray[np.bool_]
+
+    @cached_property
+    def first_day(self) -> Int64s:
+        """Day since 1970 of each server's first hour."""
+        return self.first // 24
+
+    @cached_property
+    def days(self) -> Int64s:
+        """How many days each server's run has."""
+        return self.last // 24 - self.first_day + 1
+
+    @cached_property
+    def day_begins(self) -> Int64s:
+        """Index of each server's first day among all days."""
+        return np.cumsum(self.days) - self.days
+
+    @cached_property
+    def day_server(self) -> Int64s:
+        """Which server each day belongs to."""
+        return np.repeat(np.arange(len(self.servers)), self.days)
+
+    @cached_property
+    def day_number(self) -> Int64s:
+        """Days since 1970, for each day."""
+        return np.arange(len(self.day_server)) + np.repeat(self.first_day - self.day_begins, self.days)
+
+    @cached_property
+    def hours(self) -> Int64s:
+        """Hours since 1970, for each slot."""
+        return (self.day_number[:, None] * 24 + np.arange(24)).ravel()
+
+    @cached_property
+    def in_grid(self) -> npt.NDArray[np.bool_]:
+        """Which slots are grid hours: from the server's first to its last."""
+        first = np.repeat(self.first[self.day_server], 24)
+        last = np.repeat(self.last[self.day_server], 24)
+        return (self.hours >= first) & (self.hours <= last)
+
+    def hours_since_start(self) -> Int64s:
+        """For each slot, how many slots of the same server lie before it."""
+        return np.arange(len(self.hours)) - np.repeat(self.day_begins[self.day_server] * 24, 24)
+
+    @cached_property
+    def daily(self) -> Float64s:
+        """Daily means, (8, days). Added up hour by hour, so that the result does not depend on where a server's run begins."""
+        by_hour = self.peaks.reshape(_PEAKS, -1, 24)
+        total = by_hour[:, :, 0].copy()
+        for hour in range(1, 24):
+            total += by_hour[:, :, hour]
+        return total / self.in_grid.reshape(-1, 24).sum(axis=1)
+
+
+def build_grid(sums: Buckets) -> Grid:
+    """The grid of the servers of `sums`, each from its first to its last hour with a session. Empty servers are left out."""
+    hours = sums.buckets // _BUCKETS_PER_HOUR
+    starts = _starts(sums.codes, hours)
+    peak = _peak_buckets(sums, starts)
+    present, codes = np.unique(sums.codes[peak], return_inverse=True)
+    names = tuple(sums.servers[code] for code in present.tolist())
+    return _fill(names, codes, hours[peak], sums.sums[peak].T, np.ones(len(peak), dtype=bool))
+
+
+def _starts(codes: Int64s, hours: Int64s) -> Int64s:
+    """Where a new (server, hour) begins."""
+    if not len(codes):
+        return np.zeros(0, dtype=np.int64)
+    changes = (codes[1:] != codes[:-1]) | (hours[1:] != hours[:-1])
+    return np.concatenate((np.zeros(1, dtype=np.int64), np.flatnonzero(changes) + 1))
+
+
+def _peak_buckets(sums: Buckets, starts: Int64s) -> Int64s:
+    """Index of the earliest bucket with the hour's largest SumTotalLoad, for each (server, hour)."""
+    if not len(starts):
+        return starts
+    total = sums.sums[:, 0]
+    sizes = np.diff(np.append(starts, len(total)))
+    largest = np.flatnonzero(total == np.repeat(np.maximum.reduceat(total, starts), sizes))
+    return largest[np.searchsorted(largest, starts)]
+
+
+def _fill(
+    names: tuple[str, ...], codes: Int64s, hours: Int64s, peaks: Float64s, observed: npt.NDArray[np.bool_]
+) -> Grid:
+    """A grid from entries sorted by (code, hour); `codes` index `names`, each of which has at least one entry."""
+    begins = np.searchsorted(codes, np.arange(len(names)))
+    ends = np.append(begins[1:], len(codes))
+    first, last = hours[begins], hours[ends - 1]
+    days = last // 24 - first // 24 + 1
+    day_begins = np.cumsum(days) - days
+    slots = int(days.sum()) * 24
+    place = hours - (first // 24 * 24)[codes] + day_begins[codes] * 24
+    full = np.zeros((_PEAKS, slots))
+    full[:, place] = peaks
+    seen = np.zeros(slots, dtype=bool)
+    seen[place] = observed
+    return Grid(names, first, last, full, seen)
+
+
+def grid_from_hourly(hourly: pa.Table, until: int | None = None) -> Grid:
+    """The grid of hourly statistics (schema.HOURLY_SCHEMA, any order, gaps allowed).
+
+    With `until` (an hour since 1970), each server's grid goes on, with hours without sessions, to the hour before it; what lies
+    from there on is left out.
+    """
+    hours = hourly.column(schema.HOUR).cast(schema.TIMESTAMP).cast(pa.int64()).to_numpy() // _US_PER_HOUR
+    if until is not None:
+        wanted = hours < until
+        hourly, hours = hourly.filter(pa.array(wanted)), hours[wanted]
+    encoded = pc.dictionary_encode(hourly.column(schema.SERVER).combine_chunks())
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    codes = encoded.indices.to_numpy().astype(np.int64)
+    order = np.lexsort((hours, codes))
+    peaks = np.stack([hourly.column(name).to_numpy() for name in schema.PEAKS])[:, order]
+    observed = hourly.column(schema.OBSERVED).to_numpy()[order]
+    codes, hours = codes[order], hours[order]
+    names = tuple(encoded.dictionary.to_pylist())
+    if until is not None and len(names):
+        codes, hours, peaks, observed = _with_end(until - 1, codes, hours, (peaks, observed))
+    return _fill(names, codes, hours, peaks, observed)
+
+
+def _with_end(
+    end: int, codes: Int64s, hours: Int64s, rest: tuple[Float64s, npt.NDArray[np.bool_]]
+) -> tuple[Int64s, Int64s, Float64s, npt.NDArray[np.bool_]]:
+    """The entries with one more, of zeros, at hour `end` for each server that has none there."""
+    peaks, observed = rest
+    lasts = np.append(np.flatnonzero(codes[1:] != codes[:-1]), len(codes) - 1)
+    short = lasts[hours[lasts] < end]
+    return (
+        np.insert(codes, short + 1, codes[short]),
+        np.insert(hours, short + 1, end),
+        np.insert(peaks, short + 1, 0.0, axis=1),
+        np.insert(observed, short + 1, False),
+    )
+
+
+def keys_of(servers: pa.Array, hours: Int64s) -> pa.Array:
+    """`<ServerIP>_<yyyy-MM-dd HH:mm:ss>` for each row."""
+    distinct, place = np.unique(hours, return_inverse=True)
+    texts = np.datetime_as_string(distinct.astype("datetime64[h]"), unit="s")
+    encoded = pa.DictionaryArray.from_arrays(
+        pa.array(place.astype(np.int32)), pa.array([text.replace("T", " ") for text in texts.tolist()])
+    )
+    return pc.binary_join_element_wise(servers, encoded.cast(pa.string()), "_")
+
+
+def server_names(grid: Grid) -> pa.Array:
+    """ServerIP for each grid hour."""
+    slots = np.repeat(grid.day_server, 24)[grid.in_grid]
+    return pa.array(grid.servers, pa.string()).take(pa.array(slots))
+
+
+def times_of(hours: Int64s) -> pa.Array:
+    """Timestamps of hours since 1970."""
+    return pa.array(hours * _US_PER_HOUR).cast(schema.TIMESTAMP)
+
+
+def hourly_table(grid: Grid) -> pa.Table:
+    """schema.HOURLY_SCHEMA: one row per grid hour, by server and hour."""
+    chosen = grid.in_grid
+    hours = grid.hours[chosen]
+    servers = server_names(grid)
+    columns = [keys_of(servers, hours), servers, times_of(hours)]
+    columns += [pa.array(peak[chosen]) for peak in grid.peaks]
+    return pa.Table.from_arrays([*columns, pa.array(grid.observed[chosen])], schema=schema.HOURLY_SCHEMA)
+
+
+def daily_table(grid: Grid) -> pa.Table:
+    """schema.DAILY_SCHEMA: one row per server and day."""
+    servers = pa.array(grid.servers, pa.string()).take(pa.array(grid.day_server))
+    columns = [servers, times_of(grid.day_number * 24), *(pa.array(mean) for mean in grid.daily)]
+    return pa.Table.from_arrays(columns, schema=schema.DAILY_SCHEMA)

@@ -1,0 +1,81 @@
+"""Wall-clock times as text → seconds, many at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Int64s = npt.NDArray[np.int64]
+
+TIME_BYTES = 19  # yyyy-MM-dd HH:mm:ss
+_DATE_BYTES = 11  # with the space behind it
+_DAYS_BEFORE_MONTH = np.array([0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334], dtype=np.int64)
+_DAYS_IN_MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int64)
+_DAYS_TO_1970 = 719_162  # from 0001-01-01
+
+# HH:mm:ss as one little-endian word of eight bytes.
+_CLOCK_ZEROS = np.uint64(int.from_bytes(b"00:00:00", "little"))
+_CLOCK_NOT_DIGIT = np.uint64(int.from_bytes(bytes([0xF0, 0xF0, 0xFF, 0xF0, 0xF0, 0xFF, 0xF0, 0xF0]), "little"))
+_CLOCK_SIX = np.uint64(int.from_bytes(bytes([6, 6, 0, 6, 6, 0, 6, 6]), "little"))
+
+
+def parse_seconds(texts: pa.StringArray) -> Int64s:
+    """Epoch seconds of `yyyy-MM-dd HH:mm:ss` texts (UTF-8 array without nulls); -1 where a text is no such time or before 1970."""
+    result = np.full(len(texts), -1, dtype=np.int64)
+    _, offset_buffer, data = texts.buffers()
+    if len(texts) == 0 or data is None:
+        return result
+    offsets = np.frombuffer(offset_buffer, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    characters = np.frombuffer(data, dtype=np.uint8)
+    right_length = np.diff(offsets) == TIME_BYTES
+    if right_length.all():
+        return _seconds_of(characters[offsets[0] : offsets[-1]].reshape(-1, TIME_BYTES))
+    begins = offsets[:-1][right_length]
+    if len(begins):
+        result[right_length] = _seconds_of(characters[begins[:, None] + np.arange(TIME_BYTES)])
+    return result
+
+
+def _seconds_of(characters: npt.NDArray[np.uint8]) -> Int64s:
+    """Epoch seconds of times given as (n, 19) bytes, n > 0. Logs are near sorted: a date is read once per run of equal dates."""
+    year_month = np.ascontiguousarray(characters[:, :8]).view("<u8").ravel()
+    month_day = np.ascontiguousarray(characters[:, 7:_DATE_BYTES]).view("<u4").ravel()
+    changes = (year_month[1:] != year_month[:-1]) | (month_day[1:] != month_day[:-1])
+    heads = np.concatenate((np.zeros(1, dtype=np.int64), np.flatnonzero(changes) + 1))
+    days = _days_of(characters[heads])
+    day_seconds = np.repeat(np.where(days < 0, -1, days * 86_400), np.diff(np.append(heads, len(characters))))
+    clock = _clock_seconds(np.ascontiguousarray(characters[:, _DATE_BYTES:]).view("<u8").ravel())
+    return np.where((day_seconds < 0) | (clock < 0), -1, day_seconds + clock)
+
+
+def _clock_seconds(words: npt.NDArray[np.uint64]) -> Int64s:
+    """Seconds since midnight of HH:mm:ss words, -1 where a word is no time: all eight characters in a few word operations."""
+    digits = words ^ _CLOCK_ZEROS
+    wrong = ((digits | (digits + _CLOCK_SIX)) & _CLOCK_NOT_DIGIT) != 0
+    pairs = digits * np.uint64(10) + (digits >> np.uint64(8))
+    byte = np.uint64(0xFF)
+    hour, minute, second = pairs & byte, (pairs >> np.uint64(24)) & byte, (pairs >> np.uint64(48)) & byte
+    wrong |= (hour > 23) | (minute > 59) | (second > 59)
+    seconds = (hour * np.uint64(3600) + minute * np.uint64(60) + second).view(np.int64)
+    seconds[wrong] = -1
+    return seconds
+
+
+def _days_of(characters: npt.NDArray[np.uint8]) -> Int64s:
+    """Days since 1970 of `yyyy-MM-dd ` at the start of each row; -1 where it is no date."""
+    columns = np.ascontiguousarray(characters[:, :_DATE_BYTES].T)
+    digits = (columns - np.uint8(ord("0"))).astype(np.int64)
+    fine = (digits[[0, 1, 2, 3, 5, 6, 8, 9]] <= 9).all(axis=0)
+    for place, mark in ((4, "-"), (7, "-"), (10, " ")):
+        fine &= columns[place] == ord(mark)
+    year = digits[0] * 1000 + digits[1] * 100 + digits[2] * 10 + digits[3]
+    month, day = digits[5] * 10 + digits[6], digits[8] * 10 + digits[9]
+    fine &= (year >= 1970) & (month >= 1) & (month <= 12)
+    month = np.where(fine, month, 1)
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    fine &= (day >= 1) & (day <= _DAYS_IN_MONTH[month] + (leap & (month == 2)))
+    before = year - 1
+    days = before * 365 + before // 4 - before // 100 + before // 400 + _DAYS_BEFORE_MONTH[month]
+    days += (leap & (month > 2)) + day - 1 - _DAYS_TO_1970
+    return np.where(fine, days, -1)

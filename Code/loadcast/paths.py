@@ -1,0 +1,48 @@
+"""Where things lie in the output of a run: the one place that knows."""
+
+from __future__ import annotations
+
+# Data artefacts, made by ETL and the statistics.
+FEATURES = "mlSource.parquet"
+HOURLY = "hourlyfeature"
+DAILY = "dailyfeature"
+QUALITY = "quality.json"
+REJECTED = "rejected"
+
+# The bundle: what the service loads.
+INFO = "info"
+STRING_INDEX_MODEL = "stringIndexModel"
+ONE_HOT_MODEL = "oneHotEncoderModel"
+SCALE_MODEL = "featureScaleModel"
+FOREST_MODEL = "mlModel"
+METRICS = "metrics.json"
+BUNDLE_FOLDERS = (STRING_INDEX_MODEL, ONE_HOT_MODEL, SCALE_MODEL, FOREST_MODEL)
+
+# The test period's answers.
+PREDICTIONS = "predictions.parquet"
+
+ARTEFACTS = (
+    FEATURES,
+    HOURLY,
+    DAILY,
+    QUALITY,
+    REJECTED,
+    INFO,
+    STRING_INDEX_MODEL,
+    ONE_HOT_MODEL,
+    SCALE_MODEL,
+    FOREST_MODEL,
+    METRICS,
+    PREDICTIONS,
+)
+
+# How runs are kept in an output folder (see storage/publish.py).
+RUNS = "runs"
+CURRENT = "current"
+MODEL = "model"
+STAGING_PREFIX = ".staging-"
+
+
+def month_folder(kind: str, year: int, month: int) -> str:
+    """Folder of one month's statistics, e.g. `hourlyfeature/2016/06`; `kind` is HOURLY or DAILY."""
+    return f"{kind}/{year:04d}/{month:02d}"

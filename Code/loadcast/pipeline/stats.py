@@ -1,0 +1,47 @@
+"""The hourly and daily statistics alone, for a month to be scored."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from loadcast import paths
+from loadcast.pipeline.artefacts import run_together, write_json
+from loadcast.pipeline.etl import statistics_jobs
+from loadcast.pipeline.sessions import input_files, session_rows
+from loadcast.progress import Progress, silent
+from loadcast.settings import Settings
+from loadcast.spark.progress import watched
+from loadcast.spark.session import SparkOptions, create_session
+from loadcast.storage.publish import output_folder, stage_run
+
+
+def run_stats(settings: Settings, options: SparkOptions, progress: Progress = silent) -> dict[str, Any]:
+    """Compute statistics of the configured period and publish them beside the months already there; returns the quality report.
+
+    The new run keeps everything of the newest one but the months of this period, which are replaced, and the quality report.
+    """
+    files = input_files(settings)
+    kept = [name for name in paths.ARTEFACTS if name != paths.QUALITY]
+    with stage_run(output_folder(settings.output), carry=kept) as staging:
+        with progress("Starting Spark"):
+            spark = create_session("loadcast statistics", options)
+        fresh = staging / "fresh"
+        fresh.mkdir()
+        with session_rows(spark, settings, files, False, progress) as rows:
+            with watched(spark, progress, "Writing statistics"):
+                run_together(list(statistics_jobs(rows, fresh)))
+        for kind in (paths.HOURLY, paths.DAILY):
+            _replace_months(fresh / kind, staging / kind)
+        shutil.rmtree(fresh)
+        write_json(staging / paths.QUALITY, rows.quality)
+    return rows.quality
+
+
+def _replace_months(fresh: Path, target: Path) -> None:
+    for month in sorted(fresh.glob("[0-9]*/[0-9]*")):
+        place = target / month.relative_to(fresh)
+        shutil.rmtree(place, ignore_errors=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        month.rename(place)

@@ -1,0 +1,193 @@
+"""Names and types of every column of every stage: the only place where a column name is written.
+
+The meanings and units stand in Docs/DATA.md; a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import pyarrow as pa
+
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+TIME_FORMAT_HINT = "yyyy-MM-dd HH:mm:ss"
+
+# --- sessions -------------------------------------------------------------------------------------------------------
+SERVER = "ServerIP"
+CLIENT = "ClientIP"
+SESSION_START = "SessionStart"
+TOTAL_LOAD = "TotalLoad"
+SUB_LOADS = tuple(f"SubService_{i}_Load" for i in range(1, 6))
+SECURE_LOAD = "SecureBytes_Load"
+MBYTES = "MbytesTransferred"
+
+SESSION_COLUMNS_17 = (
+    "TrafficType",
+    SESSION_START,
+    "SessionEnd",
+    "ConcurrentConnectionCounts",
+    MBYTES,
+    "ServiceGrade",
+    "HTTP1",
+    "ServerType",
+    *SUB_LOADS,
+    SECURE_LOAD,
+    TOTAL_LOAD,
+    SERVER,
+    CLIENT,
+)
+SESSION_COLUMNS_16 = (*SESSION_COLUMNS_17[1:15], CLIENT, SERVER)
+
+#: The numeric columns that are read, in the order of the sums and peaks made of them.
+MEASURES = (TOTAL_LOAD, MBYTES, *SUB_LOADS, SECURE_LOAD)
+
+HEADER_MARKS = {SERVER: frozenset({"IPs", SERVER}), SESSION_START: frozenset({SESSION_START})}
+
+
+class Reason(str, enum.Enum):
+    """Why a row could not be placed, in the order in which the checks are made."""
+
+    FIELD_COUNT = "field_count"
+    HEADER = "header"
+    SERVER_IP = "server_ip"
+    SESSION_START = "session_start"
+
+
+class Repair(str, enum.Enum):
+    """Why a number became missing."""
+
+    MISSING = "missing"
+    NOT_A_NUMBER = "not_a_number"
+    NEGATIVE = "negative"
+    TOO_LARGE = "too_large"
+
+
+MISSING_MARKS = frozenset({"", "null", "n/a", "na", "nan", "none", "-"})
+LARGEST_NUMBER = 1e15
+
+# --- buckets --------------------------------------------------------------------------------------------------------
+BUCKET_START = "BucketStart"
+NUM_SESSION = "NumSession"
+BUCKET_SUMS = ("SumTotalLoad", "SumMBytes", *(f"SumLoad{i}" for i in range(1, 6)), "SumLoadSecure")
+BUCKET_SECONDS = 300
+
+# --- hourly and daily -----------------------------------------------------------------------------------------------
+KEY = "key"
+HOUR = "SessionStartHourTime"
+DAY = "SessionStartDay"
+OBSERVED = "observed"
+PEAK_LOAD = "peakLoad"
+PEAKS = (PEAK_LOAD, "peakBytes", *(f"peakLoad{i}" for i in range(1, 6)), "peakLoadSecure")
+DAILY = tuple(f"{name}Daily" for name in PEAKS)
+
+TIMESTAMP = pa.timestamp("us")
+
+HOURLY_SCHEMA = pa.schema(
+    [
+        (KEY, pa.string()),
+        (SERVER, pa.string()),
+        (HOUR, TIMESTAMP),
+        *((name, pa.float64()) for name in PEAKS),
+        (OBSERVED, pa.bool_()),
+    ]
+)
+DAILY_SCHEMA = pa.schema([(SERVER, pa.string()), (DAY, TIMESTAMP), *((name, pa.float64()) for name in DAILY)])
+
+# --- features -------------------------------------------------------------------------------------------------------
+LABEL = "label"
+CLASS_NAMES = {1: "low", 2: "medium", 3: "high"}
+HORIZON_HOURS = 48
+LAGS_H = (48, 49, 50, 51, 52, 55, 60, 67, 72, 96, 168, 730)
+LAG_COLUMNS = tuple(f"{PEAK_LOAD}Lag{lag_h}" for lag_h in LAGS_H)
+ROLLING_FIRST_DAY, ROLLING_LAST_DAY = 9, 3  # the window D−9 … D−3
+ROLLING_COLUMNS = tuple(f"{name}Lag2Win7" for name in DAILY)
+HISTORY_COLUMNS = (*LAG_COLUMNS, *ROLLING_COLUMNS)
+LINEAR_TREND = "linearTrend"
+HOURS_PER_YEAR = 365.25 * 24
+
+CALENDAR_COLUMNS = (
+    "year",
+    "month",
+    "weekofyear",
+    "dayofmonth",
+    "hourofday",
+    "dayofweek",
+    "Holiday",
+    "BusinessHour",
+    "Morning",
+)
+CATEGORICAL_COLUMNS = (
+    "dayofweek",
+    SERVER,
+    "year",
+    "month",
+    "weekofyear",
+    "dayofmonth",
+    "hourofday",
+    "Holiday",
+    "BusinessHour",
+    "Morning",
+)
+
+#: What the feature kernel makes, and what a record sent to the service holds (there without peakLoad, observed and label).
+FEATURES_SCHEMA = pa.schema(
+    [
+        (KEY, pa.string()),
+        (SERVER, pa.string()),
+        (HOUR, TIMESTAMP),
+        (PEAK_LOAD, pa.float64()),
+        (OBSERVED, pa.bool_()),
+        (LABEL, pa.int32()),
+        *((name, pa.int32()) for name in CALENDAR_COLUMNS),
+        (LINEAR_TREND, pa.float64()),
+        *((name, pa.float64()) for name in HISTORY_COLUMNS),
+    ]
+)
+
+
+def indexed(column: str) -> str:
+    """Name of the string-indexed form of a categorical column."""
+    return f"{column}_indexed"
+
+
+def encoded(column: str) -> str:
+    """Name of the one-hot encoded form of a categorical column."""
+    return f"{column}_indexed_encoded"
+
+
+def scaled(column: str) -> str:
+    """Name of the standard-scaled form of a lag or rolling column."""
+    return f"scaled{column}"
+
+
+def forest_inputs(only_indexed: tuple[str, ...], for_encode: tuple[str, ...]) -> tuple[str, ...]:
+    """Columns of the forest's feature vector, in order.
+
+    `only_indexed` and `for_encode` are the categorical columns with one, and with two or more, training levels.
+    """
+    return (
+        *(indexed(name) for name in only_indexed),
+        *(encoded(name) for name in for_encode),
+        LINEAR_TREND,
+        *(scaled(name) for name in HISTORY_COLUMNS),
+    )
+
+
+# --- results --------------------------------------------------------------------------------------------------------
+PREDICTION = "prediction"
+PROBABILITY_COLUMNS = {label: f"probability_{name}" for label, name in CLASS_NAMES.items()}
+PREDICTION_COLUMNS = (KEY, SERVER, HOUR, OBSERVED, LABEL, PREDICTION, *PROBABILITY_COLUMNS.values())
+
+REJECTED_FILE = "file"
+REJECTED_OFFSET = "byteOffset"
+REJECTED_REASON = "reason"
+REJECTED_LINE = "line"
+REJECTED_LINE_CHARS = 1000
+REJECTED_SCHEMA = pa.schema(
+    [
+        (REJECTED_FILE, pa.string()),
+        (REJECTED_OFFSET, pa.int64()),
+        (REJECTED_REASON, pa.string()),
+        (REJECTED_LINE, pa.string()),
+    ]
+)

@@ -1,0 +1,227 @@
+"""The configuration of a run: read, typed and checked once, then frozen.
+
+Keys keep the names of the public sample (`storageAccount`, `dataFile`, `duration`, …). An unknown key, a placeholder
+(`xxx`) or a value that cannot be is a ConfigError that names the key, what was found and what is wanted.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from loadcast import schema
+from loadcast.errors import ConfigError
+
+DEMO_SERVERS = ("115.220.193.16", "210.181.165.92")
+
+#: Dates and thresholds that each duration stands for; a key given in the configuration wins over them.
+DURATIONS: dict[str, dict[str, Any]] = {
+    "ONE_MONTH": {
+        "trainBegin": "2016-06-01 00:00:00",
+        "trainEnd": "2016-06-30 23:59:59",
+        "testSplitStart": "2016-06-29 00:00:00",
+        "lowThreshold": 100.0,
+        "highThreshold": 500.0,
+    },
+    "FULL": {
+        "trainBegin": "2009-01-01 00:00:00",
+        "trainEnd": "2016-06-30 23:59:59",
+        "testSplitStart": "2016-06-01 00:00:00",
+        "lowThreshold": 700.0,
+        "highThreshold": 3500.0,
+    },
+    "CUSTOM": {"lowThreshold": 100.0, "highThreshold": 500.0},
+}
+_REQUIRED_COLUMNS = (schema.SESSION_START, schema.SERVER, *schema.MEASURES)
+_PLACEHOLDER = re.compile(r"x{3,}|<.*>", re.IGNORECASE)
+_SECRET_REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)")
+
+
+def parse_time(value: object) -> datetime:
+    """Read one `yyyy-MM-dd HH:mm:ss` time; raises ValueError with what is wanted."""
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", value):
+        raise ValueError(f"wanted a time as {schema.TIME_FORMAT_HINT}")
+    try:
+        return datetime.strptime(value, schema.TIME_FORMAT)
+    except ValueError:
+        raise ValueError(f"wanted a time that exists, as {schema.TIME_FORMAT_HINT}") from None
+
+
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("wanted a time zone name such as UTC or Europe/Oslo") from None
+    return value
+
+
+def _known_country(value: str) -> str:
+    from holidays.utils import list_supported_countries
+
+    if value not in list_supported_countries():
+        raise ValueError("wanted an ISO 3166 country code with a holiday calendar, such as US")
+    return value
+
+
+def _addresses(value: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_address(item)) for item in value)
+    except ValueError as exc:
+        raise ValueError(f"wanted IP addresses: {exc}") from None
+
+
+def _session_columns(value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    missing = [name for name in _REQUIRED_COLUMNS if name not in value]
+    if missing:
+        raise ValueError(f"wanted every column that is read; missing: {', '.join(missing)}")
+    doubled = sorted({name for name in value if value.count(name) > 1})
+    if doubled:
+        raise ValueError(f"wanted each column once; repeated: {', '.join(doubled)}")
+    return value
+
+
+def _secret_reference(value: str | None) -> str | None:
+    if value is not None and not _SECRET_REFERENCE.fullmatch(value):
+        # The value may be a key: it must not be echoed.
+        raise ValueError("wanted a reference, env:NAME or file:PATH, never the key itself")
+    return value
+
+
+Time = Annotated[datetime, BeforeValidator(parse_time)]
+Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ForestSettings(BaseModel):
+    """How the forest is grown; the defaults are those of the public sample."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, strict=True)
+
+    num_trees: int = Field(100, ge=1, le=2000)
+    max_depth: int = Field(8, ge=1, le=30)
+    seed: int = 42
+    max_bins: int = Field(32, ge=2, le=1024)
+    feature_subset_strategy: str = Field("auto", pattern=r"^(auto|all|sqrt|log2|onethird|0?\.\d+|[1-9]\d*)$")
+
+
+class Settings(BaseModel):
+    """One run's configuration; see Docs/CONFIGURATION.md for each key."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True
+    )
+
+    data_file: str = Field(min_length=1)
+    duration: Literal["ONE_MONTH", "FULL", "CUSTOM"]
+    storage_account: str | None = None
+    storage_container: str | None = None
+    storage_key: Annotated[str | None, AfterValidator(_secret_reference)] = Field(None, repr=False)
+    output: str | None = None
+    train_begin: Time
+    train_end: Time
+    test_split_start: Time | None = None
+    low_threshold: Threshold
+    high_threshold: Threshold
+    filter_servers: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_addresses)] = DEMO_SERVERS
+    columns: Annotated[tuple[str, ...] | None, AfterValidator(_session_columns)] = None
+    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    holiday_country: Annotated[str, AfterValidator(_known_country)] = "US"
+    max_rejected_fraction: float = Field(0.05, ge=0, le=1)
+    forest: ForestSettings = ForestSettings()  # type: ignore[call-arg]  # every field has a default
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_duration(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("duration"), str):
+            return {**DURATIONS.get(data["duration"], {}), **data}
+        return data
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Settings:
+        if not self.train_begin < self.train_end:
+            raise ValueError("trainBegin must be before trainEnd")
+        if self.test_split_start is not None and not self.train_begin < self.test_split_start <= self.train_end:
+            raise ValueError("testSplitStart must be after trainBegin and not after trainEnd")
+        if not self.low_threshold < self.high_threshold:
+            raise ValueError("lowThreshold must be below highThreshold")
+        if self.output is None and not (self.storage_account and self.storage_container):
+            raise ValueError("output, or storageAccount and storageContainer, must say where results go")
+        return self
+
+    @property
+    def split(self) -> datetime:
+        """Start of the test period; a ConfigError where the configuration names none."""
+        if self.test_split_start is None:
+            raise ConfigError(
+                f"testSplitStart: found nothing, wanted a time as {schema.TIME_FORMAT_HINT}. "
+                "With duration CUSTOM, say where the test period starts."
+            )
+        return self.test_split_start
+
+
+def load_settings(path: str | os.PathLike[str]) -> Settings:
+    """Read and check a configuration file (JSON). Raises ConfigError."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"Configuration {path}: {reason}. Wanted a JSON file such as Config/demo.json.") from exc
+    try:
+        data = json.loads(text, object_pairs_hook=_no_doubled_keys)
+    except (ValueError, RecursionError) as exc:
+        raise ConfigError(f"Configuration {path} is not JSON: {str(exc)[:200]}.") from exc
+    if not isinstance(data, dict):
+        raise ConfigError(f"Configuration {path}: found a {type(data).__name__}, wanted a JSON object of keys and values.")
+    return parse_settings(data, str(path))
+
+
+def parse_settings(data: dict[str, Any], source: str = "configuration") -> Settings:
+    """Check a configuration given as a dict. Raises ConfigError that lists every fault, one to a line."""
+    faults = [f"{key}: found the placeholder {value!r}, wanted your own value" for key, value in _placeholders(data)]
+    if not faults:
+        try:
+            return Settings.model_validate(data)
+        except ValidationError as exc:
+            faults = [_describe(error, data) for error in exc.errors(include_url=False, include_context=False)]
+    raise ConfigError(f"Configuration {source} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
+
+
+def _no_doubled_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    doubled = sorted({key for key in keys if keys.count(key) > 1})
+    if doubled:
+        raise ValueError(f"the key {doubled[0]!r} stands in it twice")
+    return dict(pairs)
+
+
+def _placeholders(data: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(key, value) for key, value in data.items() if isinstance(value, str) and _PLACEHOLDER.fullmatch(value)]
+
+
+def _describe(error: Any, data: dict[str, Any]) -> str:
+    """One fault as `key: found …, wanted …`."""
+    place = ".".join(str(part) for part in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        names = [field.alias or name for name, field in Settings.model_fields.items()]
+        return f"{place}: an unknown key. Known keys: {', '.join(sorted(names))}"
+    if error["type"] == "missing":
+        return f"{place}: found nothing, wanted a value"
+    if not error["loc"]:
+        return message
+    if error["loc"][0] == "storageKey":
+        return f"{place}: {message}"
+    found = repr(data.get(str(error["loc"][0])))
+    return f"{place}: found {found[:100]}, {message[:1].lower()}{message[1:]}"

@@ -1,0 +1,71 @@
+"""String indexing, one-hot encoding and scaling: fitted on the training rows, kept as Spark ML models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml.feature import OneHotEncoder, StandardScaler, StandardScalerModel, StringIndexer, VectorAssembler
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from loadcast import paths, schema
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The fitted models, and which categorical columns have one training level and which more."""
+
+    string_index: PipelineModel
+    one_hot: PipelineModel
+    scaler: StandardScalerModel
+    only_indexed: tuple[str, ...]
+    for_encode: tuple[str, ...]
+
+    def save(self, folder: Path) -> None:
+        """Save the three models under their names."""
+        for name, model in (
+            (paths.STRING_INDEX_MODEL, self.string_index),
+            (paths.ONE_HOT_MODEL, self.one_hot),
+            (paths.SCALE_MODEL, self.scaler),
+        ):
+            model.write().save(str(folder / name))
+
+
+def fit_encoders(training: DataFrame) -> Encoders:
+    """Fit on training rows with schema.FEATURES_SCHEMA columns. A level not among them gets an index of its own, and no slot."""
+    columns = list(schema.CATEGORICAL_COLUMNS)
+    indexer = StringIndexer(inputCols=columns, outputCols=[schema.indexed(name) for name in columns])
+    string_index = Pipeline(stages=[indexer.setHandleInvalid("keep")]).fit(training)
+    levels = dict(zip(columns, string_index.stages[0].labelsArray, strict=True))
+    for_encode = tuple(name for name in columns if len(levels[name]) > 1)
+    # The indexer's metadata names the levels, so this fit reads no data. With dropLast the extra level "unseen" has no slot.
+    one_hot = Pipeline(
+        stages=[
+            OneHotEncoder(
+                inputCols=[schema.indexed(name) for name in for_encode],
+                outputCols=[schema.encoded(name) for name in for_encode],
+                dropLast=True,
+            )
+        ]
+    ).fit(string_index.transform(training))
+    history = VectorAssembler(inputCols=list(schema.HISTORY_COLUMNS), outputCol="history")
+    scaler = StandardScaler(inputCol="history", outputCol="scaledHistory", withMean=True, withStd=True)
+    only_indexed = tuple(name for name in columns if name not in for_encode)
+    return Encoders(string_index, one_hot, scaler.fit(history.transform(training)), only_indexed, for_encode)
+
+
+def encode(rows: DataFrame, encoders: Encoders) -> DataFrame:
+    """The rows with their indexed, encoded and scaled columns."""
+    encoded = encoders.one_hot.transform(encoders.string_index.transform(rows))
+    return encoded.select("*", *_scaled_columns(encoders.scaler))
+
+
+def _scaled_columns(scaler: StandardScalerModel) -> list[Column]:
+    """The scaler as plain expressions: the same arithmetic as its own, without a way through vectors and back."""
+    means, deviations = scaler.mean.toArray().tolist(), scaler.std.toArray().tolist()
+    return [
+        ((F.col(name) - F.lit(mean)) * F.lit(1.0 / deviation if deviation else 0.0)).alias(schema.scaled(name))
+        for name, mean, deviation in zip(schema.HISTORY_COLUMNS, means, deviations, strict=True)
+    ]

@@ -1,0 +1,109 @@
+"""Starting Spark, quietly and with settings that suit this pipeline."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from loadcast.errors import EnvironmentNotReadyError
+from loadcast.spark.java import find_java
+
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_LOG_CONFIGURATION = Path(__file__).with_name("log4j2.properties")
+
+
+@dataclass(frozen=True)
+class SparkOptions:
+    """How Spark is started. `extra` are Spark settings that win over ours."""
+
+    master: str | None = None
+    show_log: bool = False
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+def default_settings(master: str | None) -> dict[str, str]:
+    """Our Spark settings, for a given master (None: what spark-submit says, else all local cores)."""
+    settings = {
+        "spark.sql.session.timeZone": "UTC",
+        # Times are wall-clock times without a zone, also where Spark reads Parquet that has no Spark schema in it.
+        "spark.sql.timestampType": "TIMESTAMP_NTZ",
+        # A row on its way to Python holds up to 1.2 MB of packed buckets: few rows to a batch.
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "64",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.catalogImplementation": "in-memory",
+    }
+    if master is None or master.startswith("local"):
+        settings |= {
+            "spark.driver.memory": "2g",
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.sql.shuffle.partitions": str(2 * _local_cores(master)),
+        }
+    return settings
+
+
+def create_session(app_name: str, options: SparkOptions | None = None) -> SparkSession:
+    """Start Spark (or join the session that runs already). Raises EnvironmentNotReadyError where Java is missing or Spark does not start."""
+    options = options or SparkOptions()
+    os.environ["JAVA_HOME"] = str(find_java())
+    os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)
+    os.environ["PYTHONPATH"] = _with_package(os.environ.get("PYTHONPATH", ""))
+    # In local mode Spark need not know the machine's name, which need not resolve.
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    master = options.master or os.environ.get("SPARK_MASTER")
+    builder = SparkSession.builder.appName(app_name)
+    if master is not None or "PYSPARK_GATEWAY_PORT" not in os.environ:
+        builder = builder.master(master or "local[*]")
+    settings = default_settings(master)
+    if not options.show_log:
+        settings["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION.as_uri()}"
+    for key, value in (settings | options.extra).items():
+        builder = builder.config(key, value)
+    with _java_output(options.show_log) as log:
+        try:
+            return builder.getOrCreate()
+        except Exception as error:
+            said = log.read_text(errors="replace")[-2_000:].strip() if log else ""
+            raise EnvironmentNotReadyError(f"Spark did not start: {error}\n{said}".rstrip()) from error
+
+
+def _local_cores(master: str | None) -> int:
+    inside = (master or "local[*]").removeprefix("local").strip("[]").split(",")[0]
+    return int(inside) if inside.isdigit() else 1 if not inside else os.cpu_count() or 1
+
+
+def _with_package(python_path: str) -> str:
+    """PYTHONPATH with the folder that holds loadcast, for Spark's Python workers."""
+    parts = [part for part in python_path.split(os.pathsep) if part]
+    root = str(_PACKAGE_ROOT)
+    return os.pathsep.join(parts if root in parts else [root, *parts])
+
+
+@contextmanager
+def _java_output(show: bool) -> Iterator[Path | None]:
+    """Send what the JVM writes to standard error into a file, unless it is to be shown.
+
+    The JVM inherits the descriptor, so this has to hold at its start; Python's own errors are not touched afterwards.
+    """
+    if show:
+        yield None
+        return
+    sys.stderr.flush()
+    handle, name = tempfile.mkstemp(prefix="loadcast-spark-", suffix=".log")
+    kept = os.dup(2)
+    os.dup2(handle, 2)
+    try:
+        yield Path(name)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(handle)
+        os.unlink(name)

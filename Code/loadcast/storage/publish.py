@@ -1,0 +1,138 @@
+"""Output folders: a run appears whole, by the switch of one link, or not at all.
+
+    output/
+      runs/<id>/               a complete run; never changed afterwards
+      runs/.staging-<id>/      a run being written; nobody reads it
+      current -> runs/<id>     the newest run; replaced atomically
+      model -> runs/<id>       the newest run with a trained forest: what the service loads
+      mlSource.parquet -> current/mlSource.parquet, and so on for each artefact
+
+A reader that follows `current` once (open_run) sees one run throughout. The last two runs and the one with the newest model are kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+
+from loadcast import paths
+from loadcast.errors import ArtefactError, OutputError
+from loadcast.storage.files import local_path
+
+_KEPT_RUNS = 2
+_LOCK = ".lock"
+
+
+def output_folder(output: str) -> Path:
+    """The folder of a run's results, given as a path or `file:` URL."""
+    return Path(local_path(output))
+
+
+def open_run(output: Path, link: str = paths.CURRENT) -> Path:
+    """The folder of the newest complete run (or the newest with a model: link=paths.MODEL). Raises ArtefactError if there is none."""
+    try:
+        return (output / link).resolve(strict=True)
+    except OSError:
+        todo = "Train one: python Code/train.py CONFIG." if link == paths.MODEL else "Run python Code/etl.py CONFIG first."
+        raise ArtefactError(f"{output} holds no published {'model' if link == paths.MODEL else 'run'}. {todo}") from None
+
+
+@contextmanager
+def stage_run(output: Path, carry: Iterable[str] = ()) -> Iterator[Path]:
+    """Give a folder to write a run into; publish it if the block ends without an error, else remove it.
+
+    `carry` names artefacts of the newest run that the new one starts with (as links to the same files: no copy).
+    Raises OutputError where the folder cannot be written, or another run is writing into it.
+    """
+    _prepare(output)
+    with _lock(output):
+        for stale in (output / paths.RUNS).glob(f"{paths.STAGING_PREFIX}*"):
+            shutil.rmtree(stale)  # whoever wrote it holds no lock any more: it was killed
+        name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%fZ-") + secrets.token_hex(3)
+        staging = output / paths.RUNS / f"{paths.STAGING_PREFIX}{name}"
+        staging.mkdir()
+        try:
+            for artefact in carry:
+                _carry(output / paths.CURRENT / artefact, staging / artefact)
+            yield staging
+            _remove_checksum_files(staging)
+            _publish(output, staging, name)
+        except OSError as error:
+            raise OutputError(f"Cannot write to {output}: {error.strerror or error}.") from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _prepare(output: Path) -> None:
+    try:
+        (output / paths.RUNS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot write to {output}: {error.strerror or error}. Choose another output.") from error
+    for name in (paths.CURRENT, paths.MODEL, *paths.ARTEFACTS):
+        place = output / name
+        if place.exists() and not place.is_symlink():
+            raise OutputError(f"{place} is not from a published run and would be overwritten. Move it away, or choose another output.")
+
+
+@contextmanager
+def _lock(output: Path) -> Iterator[None]:
+    with open(output / _LOCK, "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OutputError(f"Another run is writing to {output}. Wait for it, or choose another output.") from None
+        yield
+
+
+def _carry(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=_link_or_copy)
+    elif source.exists():
+        _link_or_copy(str(source), str(target))
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)
+
+
+def _remove_checksum_files(folder: Path) -> None:
+    """Remove Hadoop's .crc files: `info` holds a sha-256 of each file, and a copied folder must not carry half-matching ones."""
+    for file in folder.rglob(".*.crc"):
+        file.unlink()
+
+
+def _publish(output: Path, staging: Path, name: str) -> None:
+    run = output / paths.RUNS / name
+    staging.rename(run)
+    for artefact in paths.ARTEFACTS:
+        _link(output / artefact, f"{paths.CURRENT}/{artefact}")
+    if (run / paths.FOREST_MODEL).exists():
+        _link(output / paths.MODEL, f"{paths.RUNS}/{name}")
+    _link(output / paths.CURRENT, f"{paths.RUNS}/{name}")
+    _prune(output)
+
+
+def _link(place: Path, target: str) -> None:
+    """Make `place` a link to `target`, replacing another link atomically."""
+    if place.is_symlink() and os.readlink(place) == target:
+        return
+    fresh = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
+    fresh.symlink_to(target)
+    os.replace(fresh, place)
+
+
+def _prune(output: Path) -> None:
+    runs = sorted(run for run in (output / paths.RUNS).iterdir() if not run.name.startswith("."))
+    linked = {(output / link).resolve() for link in (paths.CURRENT, paths.MODEL)}
+    for run in runs[:-_KEPT_RUNS]:
+        if run.resolve() not in linked:
+            shutil.rmtree(run)
