@@ -129,7 +129,8 @@ CATEGORICAL_COLUMNS = (
     "Morning",
 )
 
-#: What the feature kernel makes, and what a record sent to the service holds (there without peakLoad, observed and label).
+#: What the feature kernel makes, and what a record sent to the service holds (there without peakLoad, observed and
+#: label).
 FEATURES_SCHEMA = pa.schema(
     [
         (KEY, pa.string()),

@@ -183,7 +183,9 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
     except (ValueError, RecursionError) as exc:
         raise ConfigError(f"Configuration {path} is not JSON: {str(exc)[:200]}.") from exc
     if not isinstance(data, dict):
-        raise ConfigError(f"Configuration {path}: found a {type(data).__name__}, wanted a JSON object of keys and values.")
+        raise ConfigError(
+            f"Configuration {path}: found a {type(data).__name__}, wanted a JSON object of keys and values."
+        )
     return parse_settings(data, str(path))
 
 

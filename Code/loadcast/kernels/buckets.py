@@ -1,7 +1,9 @@
 """Sums per server and 5 minutes: made of rows, packed for the shuffle, and put together again.
 
-A packed record is little-endian `bucket int32 (BucketStart ÷ 300 s since 1970), count int32, sums 8 × float64`: 72 bytes. The records of
-one server travel as one binary value, so that what crosses to the JVM and through the shuffle is a few large values, not millions of rows.
+A packed record is little-endian `bucket int32 (BucketStart ÷ 300 s since 1970), count int32, sums 8 × float64`: 72
+bytes. The records of
+one server travel as one binary value, so that what crosses to the JVM and through the shuffle is a few large values,
+not millions of rows.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ Float64s = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Buckets:
-    """Sums of several servers. Arrays of one length m, sorted by (code, bucket) and unique in it; codes index `servers`."""
+    """Sums of several servers.
+
+    Arrays of one length m, sorted by (code, bucket) and unique in it; codes index `servers`.
+    """
 
     servers: tuple[str, ...]
     codes: Int64s
@@ -78,7 +83,8 @@ def _merge_dense(servers: tuple[str, ...], place: tuple[Int64s, int, int], count
 def round_sums(values: Float64s) -> Float64s:
     """Round non-negative numbers to 14 significant digits.
 
-    A sum of doubles depends in its last bits on the order of its terms; a sum of decimals of up to 14 digits, rounded so, does not.
+    A sum of doubles depends in its last bits on the order of its terms; a sum of decimals of up to 14 digits, rounded
+    so, does not.
     """
     with np.errstate(divide="ignore"):
         magnitude = np.floor(np.log10(values))

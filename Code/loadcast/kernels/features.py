@@ -1,6 +1,7 @@
 """The server kernel, second half: the hourly grid → features. ETL and the scoring client both come through here.
 
-Nothing younger than 48 hours reaches a feature: the smallest lag is 48 hours, and the rolling window ends with the day three days before.
+Nothing younger than 48 hours reaches a feature: the smallest lag is 48 hours, and the rolling window ends with the day
+three days before.
 """
 
 from __future__ import annotations
@@ -64,7 +65,10 @@ def _history(grid: Grid, daily: Float64s) -> dict[str, Float64s]:
 
 
 def lag_columns(peak_load: Float64s, hours_before: Int64s) -> dict[str, Float64s]:
-    """peakLoad of each of schema.LAGS_H hours earlier; 0 where the server has no such hour (`hours_before` counts what it has)."""
+    """peakLoad of each of schema.LAGS_H hours earlier; 0 where the server has no such hour.
+
+    `hours_before` counts, for each slot, the slots of the same server before it.
+    """
     columns = {}
     for name, lag_h in zip(schema.LAG_COLUMNS, schema.LAGS_H, strict=True):
         lagged = np.zeros_like(peak_load)
@@ -76,7 +80,8 @@ def lag_columns(peak_load: Float64s, hours_before: Int64s) -> dict[str, Float64s
 def rolling_means(daily: Float64s, days_before: Int64s) -> Float64s:
     """Means, (8, days), over the days D−9 … D−3 the server has; 0 where it has none.
 
-    Each window is added up on its own, oldest day first: a running sum would carry in the rounding of older days, and the client,
+    Each window is added up on its own, oldest day first: a running sum would carry in the rounding of older days, and
+    the client,
     which starts at another day, would get other last bits.
     """
     total = np.zeros_like(daily)
@@ -93,16 +98,22 @@ def rolling_means(daily: Float64s, days_before: Int64s) -> Float64s:
 def future_features(hourly: pa.Table, daily: pa.Table, begin: datetime, hours: int, calendar: CalendarRule) -> pa.Table:
     """Features of the `hours` hours from `begin` (a whole hour) for one server, from its statistics up to `begin`.
 
-    `hourly` and `daily` are schema.HOURLY_SCHEMA and schema.DAILY_SCHEMA rows of that server. Hours between its last one and `begin` count as hours
-    without sessions. Days that `hourly` does not cover from their first hour on are taken from `daily`. At most 48 hours can be asked for: later ones would need
+    `hourly` and `daily` are schema.HOURLY_SCHEMA and schema.DAILY_SCHEMA rows of that server. Hours between its last
+    one and `begin` count as hours
+    without sessions. Days that `hourly` does not cover from their first hour on are taken from `daily`. At most 48
+    hours can be asked for: later ones would need
     loads not yet known. Raises InputError.
     """
     first = _whole_hour(begin)
     if not 1 <= hours <= schema.HORIZON_HOURS:
-        raise InputError(f"Asked for {hours} hours ahead; wanted 1 to {schema.HORIZON_HOURS}: later ones need loads not yet known.")
+        raise InputError(
+            f"Asked for {hours} hours ahead; wanted 1 to {schema.HORIZON_HOURS}: later ones need loads not yet known."
+        )
     grid = grid_from_hourly(hourly, until=first)
     if len(grid.servers) != 1:
-        raise InputError(f"Found statistics of {len(grid.servers)} servers before {begin}, wanted those of exactly one.")
+        raise InputError(
+            f"Found statistics of {len(grid.servers)} servers before {begin}, wanted those of exactly one."
+        )
     wanted = np.arange(first, first + hours, dtype=np.int64)
     start = int(grid.first_day[0]) * 24
     # The future hours take part as slots without load, so that the same functions as in ETL look back from them.

@@ -54,7 +54,7 @@ LAYOUT_16 = Layout(schema.SESSION_COLUMNS_16)
 
 @dataclass(frozen=True)
 class Row:
-    """A row that could be placed: server, epoch second of its start, its numbers (None where missing) and their repairs."""
+    """A row that could be placed: server, epoch second of its start, numbers (None: missing) and their repairs."""
 
     server: str
     second: int
@@ -91,7 +91,7 @@ def split_fields(line: bytes) -> list[bytes]:
 
 
 def detect_layout(head: bytes, complete: bool) -> Layout:
-    """The 17- or 16-column layout, from the first LAYOUT_HEAD_BYTES of a file; `complete` if they are the whole file."""
+    """The 17- or 16-column layout, from a file's first LAYOUT_HEAD_BYTES; `complete` if they are all of it."""
     lines = split_lines(head)
     if not complete and not head.endswith((b"\n", b"\r")):
         lines = lines[:-1]

@@ -1,6 +1,7 @@
 """The scan kernel: bytes of session logs → sums per server and 5 minutes, rejected rows, counts.
 
-Rows made of nothing but digits and separators are parsed together, as columns; any row that such parsing cannot vouch for goes, alone,
+Rows made of nothing but digits and separators are parsed together, as columns; any row that such parsing cannot vouch
+for goes, alone,
 through `rows.parse_row`, which defines what a row means. What comes out is the same as if every row had gone there.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +50,10 @@ class Counts:
     other_server: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     repaired: Counter[str] = field(default_factory=Counter)  # by "<column>:<kind>"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts as plain values, fit for JSON and for Counts(**values)."""
+        return {**vars(self), "rejected": dict(self.rejected), "repaired": dict(self.repaired)}
 
     def add(self, other: Counts) -> None:
         """Add the counts of another piece of the input."""
@@ -131,7 +137,7 @@ def _mend_lone_cr(data: bytes) -> bytes:
         return data
     mended = view.copy()
     mended[lone] = _LF
-    return mended.tobytes()
+    return bytes(mended.data)
 
 
 def _unusual_bytes(view: npt.NDArray[np.uint8]) -> Int64s:
@@ -199,11 +205,16 @@ def _without(lines: _Lines, numbers: Int64s) -> bytes:
     begins = np.concatenate(([0], lines.ends[numbers] + 1))
     stops = np.append(lines.starts[numbers], len(lines.data))
     view = memoryview(lines.data)
-    return b"".join(view[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True) if begin < stop)
+    return b"".join(
+        view[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True) if begin < stop
+    )
 
 
 def _convert(text: bytes, layout: Layout, as_text: bool = False) -> tuple[pa.Table, list[int]]:
-    """Parse plain text into columns; also the numbers of the lines with another count of fields. Raises ArrowInvalid."""
+    """Parse plain text into columns; also the numbers of the lines with another count of fields.
+
+    Raises ArrowInvalid.
+    """
     bad: list[int] = []
 
     def note(row: csv.InvalidRow) -> str:

@@ -13,8 +13,10 @@ from loadcast import schema
 def scores(confusion: npt.NDArray[np.int64]) -> dict[str, Any]:
     """Accuracy, weighted, per-class and macro precision, recall and F1.
 
-    `confusion` is (3, 3): rows the true class, columns the forecast, in the order of schema.CLASS_NAMES. A class that never occurs
-    has recall 0, one never forecast has precision 0 (scikit-learn's zero_division=0); macro means are over the classes that occur
+    `confusion` is (3, 3): rows the true class, columns the forecast, in the order of schema.CLASS_NAMES. A class that
+    never occurs
+    has recall 0, one never forecast has precision 0 (scikit-learn's zero_division=0); macro means are over the classes
+    that occur
     or are forecast.
     """
     total = int(confusion.sum())

@@ -1,6 +1,7 @@
 """The server kernel, first half: 5-minute sums → complete hourly grid → daily means, for any number of servers at once.
 
-Each server has a run of whole days in the arrays of a Grid: 24 slots a day, from the day of its first to the day of its last hour. Slots
+Each server has a run of whole days in the arrays of a Grid: 24 slots a day, from the day of its first to the day of its
+last hour. Slots
 before its first and after its last hour hold zeros and are no grid hours. So a lag of 48 hours is 48 slots.
 """
 
@@ -24,7 +25,10 @@ _PEAKS = len(schema.PEAKS)
 
 @dataclass(frozen=True)
 class Grid:
-    """Hourly peaks of n servers. `first` and `last` are hours since 1970, (n,); `peaks` (8, slots); `observed` (slots,)."""
+    """Hourly peaks of n servers.
+
+    `first` and `last` are hours since 1970, (n,); `peaks` (8, slots); `observed` (slots,).
+    """
 
     servers: tuple[str, ...]
     first: Int64s
@@ -75,16 +79,23 @@ class Grid:
 
     @cached_property
     def daily(self) -> Float64s:
-        """Daily means, (8, days). Added up hour by hour, so that the result does not depend on where a server's run begins."""
+        """Daily means, (8, days).
+
+        Added up hour by hour, so that the result does not depend on where a server's run begins.
+        """
         by_hour = self.peaks.reshape(_PEAKS, -1, 24)
         total = by_hour[:, :, 0].copy()
         for hour in range(1, 24):
             total += by_hour[:, :, hour]
-        return total / self.in_grid.reshape(-1, 24).sum(axis=1)
+        means: Float64s = total / self.in_grid.reshape(-1, 24).sum(axis=1)
+        return means
 
 
 def build_grid(sums: Buckets) -> Grid:
-    """The grid of the servers of `sums`, each from its first to its last hour with a session. Empty servers are left out."""
+    """The grid of the servers of `sums`, each from its first to its last hour with a session.
+
+    Empty servers are left out.
+    """
     hours = sums.buckets // _BUCKETS_PER_HOUR
     starts = _starts(sums.codes, hours)
     peak = _peak_buckets(sums, starts)
@@ -132,7 +143,8 @@ def _fill(
 def grid_from_hourly(hourly: pa.Table, until: int | None = None) -> Grid:
     """The grid of hourly statistics (schema.HOURLY_SCHEMA, any order, gaps allowed).
 
-    With `until` (an hour since 1970), each server's grid goes on, with hours without sessions, to the hour before it; what lies
+    With `until` (an hour since 1970), each server's grid goes on, with hours without sessions, to the hour before it;
+    what lies
     from there on is left out.
     """
     hours = hourly.column(schema.HOUR).cast(schema.TIMESTAMP).cast(pa.int64()).to_numpy() // _US_PER_HOUR

@@ -21,7 +21,7 @@ _CLOCK_SIX = np.uint64(int.from_bytes(bytes([6, 6, 0, 6, 6, 0, 6, 6]), "little")
 
 
 def parse_seconds(texts: pa.StringArray) -> Int64s:
-    """Epoch seconds of `yyyy-MM-dd HH:mm:ss` texts (UTF-8 array without nulls); -1 where a text is no such time or before 1970."""
+    """Epoch seconds of `yyyy-MM-dd HH:mm:ss` texts (no nulls); -1 where a text is no such time or before 1970."""
     result = np.full(len(texts), -1, dtype=np.int64)
     _, offset_buffer, data = texts.buffers()
     if len(texts) == 0 or data is None:
@@ -38,7 +38,10 @@ def parse_seconds(texts: pa.StringArray) -> Int64s:
 
 
 def _seconds_of(characters: npt.NDArray[np.uint8]) -> Int64s:
-    """Epoch seconds of times given as (n, 19) bytes, n > 0. Logs are near sorted: a date is read once per run of equal dates."""
+    """Epoch seconds of times given as (n, 19) bytes, n > 0.
+
+    Logs are near sorted: a date is read once per run of equal dates.
+    """
     year_month = np.ascontiguousarray(characters[:, :8]).view("<u8").ravel()
     month_day = np.ascontiguousarray(characters[:, 7:_DATE_BYTES]).view("<u4").ravel()
     changes = (year_month[1:] != year_month[:-1]) | (month_day[1:] != month_day[:-1])
@@ -46,11 +49,12 @@ def _seconds_of(characters: npt.NDArray[np.uint8]) -> Int64s:
     days = _days_of(characters[heads])
     day_seconds = np.repeat(np.where(days < 0, -1, days * 86_400), np.diff(np.append(heads, len(characters))))
     clock = _clock_seconds(np.ascontiguousarray(characters[:, _DATE_BYTES:]).view("<u8").ravel())
-    return np.where((day_seconds < 0) | (clock < 0), -1, day_seconds + clock)
+    seconds: Int64s = np.where((day_seconds < 0) | (clock < 0), -1, day_seconds + clock)
+    return seconds
 
 
 def _clock_seconds(words: npt.NDArray[np.uint64]) -> Int64s:
-    """Seconds since midnight of HH:mm:ss words, -1 where a word is no time: all eight characters in a few word operations."""
+    """Seconds since midnight of HH:mm:ss words, -1 where a word is no time: eight characters at a time."""
     digits = words ^ _CLOCK_ZEROS
     wrong = ((digits | (digits + _CLOCK_SIX)) & _CLOCK_NOT_DIGIT) != 0
     pairs = digits * np.uint64(10) + (digits >> np.uint64(8))

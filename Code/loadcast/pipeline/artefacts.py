@@ -1,45 +1,21 @@
-"""Writing a run's tables and JSON files into its staging folder."""
+"""The JSON artefacts of a run."""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pyarrow
-from pyspark import __version__ as pyspark_version
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 import loadcast
 from loadcast import schema
 from loadcast.settings import Settings
 from loadcast.spark.encoders import Encoders
-
-_PARALLEL_WRITES = 2
-
-
-def write_monthly(rows: DataFrame, time: str, folder: Path) -> None:
-    """Write rows into `folder`/yyyy/MM by their `time` column, sorted by server and time within each file."""
-    year, month = F.date_format(time, "yyyy"), F.date_format(time, "MM")
-    frame = rows.withColumns({"yyyy": year, "MM": month}).sortWithinPartitions("yyyy", "MM", schema.SERVER, time)
-    frame.write.partitionBy("yyyy", "MM").parquet(str(folder))
-    for year_folder in sorted(folder.glob("yyyy=*")):
-        for month_folder in sorted(year_folder.glob("MM=*")):
-            month_folder.rename(year_folder / month_folder.name.removeprefix("MM="))
-        year_folder.rename(folder / year_folder.name.removeprefix("yyyy="))
-
-
-def run_together(jobs: list[Callable[[], None]]) -> None:
-    """Run Spark jobs side by side: while one commits its files, another computes."""
-    with ThreadPoolExecutor(_PARALLEL_WRITES) as pool:
-        for future in [pool.submit(job) for job in jobs]:
-            future.result()
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -75,7 +51,7 @@ def versions() -> dict[str, str]:
     return {
         "loadcast": loadcast.__version__,
         "python": platform.python_version(),
-        "pyspark": pyspark_version,
+        "pyspark": version("pyspark"),
         "pyarrow": pyarrow.__version__,
         "numpy": numpy.__version__,
     }

@@ -12,7 +12,7 @@ from loadcast.kernels.scan import Counts
 
 
 def quality_report(per_split: Iterable[str], sizes: dict[str, int]) -> dict[str, Any]:
-    """The report, from the counts of each split (JSON texts of scan.Counts with `file`) and the files' sizes in bytes."""
+    """The report, from each split's counts (JSON of scan.Counts with `file`) and the files' sizes in bytes."""
     total = Counts()
     by_file: dict[str, Counts] = defaultdict(Counts)
     for text in per_split:
@@ -52,9 +52,11 @@ def check_quality(report: dict[str, Any], max_rejected_fraction: float) -> None:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in report["rejectedByReason"].items())
         worst = max(report["files"], key=lambda file: file["rejected"])
         raise QualityError(
-            f"{report['rejected']:,} of {report['rows']:,} rows ({report['rejectedFraction']:.1%}) could not be placed: {reasons}. "
+            f"{report['rejected']:,} of {report['rows']:,} rows ({report['rejectedFraction']:.1%}) could not be placed: "
+            f"{reasons}. "
             f"Wanted at most maxRejectedFraction {max_rejected_fraction:.1%}; nothing was published. "
-            f"Most of them ({worst['rejected']:,}) are in {worst['file']}: mend or leave out such files, name their `columns`, or raise maxRejectedFraction."
+            f"Most of them ({worst['rejected']:,}) are in {worst['file']}: mend or leave out such files, "
+            "name their `columns`, or raise maxRejectedFraction."
         )
     if not report["good"]:
         raise InputError(

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-
-from pyspark import StorageLevel
-from pyspark.sql import DataFrame, SparkSession
 
 from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule, epoch_seconds
@@ -21,40 +17,33 @@ from loadcast.progress import Progress
 from loadcast.settings import Settings
 from loadcast.spark.progress import watched
 from loadcast.spark.scan import ScanTask, scan_sessions
-from loadcast.spark.server import ServerTask, collect_counts, serve_rows
-from loadcast.storage.files import find_files, group_splits, plan_splits
+from loadcast.spark.server import ServerRows, ServerTask, serve_rows
+from loadcast.spark.session import Spark
+from loadcast.storage.files import Split, find_files, group_splits, plan_splits
 
 _SPLIT_BYTES = 64 << 20
 _SMALLEST_TASK_BYTES = 4 << 20
 _BYTES_PER_SHUFFLE_PARTITION = 64 << 20
 
 
-@dataclass(frozen=True)
-class SessionRows:
-    """All rows of a run in one frame (see spark/server.py), computed once, and the quality of its input."""
-
-    wide: DataFrame
-    quality: dict[str, Any]
-
-
 @contextmanager
 def session_rows(
-    spark: SparkSession, settings: Settings, files: list[tuple[str, int]], filter_ip: bool, progress: Progress
-) -> Iterator[SessionRows]:
-    """Scan the files and compute every row; raises QualityError or InputError where the input isn't good enough."""
+    spark: Spark, settings: Settings, files: list[tuple[str, int]], filter_ip: bool, progress: Progress
+) -> Iterator[tuple[ServerRows, dict[str, Any]]]:
+    """Scan the files and compute every row; also the quality report.
+
+    Raises QualityError or InputError where the input isn't good enough.
+    """
     parallelism = spark.sparkContext.defaultParallelism
     size = sum(size for _, size in files)
     task = ScanTask(_plan(files, size, parallelism), _layout(settings), _row_filter(settings, filter_ip))
     partitions = max(parallelism, min(4 * parallelism, size // _BYTES_PER_SHUFFLE_PARTITION))
-    server = ServerTask(calendar_rule(settings.train_begin, settings.train_end, settings.holiday_country), thresholds(settings))
-    wide = serve_rows(scan_sessions(spark, task), partitions, server).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
+    calendar = calendar_rule(settings.train_begin, settings.train_end, settings.holiday_country)
+    with serve_rows(scan_sessions(spark, task), partitions, ServerTask(calendar, thresholds(settings))) as rows:
         with watched(spark, progress, f"Scanning {len(files):,} files, {size / 1e6:,.0f} MB"):
-            report = quality_report(collect_counts(wide), dict(files))
+            report = quality_report(rows.collect_counts(), dict(files))
         check_quality(report, settings.max_rejected_fraction)
-        yield SessionRows(wide, {"filterIp": filter_ip, **report})
-    finally:
-        wide.unpersist()
+        yield rows, {"filterIp": filter_ip, **report}
 
 
 def input_files(settings: Settings) -> list[tuple[str, int]]:
@@ -72,7 +61,7 @@ def thresholds(settings: Settings) -> Thresholds:
     return Thresholds(settings.low_threshold, settings.high_threshold)
 
 
-def _plan(files: list[tuple[str, int]], size: int, parallelism: int) -> tuple[tuple[Any, ...], ...]:
+def _plan(files: list[tuple[str, int]], size: int, parallelism: int) -> tuple[tuple[Split, ...], ...]:
     """Splits per task: about two tasks a core on small input, 64 MB a task on large."""
     per_task = min(_SPLIT_BYTES, max(_SMALLEST_TASK_BYTES, -(-size // (2 * parallelism))))
     return tuple(tuple(group) for group in group_splits(plan_splits(files, per_task), per_task * 3 // 4))

@@ -7,36 +7,37 @@ from pathlib import Path
 from typing import Any
 
 from loadcast import paths
-from loadcast.pipeline.artefacts import run_together, write_json
-from loadcast.pipeline.etl import statistics_jobs
+from loadcast.pipeline.artefacts import write_json
 from loadcast.pipeline.sessions import input_files, session_rows
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
 from loadcast.spark.progress import watched
 from loadcast.spark.session import SparkOptions, create_session
+from loadcast.spark.write import run_together, statistics_jobs
 from loadcast.storage.publish import output_folder, stage_run
 
 
 def run_stats(settings: Settings, options: SparkOptions, progress: Progress = silent) -> dict[str, Any]:
     """Compute statistics of the configured period and publish them beside the months already there; returns the quality report.
 
-    The new run keeps everything of the newest one but the months of this period, which are replaced, and the quality report.
+    The new run keeps everything of the newest one but the months of this period, which are replaced, and the quality
+    report.
     """
     files = input_files(settings)
     kept = [name for name in paths.ARTEFACTS if name != paths.QUALITY]
-    with stage_run(output_folder(settings.output), carry=kept) as staging:
+    with stage_run(output_folder(settings), carry=kept) as staging:
         with progress("Starting Spark"):
             spark = create_session("loadcast statistics", options)
         fresh = staging / "fresh"
         fresh.mkdir()
-        with session_rows(spark, settings, files, False, progress) as rows:
+        with session_rows(spark, settings, files, False, progress) as (rows, quality):
             with watched(spark, progress, "Writing statistics"):
-                run_together(list(statistics_jobs(rows, fresh)))
+                run_together(statistics_jobs(rows, fresh))
         for kind in (paths.HOURLY, paths.DAILY):
             _replace_months(fresh / kind, staging / kind)
         shutil.rmtree(fresh)
-        write_json(staging / paths.QUALITY, rows.quality)
-    return rows.quality
+        write_json(staging / paths.QUALITY, quality)
+    return quality
 
 
 def _replace_months(fresh: Path, target: Path) -> None:

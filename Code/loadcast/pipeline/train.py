@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import functions as F
-
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError, ConfigError
 from loadcast.pipeline.artefacts import versions, write_json
@@ -15,14 +13,12 @@ from loadcast.pipeline.sessions import thresholds
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
 from loadcast.spark.evaluation import evaluate
-from loadcast.spark.forest import assemble, fit_forest, predict
+from loadcast.spark.forest import fit_forest, load_features, predict, save_model, training_rows, write_predictions
 from loadcast.spark.progress import watched
 from loadcast.spark.session import SparkOptions, create_session
 from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.publish import open_run, output_folder, stage_run
 
-_EVALUATED = (schema.KEY, schema.SERVER, schema.HOUR, schema.OBSERVED, schema.LABEL)
-_NAIVE_INPUTS = ("dayofweek", "hourofday", "peakLoadLag48", "peakLoadLag168")
 _MADE_HERE = {paths.FOREST_MODEL, paths.METRICS, paths.PREDICTIONS, paths.INFO}
 
 
@@ -31,26 +27,19 @@ def run_train(settings: Settings, options: SparkOptions, progress: Progress = si
 
     Raises ArtefactError where ETL has not run, ConfigError where it ran with other dates or thresholds.
     """
-    output = output_folder(settings.output)
+    output = output_folder(settings)
     info = read_info(open_run(output))
     _check_same(info, settings)
     with stage_run(output, carry=[name for name in paths.ARTEFACTS if name not in _MADE_HERE]) as staging:
         with progress("Starting Spark"):
             spark = create_session("loadcast train", options)
-        rows = spark.read.parquet(str(staging / paths.FEATURES))
-        rows = assemble(rows, info["featureColumns"]).select(*_EVALUATED, *_NAIVE_INPUTS, "features")
-        is_test = F.col(schema.HOUR) >= F.lit(settings.split)
+        rows = load_features(spark, staging / paths.FEATURES, info["featureColumns"])
         with watched(spark, progress, f"Growing {settings.forest.num_trees} trees"):
-            model = fit_forest(rows.filter(~is_test & F.col(schema.OBSERVED)), settings.forest)
-            model.write().save(str(staging / paths.FOREST_MODEL))
-        with watched(spark, progress, "Scoring train and test"):
-            predicted = predict(model, rows).drop("features").persist()
-            metrics = evaluate(predicted, is_test, thresholds(settings))
-            tested = predicted.filter(is_test).select(*schema.PREDICTION_COLUMNS)
-            tested.withColumn(schema.LABEL, F.col(schema.LABEL).cast("int")).coalesce(1).write.parquet(
-                str(staging / paths.PREDICTIONS)
-            )
-            predicted.unpersist()
+            model = fit_forest(training_rows(rows, settings.split), settings.forest)
+            save_model(model, staging / paths.FOREST_MODEL)
+        with watched(spark, progress, "Scoring train and test"), predict(model, rows) as predicted:
+            metrics = evaluate(predicted, settings.split, thresholds(settings))
+            write_predictions(predicted, settings.split, staging / paths.PREDICTIONS)
         write_json(staging / paths.METRICS, metrics)
         info |= {"versions": versions(), "forest": settings.forest.model_dump(by_alias=True)}
         info["files"] = sha256_of_files(staging, [*paths.BUNDLE_FOLDERS, paths.METRICS])
@@ -63,7 +52,9 @@ def read_info(run: Path) -> dict[str, Any]:
     try:
         info = json.loads((run / paths.INFO).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"{run / paths.INFO} cannot be read: {error}. Run python Code/etl.py CONFIG again.") from error
+        raise ArtefactError(
+            f"{run / paths.INFO} cannot be read: {error}. Run python Code/etl.py CONFIG again."
+        ) from error
     if not isinstance(info, dict):
         raise ArtefactError(f"{run / paths.INFO} is no JSON object. Run python Code/etl.py CONFIG again.")
     return info
@@ -79,4 +70,6 @@ def _check_same(info: dict[str, Any], settings: Settings) -> None:
     }
     for key, value in wanted.items():
         if info.get(key) != value:
-            raise ConfigError(f"{key}: ETL ran with {info.get(key)!r}, the configuration says {value!r}. Run python Code/etl.py CONFIG again.")
+            raise ConfigError(
+                f"{key}: ETL ran with {info.get(key)!r}, the configuration says {value!r}. Run python Code/etl.py CONFIG again."
+            )

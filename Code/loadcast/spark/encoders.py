@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from pyspark.ml import Pipeline, PipelineModel
-from pyspark.ml.feature import OneHotEncoder, StandardScaler, StandardScalerModel, StringIndexer, VectorAssembler
+from pyspark.ml.feature import (
+    OneHotEncoder,
+    StandardScaler,
+    StandardScalerModel,
+    StringIndexer,
+    StringIndexerModel,
+    VectorAssembler,
+)
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from loadcast import paths, schema
+from loadcast.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -34,13 +43,21 @@ class Encoders:
 
 
 def fit_encoders(training: DataFrame) -> Encoders:
-    """Fit on training rows with schema.FEATURES_SCHEMA columns. A level not among them gets an index of its own, and no slot."""
+    """Fit on training rows with schema.FEATURES_SCHEMA columns.
+
+    A level not among them gets an index of its own, and no slot.
+    """
     columns = list(schema.CATEGORICAL_COLUMNS)
     indexer = StringIndexer(inputCols=columns, outputCols=[schema.indexed(name) for name in columns])
     string_index = Pipeline(stages=[indexer.setHandleInvalid("keep")]).fit(training)
-    levels = dict(zip(columns, string_index.stages[0].labelsArray, strict=True))
+    levels = dict(zip(columns, cast(StringIndexerModel, string_index.stages[0]).labelsArray, strict=True))
     for_encode = tuple(name for name in columns if len(levels[name]) > 1)
-    # The indexer's metadata names the levels, so this fit reads no data. With dropLast the extra level "unseen" has no slot.
+    if not for_encode:
+        raise InputError(
+            "Found no two observed hours before testSplitStart to train on. Check trainBegin, testSplitStart and dataFile."
+        )
+    # The indexer's metadata names the levels, so this fit reads no data. With dropLast the extra level "unseen" has no
+    # slot.
     one_hot = Pipeline(
         stages=[
             OneHotEncoder(

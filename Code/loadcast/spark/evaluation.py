@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from pyspark.sql import functions as F
 from loadcast import schema
 from loadcast.kernels.features import Thresholds
 from loadcast.kernels.scores import scores
+from loadcast.spark.forest import is_test
 
 FOREST = "forest"
 SAME_AS_48H = "sameClassAs48hBefore"
@@ -22,9 +24,9 @@ _PLACE = (schema.SERVER, "dayofweek", "hourofday")
 _SMALLEST_PROBABILITY = 1e-15
 
 
-def evaluate(predicted: DataFrame, is_test: Column, thresholds: Thresholds) -> dict[str, Any]:
+def evaluate(predicted: DataFrame, split: datetime, thresholds: Thresholds) -> dict[str, Any]:
     """metrics.json: scores of the forest and of the naive forecasts on the observed rows, for train and test."""
-    rows = predicted.filter(F.col(schema.OBSERVED)).withColumn("isTest", is_test)
+    rows = predicted.filter(F.col(schema.OBSERVED)).withColumn("isTest", is_test(split))
     answers = _with_naive(rows, thresholds)
     forecasts = F.explode(F.create_map(*(part for name in (FOREST, *NAIVE) for part in (F.lit(name), F.col(name)))))
     counted = (
@@ -33,7 +35,10 @@ def evaluate(predicted: DataFrame, is_test: Column, thresholds: Thresholds) -> d
         .agg(F.count("*").alias("number"), F.sum("loss").alias("loss"))
         .collect()
     )
-    return {part: _report([row for row in counted if row["isTest"] == flag]) for part, flag in (("train", False), ("test", True))}
+    return {
+        part: _report([row for row in counted if row["isTest"] == flag])
+        for part, flag in (("train", False), ("test", True))
+    }
 
 
 def _with_naive(rows: DataFrame, thresholds: Thresholds) -> DataFrame:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
 
 from pyspark.ml.classification import RandomForestClassificationModel, RandomForestClassifier
 from pyspark.ml.feature import VectorAssembler
 from pyspark.ml.functions import vector_to_array
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from loadcast import schema
@@ -16,19 +19,35 @@ from loadcast.settings import ForestSettings
 
 FEATURES = "features"
 
-#: Four values, so that the forest has a place for class 3 even where the training rows have none (class 0 never occurs).
+#: What the naive forecasts are made of.
+NAIVE_INPUTS = ("dayofweek", "hourofday", "peakLoadLag48", "peakLoadLag168")
+_DESCRIBED = (schema.KEY, schema.SERVER, schema.HOUR, schema.OBSERVED, schema.LABEL)
+
+#: Four values, so that the forest has a place for class 3 even where the training rows have none (class 0 never
+#: occurs).
 _LABEL_METADATA: dict[str, Any] = {"ml_attr": {"type": "nominal", "num_vals": len(schema.CLASS_NAMES) + 1}}
 
 
-def assemble(rows: DataFrame, columns: Sequence[str]) -> DataFrame:
-    """The rows with their feature vector; the label says how many classes there are."""
-    vectors = VectorAssembler(inputCols=list(columns), outputCol=FEATURES).transform(rows)
-    return vectors.withColumn(schema.LABEL, F.col(schema.LABEL).cast("double").alias(schema.LABEL, metadata=_LABEL_METADATA))
+def load_features(spark: SparkSession, path: Path, columns: Sequence[str]) -> DataFrame:
+    """mlSource rows with `columns` put together as the feature vector; the label says how many classes there are."""
+    rows = VectorAssembler(inputCols=list(columns), outputCol=FEATURES).transform(spark.read.parquet(str(path)))
+    label = F.col(schema.LABEL).cast("double").alias(schema.LABEL, metadata=_LABEL_METADATA)
+    return rows.withColumn(schema.LABEL, label).select(*_DESCRIBED, *NAIVE_INPUTS, FEATURES)
+
+
+def is_test(split: datetime) -> Column:
+    """Whether a row is in the test period."""
+    return F.col(schema.HOUR) >= F.lit(split)
+
+
+def training_rows(rows: DataFrame, split: datetime) -> DataFrame:
+    """The observed rows before the test period."""
+    return rows.filter(~is_test(split) & F.col(schema.OBSERVED))
 
 
 def fit_forest(training: DataFrame, settings: ForestSettings) -> RandomForestClassificationModel:
-    """Grow the forest on assembled training rows."""
-    return RandomForestClassifier(
+    """Grow the forest on training rows."""
+    forest = RandomForestClassifier(
         featuresCol=FEATURES,
         labelCol=schema.LABEL,
         numTrees=settings.num_trees,
@@ -38,11 +57,29 @@ def fit_forest(training: DataFrame, settings: ForestSettings) -> RandomForestCla
         featureSubsetStrategy=settings.feature_subset_strategy,
         cacheNodeIds=True,
         maxMemoryInMB=1024,
-    ).fit(training)
+    )
+    return cast(RandomForestClassificationModel, forest.fit(training))
 
 
-def predict(model: RandomForestClassificationModel, rows: DataFrame) -> DataFrame:
-    """The rows with prediction and one probability column for each class."""
+def save_model(model: RandomForestClassificationModel, path: Path) -> None:
+    """Save the forest."""
+    model.write().save(str(path))
+
+
+@contextmanager
+def predict(model: RandomForestClassificationModel, rows: DataFrame) -> Iterator[DataFrame]:
+    """The rows with prediction and one probability column for each class, kept while the block runs."""
     predicted = model.transform(rows)
     probability = vector_to_array(F.col(model.getProbabilityCol()))
-    return predicted.select("*", *(probability[label].alias(name) for label, name in schema.PROBABILITY_COLUMNS.items()))
+    columns = [probability[label].alias(name) for label, name in schema.PROBABILITY_COLUMNS.items()]
+    kept = predicted.select(*_DESCRIBED, *NAIVE_INPUTS, schema.PREDICTION, *columns).persist()
+    try:
+        yield kept
+    finally:
+        kept.unpersist()
+
+
+def write_predictions(predicted: DataFrame, split: datetime, path: Path) -> None:
+    """Write the test period's predictions."""
+    tested = predicted.filter(is_test(split)).withColumn(schema.LABEL, F.col(schema.LABEL).cast("int"))
+    tested.select(*schema.PREDICTION_COLUMNS).coalesce(1).write.parquet(str(path))

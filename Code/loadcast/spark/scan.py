@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -54,7 +54,9 @@ class ScanTask:
         yield pa.RecordBatch.from_arrays(
             [names, pa.array([KIND_BUCKETS] * len(names), pa.int32()), payloads], schema=SCAN_SCHEMA
         )
-        yield _one(split, KIND_COUNTS, json.dumps({"file": split.path, "start": split.start, **asdict(counts)}).encode())
+        yield _one(
+            split, KIND_COUNTS, json.dumps({"file": split.path, "start": split.start, **counts.as_dict()}).encode()
+        )
 
 
 def scan_sessions(spark: SparkSession, task: ScanTask) -> DataFrame:
@@ -91,4 +93,4 @@ def to_ipc(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue().to_pybytes())

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels import server as server_kernel
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.features import Thresholds, features_table
+from loadcast.spark.failures import worker_errors
 from loadcast.spark.scan import KIND_BUCKETS, KIND_COUNTS, KIND_REJECTED
-from loadcast.spark.types import spark_type
+from loadcast.spark.types import to_struct
 
 # What a row of the wide result is.
 ROW_HOUR, ROW_DAY, ROW_REJECTED, ROW_COUNTS = "hour", "day", "rejected", "counts"
@@ -98,20 +101,46 @@ def _widen(table: pa.Table, kind: str) -> Iterator[pa.RecordBatch]:
     yield from pa.Table.from_arrays(columns, schema=WIDE_SCHEMA).combine_chunks().to_batches(_ROWS_PER_BATCH)
 
 
-def serve_rows(scanned: DataFrame, partitions: int, task: ServerTask) -> DataFrame:
-    """The one shuffle: all sums of a server together, then the server kernel."""
+@dataclass(frozen=True)
+class ServerRows:
+    """Every row of a run in one frame that is computed once, at the first action on it."""
+
+    _wide: DataFrame
+
+    def hours(self) -> DataFrame:
+        """Server × hour: feature columns and the other peaks."""
+        return self._rows_of(ROW_HOUR)
+
+    def days(self) -> DataFrame:
+        """Server × day: the daily means."""
+        return self._rows_of(ROW_DAY)
+
+    def rejected(self) -> DataFrame:
+        """Rows of the input that could not be placed."""
+        return self._rows_of(ROW_REJECTED)
+
+    def training(self, split: datetime) -> DataFrame:
+        """The observed hours before `split`."""
+        return self.hours().filter(F.col(schema.OBSERVED) & (F.col(schema.HOUR) < F.lit(split)))
+
+    def collect_counts(self) -> list[str]:
+        """The counts of each split, as JSON. Raises what a worker raised, such as InputError."""
+        with worker_errors():
+            return [row[0] for row in self._wide.filter(F.col(_KIND) == ROW_COUNTS).select(_COUNTS).collect()]
+
+    def _rows_of(self, kind: str) -> DataFrame:
+        return self._wide.filter(F.col(_KIND) == kind).select(*_SCHEMAS[kind].names)
+
+
+@contextmanager
+def serve_rows(scanned: DataFrame, partitions: int, task: ServerTask) -> Iterator[ServerRows]:
+    """The one shuffle: all sums of a server together, then the server kernel.
+
+    The result is kept while the block runs.
+    """
     shuffled = scanned.repartition(partitions, F.col("place")).sortWithinPartitions("place")
-    fields = StructType()
-    for field in WIDE_SCHEMA:
-        fields = fields.add(field.name, spark_type(field.type))
-    return shuffled.mapInArrow(task, fields)
-
-
-def rows_of(wide: DataFrame, kind: str) -> DataFrame:
-    """The rows of one kind, with the columns that they have."""
-    return wide.filter(F.col(_KIND) == kind).select(*_SCHEMAS[kind].names)
-
-
-def collect_counts(wide: DataFrame) -> list[str]:
-    """The counts of each split, as JSON. The first action on `wide`: it computes everything."""
-    return [row[0] for row in wide.filter(F.col(_KIND) == ROW_COUNTS).select(_COUNTS).collect()]
+    wide = shuffled.mapInArrow(task, to_struct(WIDE_SCHEMA)).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        yield ServerRows(wide)
+    finally:
+        wide.unpersist()

@@ -15,6 +15,9 @@ from pyspark.sql import SparkSession
 from loadcast.errors import EnvironmentNotReadyError
 from loadcast.spark.java import find_java
 
+#: The session's type, for those who pass one on without importing pyspark.
+Spark = SparkSession
+
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _LOG_CONFIGURATION = Path(__file__).with_name("log4j2.properties")
 
@@ -51,7 +54,10 @@ def default_settings(master: str | None) -> dict[str, str]:
 
 
 def create_session(app_name: str, options: SparkOptions | None = None) -> SparkSession:
-    """Start Spark (or join the session that runs already). Raises EnvironmentNotReadyError where Java is missing or Spark does not start."""
+    """Start Spark (or join the session that runs already).
+
+    Raises EnvironmentNotReadyError where Java is missing or Spark does not start.
+    """
     options = options or SparkOptions()
     os.environ["JAVA_HOME"] = str(find_java())
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)

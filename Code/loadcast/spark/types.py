@@ -1,4 +1,4 @@
-"""Spark's types for ours, and frames from Arrow schemas."""
+"""Spark's types for ours."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ _TYPES: dict[pa.DataType, T.DataType] = {
 }
 
 
-def spark_type(kind: pa.DataType) -> T.DataType:
-    """The Spark SQL type of an Arrow type; timestamps stay without a zone."""
-    return _TYPES[kind]
+def to_struct(arrow: pa.Schema) -> T.StructType:
+    """The Spark SQL schema of an Arrow one; timestamps stay without a zone."""
+    return T.StructType([T.StructField(field.name, _TYPES[field.type]) for field in arrow])

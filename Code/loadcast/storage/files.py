@@ -33,10 +33,15 @@ class Split:
 
 
 def find_files(pattern: str) -> list[tuple[str, int]]:
-    """Files that match a path, `file:` URL or glob pattern, as (path, size in bytes), sorted. Raises InputError where there are none."""
+    """Files that match a path, `file:` URL or glob pattern, as (path, size in bytes), sorted.
+
+    Raises InputError where there are none.
+    """
     path = local_path(pattern)
     if os.path.isdir(path):
-        raise InputError(f"dataFile {pattern} is a folder; wanted a file or a pattern such as {pattern.rstrip('/')}/*/*.csv.")
+        raise InputError(
+            f"dataFile {pattern} is a folder; wanted a file or a pattern such as {pattern.rstrip('/')}/*/*.csv."
+        )
     files = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
     if not files:
         raise InputError(
@@ -46,12 +51,17 @@ def find_files(pattern: str) -> list[tuple[str, int]]:
 
 
 def local_path(url: str) -> str:
-    """The path of a local file or folder given as a path or `file:` URL. Raises InputError for any other kind of URL."""
+    """The path of a local file or folder given as a path or `file:` URL.
+
+    Raises InputError for any other kind of URL.
+    """
     scheme = urlsplit(url).scheme if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", url) else ""
     if scheme == "file":
         return unquote(urlsplit(url).path)
     if scheme:
-        raise InputError(f"{scheme}: URLs cannot be read by this version. Wanted a path or a file: URL; copy the data to a local folder first.")
+        raise InputError(
+            f"{scheme}: URLs cannot be read by this version. Wanted a path or a file: URL; copy the data to a local folder first."
+        )
     return url
 
 
@@ -119,7 +129,9 @@ class _explained:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (OSError, EOFError, zlib.error)):
             reason = getattr(error, "strerror", None) or str(error)
-            raise InputError(f"Cannot read {self._path}: {reason}. Replace the file, or leave it out of dataFile.") from error
+            raise InputError(
+                f"Cannot read {self._path}: {reason}. Replace the file, or leave it out of dataFile."
+            ) from error
 
 
 def _line_start(file: BinaryIO, place: int, size: int) -> int:

@@ -7,7 +7,8 @@
       model -> runs/<id>       the newest run with a trained forest: what the service loads
       mlSource.parquet -> current/mlSource.parquet, and so on for each artefact
 
-A reader that follows `current` once (open_run) sees one run throughout. The last two runs and the one with the newest model are kept.
+A reader that follows `current` once (open_run) sees one run throughout. The last two runs and the one with the newest
+model are kept.
 """
 
 from __future__ import annotations
@@ -22,25 +23,38 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from loadcast import paths
-from loadcast.errors import ArtefactError, OutputError
+from loadcast.errors import ArtefactError, ConfigError, OutputError
+from loadcast.settings import Settings
 from loadcast.storage.files import local_path
 
 _KEPT_RUNS = 2
 _LOCK = ".lock"
 
 
-def output_folder(output: str) -> Path:
-    """The folder of a run's results, given as a path or `file:` URL."""
-    return Path(local_path(output))
+def output_folder(settings: Settings) -> Path:
+    """The folder that the configuration's results go to. Raises ConfigError where it names none."""
+    if settings.output is None:
+        raise ConfigError(
+            f"output: found nothing, and this version cannot write to the container {settings.storage_container}. "
+            "Set output to a folder."
+        )
+    return Path(local_path(settings.output))
 
 
 def open_run(output: Path, link: str = paths.CURRENT) -> Path:
-    """The folder of the newest complete run (or the newest with a model: link=paths.MODEL). Raises ArtefactError if there is none."""
+    """The folder of the newest complete run (or the newest with a model: link=paths.MODEL).
+
+    Raises ArtefactError if there is none.
+    """
     try:
         return (output / link).resolve(strict=True)
     except OSError:
-        todo = "Train one: python Code/train.py CONFIG." if link == paths.MODEL else "Run python Code/etl.py CONFIG first."
-        raise ArtefactError(f"{output} holds no published {'model' if link == paths.MODEL else 'run'}. {todo}") from None
+        todo = (
+            "Train one: python Code/train.py CONFIG." if link == paths.MODEL else "Run python Code/etl.py CONFIG first."
+        )
+        raise ArtefactError(
+            f"{output} holds no published {'model' if link == paths.MODEL else 'run'}. {todo}"
+        ) from None
 
 
 @contextmanager
@@ -77,7 +91,9 @@ def _prepare(output: Path) -> None:
     for name in (paths.CURRENT, paths.MODEL, *paths.ARTEFACTS):
         place = output / name
         if place.exists() and not place.is_symlink():
-            raise OutputError(f"{place} is not from a published run and would be overwritten. Move it away, or choose another output.")
+            raise OutputError(
+                f"{place} is not from a published run and would be overwritten. Move it away, or choose another output."
+            )
 
 
 @contextmanager

@@ -1,0 +1,106 @@
+"""Records into the forest's feature vector: the string index, one-hot and scaling of Spark ML, in arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from loadcast import schema
+from loadcast.errors import ArtefactError
+
+
+@dataclass(frozen=True, eq=False)
+class Encoders:
+    """What training learnt about the columns.
+
+    `levels`: per categorical column its training levels as text, in index order. `only_indexed`, `for_encode`: the
+    columns with one, and with two or more, levels. `mean`, `scale`: (k,) for the k columns of schema.HISTORY_COLUMNS;
+    scale is 1 ÷ standard deviation, and 0 where that is 0.
+
+    Raises ArtefactError when these do not fit each other or the schema.
+    """
+
+    levels: Mapping[str, tuple[str, ...]]
+    only_indexed: tuple[str, ...]
+    for_encode: tuple[str, ...]
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        wanted = set(schema.CATEGORICAL_COLUMNS)
+        found = (*self.only_indexed, *self.for_encode)
+        if set(found) != wanted or len(found) != len(wanted) or set(self.levels) != wanted:
+            raise ArtefactError(
+                f"The encoders are for {', '.join(sorted({*found, *self.levels}))}; "
+                f"wanted each of {', '.join(sorted(wanted))} once. Train again with this version of loadcast."
+            )
+        doubled = [name for name, levels in self.levels.items() if len(set(levels)) != len(levels)]
+        if doubled:
+            raise ArtefactError(f"The encoder of {doubled[0]} names a level twice. Train again.")
+        size = (len(schema.HISTORY_COLUMNS),)
+        if self.mean.shape != size or self.scale.shape != size or not np.isfinite([self.mean, self.scale]).all():
+            raise ArtefactError(
+                f"The scaler has {self.mean.size} means and {self.scale.size} scales; "
+                f"wanted {size[0]} finite ones of each. Train again with this version of loadcast."
+            )
+
+    @cached_property
+    def positions(self) -> dict[str, dict[str, int]]:
+        """Per categorical column: level → index."""
+        return {name: {level: i for i, level in enumerate(levels)} for name, levels in self.levels.items()}
+
+    @property
+    def n_features(self) -> int:
+        """Width of the feature vector."""
+        slots = sum(len(self.levels[name]) for name in self.for_encode)
+        return len(self.only_indexed) + slots + 1 + len(schema.HISTORY_COLUMNS)
+
+
+def string_index(table: pa.Table, column: str, encoders: Encoders) -> NDArray[np.intp]:
+    """Index of each row's level: (n,). An unseen or missing level gets the number of training levels."""
+    positions = encoders.positions[column]
+    texts = table.column(column).cast(pa.string()).to_pylist()
+    return np.array([positions.get(text, len(positions)) for text in texts], dtype=np.intp)
+
+
+def cold_start(table: pa.Table, encoders: Encoders) -> NDArray[np.bool_]:
+    """Which rows are of a server that training never saw: (n,)."""
+    unseen: NDArray[np.bool_] = string_index(table, schema.SERVER, encoders) == len(encoders.levels[schema.SERVER])
+    return unseen
+
+
+def scaled_history(table: pa.Table, encoders: Encoders) -> NDArray[np.float64]:
+    """The lag and rolling columns, (value − mean) × scale: (n, k)."""
+    values = np.column_stack([table.column(name).to_numpy() for name in schema.HISTORY_COLUMNS])
+    # Values near the largest double may overflow to infinity, in Spark as here; a tree takes that as "large".
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled: NDArray[np.float64] = (values - encoders.mean) * encoders.scale
+    return scaled
+
+
+def feature_matrix(table: pa.Table, encoders: Encoders) -> NDArray[np.float64]:
+    """The forest's input: (n, features), columns as schema.forest_inputs() orders them.
+
+    `table` holds the columns of schema.FEATURES_SCHEMA, of which ServerIP, the calendar columns, linearTrend and the
+    lag and rolling columns are read. A one-hot column has one slot per training level, all 0 for an unseen one.
+    """
+    n = table.num_rows
+    matrix = np.zeros((n, encoders.n_features))
+    at = 0
+    for column in encoders.only_indexed:
+        matrix[:, at] = string_index(table, column, encoders)
+        at += 1
+    for column in encoders.for_encode:
+        slots = len(encoders.levels[column])
+        index = string_index(table, column, encoders)
+        seen = np.flatnonzero(index < slots)
+        matrix[seen, at + index[seen]] = 1.0
+        at += slots
+    matrix[:, at] = table.column(schema.LINEAR_TREND).to_numpy()
+    matrix[:, at + 1 :] = scaled_history(table, encoders)
+    return matrix
