@@ -6,7 +6,6 @@ Keys keep the names of the public sample (`storageAccount`, `dataFile`, `duratio
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 
 from loadcast import schema
+from loadcast.addresses import canonical_address
 from loadcast.errors import ConfigError
 
 DEMO_SERVERS = ("115.220.193.16", "210.181.165.92")
@@ -76,7 +76,7 @@ def _known_country(value: str) -> str:
 
 def _addresses(value: tuple[str, ...]) -> tuple[str, ...]:
     try:
-        return tuple(str(ipaddress.ip_address(item)) for item in value)
+        return tuple(canonical_address(item) for item in value)
     except ValueError as exc:
         raise ValueError(f"wanted IP addresses: {exc}") from None
 

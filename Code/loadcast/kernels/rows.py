@@ -6,7 +6,6 @@ property test holds the vectorized path to the same answers. The rules are those
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 
 from loadcast import schema
+from loadcast.addresses import canonical_address
 from loadcast.schema import Reason, Repair
 
 LAYOUT_HEAD_BYTES = 64 * 1024
@@ -103,10 +103,9 @@ def detect_layout(head: bytes, complete: bool) -> Layout:
 def parse_server(text: bytes) -> str | None:
     """The address in its shortest form; None where it is no IP address."""
     try:
-        address = ipaddress.ip_address(text.decode("ascii"))
+        return canonical_address(text.decode("ascii"))
     except ValueError:
         return None
-    return None if getattr(address, "scope_id", None) else str(address)
 
 
 def parse_time(text: bytes) -> int | None:

@@ -61,7 +61,7 @@ def _clock_seconds(words: npt.NDArray[np.uint64]) -> Int64s:
     byte = np.uint64(0xFF)
     hour, minute, second = pairs & byte, (pairs >> np.uint64(24)) & byte, (pairs >> np.uint64(48)) & byte
     wrong |= (hour > 23) | (minute > 59) | (second > 59)
-    seconds = (hour * np.uint64(3600) + minute * np.uint64(60) + second).view(np.int64)
+    seconds: Int64s = (hour * np.uint64(3600) + minute * np.uint64(60) + second).view(np.int64)
     seconds[wrong] = -1
     return seconds
 
@@ -82,4 +82,5 @@ def _days_of(characters: npt.NDArray[np.uint8]) -> Int64s:
     before = year - 1
     days = before * 365 + before // 4 - before // 100 + before // 400 + _DAYS_BEFORE_MONTH[month]
     days += (leap & (month > 2)) + day - 1 - _DAYS_TO_1970
-    return np.where(fine, days, -1)
+    known: Int64s = np.where(fine, days, -1)
+    return known

@@ -52,8 +52,8 @@ def check_quality(report: dict[str, Any], max_rejected_fraction: float) -> None:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in report["rejectedByReason"].items())
         worst = max(report["files"], key=lambda file: file["rejected"])
         raise QualityError(
-            f"{report['rejected']:,} of {report['rows']:,} rows ({report['rejectedFraction']:.1%}) could not be placed: "
-            f"{reasons}. "
+            f"{report['rejected']:,} of {report['rows']:,} rows ({report['rejectedFraction']:.1%}) could not be "
+            f"placed: {reasons}. "
             f"Wanted at most maxRejectedFraction {max_rejected_fraction:.1%}; nothing was published. "
             f"Most of them ({worst['rejected']:,}) are in {worst['file']}: mend or leave out such files, "
             "name their `columns`, or raise maxRejectedFraction."

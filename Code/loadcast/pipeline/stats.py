@@ -18,7 +18,7 @@ from loadcast.storage.publish import output_folder, stage_run
 
 
 def run_stats(settings: Settings, options: SparkOptions, progress: Progress = silent) -> dict[str, Any]:
-    """Compute statistics of the configured period and publish them beside the months already there; returns the quality report.
+    """Compute statistics of the configured period and publish them beside the months already there.
 
     The new run keeps everything of the newest one but the months of this period, which are replaced, and the quality
     report.
@@ -30,9 +30,11 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
             spark = create_session("loadcast statistics", options)
         fresh = staging / "fresh"
         fresh.mkdir()
-        with session_rows(spark, settings, files, False, progress) as (rows, quality):
-            with watched(spark, progress, "Writing statistics"):
-                run_together(statistics_jobs(rows, fresh))
+        with (
+            session_rows(spark, settings, files, False, progress) as (rows, quality),
+            watched(spark, progress, "Writing statistics"),
+        ):
+            run_together(statistics_jobs(rows, fresh))
         for kind in (paths.HOURLY, paths.DAILY):
             _replace_months(fresh / kind, staging / kind)
         shutil.rmtree(fresh)

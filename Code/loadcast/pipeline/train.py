@@ -71,5 +71,6 @@ def _check_same(info: dict[str, Any], settings: Settings) -> None:
     for key, value in wanted.items():
         if info.get(key) != value:
             raise ConfigError(
-                f"{key}: ETL ran with {info.get(key)!r}, the configuration says {value!r}. Run python Code/etl.py CONFIG again."
+                f"{key}: ETL ran with {info.get(key)!r}, the configuration says {value!r}. "
+                "Run python Code/etl.py CONFIG again."
             )

@@ -54,7 +54,8 @@ def fit_encoders(training: DataFrame) -> Encoders:
     for_encode = tuple(name for name in columns if len(levels[name]) > 1)
     if not for_encode:
         raise InputError(
-            "Found no two observed hours before testSplitStart to train on. Check trainBegin, testSplitStart and dataFile."
+            "Found no two observed hours before testSplitStart to train on. "
+            "Check trainBegin, testSplitStart and dataFile."
         )
     # The indexer's metadata names the levels, so this fit reads no data. With dropLast the extra level "unseen" has no
     # slot.

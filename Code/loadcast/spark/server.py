@@ -1,4 +1,4 @@
-"""The server kernel, carried to each server's sums by Spark: one shuffle, then hourly, daily and feature rows in one stream."""
+"""The server kernel, carried to each server's sums by Spark: one shuffle, then hourly, daily and feature rows."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
@@ -45,7 +46,8 @@ def find_files(pattern: str) -> list[tuple[str, int]]:
     files = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
     if not files:
         raise InputError(
-            f"dataFile {pattern} matches no file (looked from {os.getcwd()}). Check the path, or write sample data with `loadcast sample`."
+            f"dataFile {pattern} matches no file (looked from {os.getcwd()}). "
+            "Check the path, or write sample data with `loadcast sample`."
         )
     return [(name, os.path.getsize(name)) for name in files]
 
@@ -60,7 +62,8 @@ def local_path(url: str) -> str:
         return unquote(urlsplit(url).path)
     if scheme:
         raise InputError(
-            f"{scheme}: URLs cannot be read by this version. Wanted a path or a file: URL; copy the data to a local folder first."
+            f"{scheme}: URLs cannot be read by this version. "
+            "Wanted a path or a file: URL; copy the data to a local folder first."
         )
     return url
 
@@ -76,12 +79,12 @@ def plan_splits(files: list[tuple[str, int]], split_bytes: int) -> list[Split]:
     for path, size in files:
         pieces = 1 if is_compressed(path) else max(1, -(-size // split_bytes))
         bounds = [size * piece // pieces for piece in range(pieces + 1)]
-        splits += [Split(path, start, end, size) for start, end in zip(bounds, bounds[1:], strict=False)]
+        splits += [Split(path, start, end, size) for start, end in pairwise(bounds)]
     return splits
 
 
 def group_splits(splits: list[Split], task_bytes: int) -> list[list[Split]]:
-    """Put splits together, in order, into tasks of at least `task_bytes`, so that many small files do not make many tasks."""
+    """Put splits together, in order, into tasks of at least `task_bytes`: small files do not make many tasks."""
     tasks: list[list[Split]] = []
     filled = task_bytes
     for split in splits:
@@ -94,7 +97,7 @@ def group_splits(splits: list[Split], task_bytes: int) -> list[list[Split]]:
 
 
 def read_head(path: str) -> tuple[bytes, bool]:
-    """The first LAYOUT_HEAD_BYTES of a file (decompressed, without a byte order mark), and whether they are all of it."""
+    """A file's first LAYOUT_HEAD_BYTES (decompressed, without byte order mark), and whether they are all of it."""
     with _open(path) as file, _explained(path):
         head = file.read(LAYOUT_HEAD_BYTES)
         complete = not file.read(1)

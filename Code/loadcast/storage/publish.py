@@ -121,7 +121,7 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def _remove_checksum_files(folder: Path) -> None:
-    """Remove Hadoop's .crc files: `info` holds a sha-256 of each file, and a copied folder must not carry half-matching ones."""
+    """Remove Hadoop's .crc files: `info` has a sha-256 of each file, and a copy must not carry half of them."""
     for file in folder.rglob(".*.crc"):
         file.unlink()
 
