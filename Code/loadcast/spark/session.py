@@ -7,28 +7,21 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
 from loadcast.errors import EnvironmentNotReadyError
 from loadcast.spark.java import find_java
+from loadcast.spark.options import SparkOptions
+
+__all__ = ["Spark", "SparkOptions", "create_session"]
 
 #: The session's type, for those who pass one on without importing pyspark.
 Spark = SparkSession
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _LOG_CONFIGURATION = Path(__file__).with_name("log4j2.properties")
-
-
-@dataclass(frozen=True)
-class SparkOptions:
-    """How Spark is started. `extra` are Spark settings that win over ours."""
-
-    master: str | None = None
-    show_log: bool = False
-    extra: dict[str, str] = field(default_factory=dict)
 
 
 def default_settings(master: str | None) -> dict[str, str]:

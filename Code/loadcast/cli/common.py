@@ -1,0 +1,51 @@
+"""What all commands share: errors in one line, Spark's options, progress."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from loadcast.errors import LoadcastError
+from loadcast.spark.options import SparkOptions
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def friendly(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Show a LoadcastError as one message with its exit code; --debug shows the traceback, too."""
+
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @functools.wraps(command)
+    def shielded(*args: Any, debug: bool, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except LoadcastError as error:
+            if debug:
+                raise
+            click.echo(f"loadcast: {error}", err=True)
+            raise SystemExit(error.exit_code) from error
+
+    return shielded
+
+
+def spark_options(command: Command) -> Command:
+    """Add --master, --conf and --spark-log; the command gets them as `spark`, a SparkOptions."""
+
+    @click.option("--master", metavar="URL", help="Spark master.  [default: $SPARK_MASTER, else all local cores]")
+    @click.option("--conf", multiple=True, callback=_settings, metavar="KEY=VALUE", help="A Spark setting; repeatable.")
+    @click.option("--spark-log", is_flag=True, help="Show Spark's own log.")
+    @functools.wraps(command)
+    def with_spark(*args: Any, master: str | None, conf: dict[str, str], spark_log: bool, **options: Any) -> Any:
+        return command(*args, spark=SparkOptions(master, spark_log, conf), **options)
+
+    return with_spark  # type: ignore[return-value]  # wraps keeps what click needs
+
+
+def _settings(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    wrong = [value for value in values if "=" not in value]
+    if wrong:
+        raise click.BadParameter(f"found {wrong[0]!r}, wanted KEY=VALUE")
+    return dict(value.split("=", 1) for value in values)

@@ -1,0 +1,23 @@
+"""The `loadcast` command: each subcommand is a skin over one function of the library."""
+
+from __future__ import annotations
+
+import click
+
+from loadcast import __version__
+from loadcast.cli.demo import demo
+from loadcast.cli.export import export
+from loadcast.cli.runs import etl, stats, train
+from loadcast.cli.sample import sample
+from loadcast.cli.score import score
+from loadcast.cli.serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="loadcast")
+def main() -> None:
+    """Forecast, for every server and each of the next 48 hours, whether its load will be low, medium or high."""
+
+
+for _command in (sample, etl, stats, train, serve, score, export, demo):
+    main.add_command(_command)

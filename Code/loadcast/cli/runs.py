@@ -1,0 +1,86 @@
+"""The commands that run on Spark: etl, stats, train."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+
+from loadcast.cli.common import friendly, spark_options
+from loadcast.report.run import RichProgress, metrics_table, quality_lines
+from loadcast.settings import Settings, load_settings
+from loadcast.spark.options import SparkOptions
+
+_CONFIG = click.argument("config", type=click.Path())
+
+
+@click.command()
+@_CONFIG
+@click.argument("filter_ip", default="FALSE", type=click.Choice(["FILTER_IP", "FALSE"]))
+@spark_options
+@friendly
+def etl(config: str, filter_ip: str, spark: SparkOptions) -> None:
+    """Load session logs, clean them, and make features, statistics, encoders and a quality report.
+
+    CONFIG is a JSON file such as Config/demo.json. With FILTER_IP only the servers of `filterServers` are used, for
+    quick runs; FALSE, the default, takes all. The results appear in the configured output all at once, or not at all.
+
+    \b
+    Examples:
+      python Code/etl.py Config/demo.json FILTER_IP
+      python Code/etl.py Config/demo.json --conf spark.driver.memory=8g
+    """
+    from loadcast.pipeline.etl import run_etl  # starts with pyspark, which is slow to import
+
+    settings = load_settings(config)
+    quality = run_etl(settings, filter_ip == "FILTER_IP", spark, RichProgress())
+    _say(quality_lines(quality), settings, f"Next: python Code/train.py {config}")
+
+
+@click.command()
+@_CONFIG
+@spark_options
+@friendly
+def stats(config: str, spark: SparkOptions) -> None:
+    """Make the hourly and daily statistics alone, for a month to be scored.
+
+    The months of CONFIG's period replace those already in the output; features, encoders and model stay as they are.
+
+    \b
+    Example, with duration CUSTOM, trainBegin and trainEnd around the new month:
+      python Code/O16Npreprocessing.py july.json
+    """
+    from loadcast.pipeline.stats import run_stats
+
+    settings = load_settings(config)
+    quality = run_stats(settings, spark, RichProgress())
+    _say(quality_lines(quality), settings, f"Next: python Code/scoring_webservice.py {config}")
+
+
+@click.command()
+@_CONFIG
+@spark_options
+@friendly
+def train(config: str, spark: SparkOptions) -> None:
+    """Fit the forest on the features that ETL made, and score it beside naive forecasts.
+
+    Publishes the model, metrics.json and the test period's predictions with the rest of the run.
+
+    \b
+    Example:
+      python Code/train.py Config/demo.json
+    """
+    from loadcast.pipeline.train import run_train
+
+    settings = load_settings(config)
+    metrics = run_train(settings, spark, RichProgress())
+    console = Console()
+    console.print(metrics_table(metrics["test"]))
+    _say([], settings, f"Next: python Code/webservice.py --model {settings.output}")
+
+
+def _say(lines: list[str], settings: Settings, next_step: str) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    for line in lines:
+        console.print(line)
+    console.print(f"Results are in {settings.output}", markup=False)
+    console.print(next_step, markup=False)

@@ -1,0 +1,159 @@
+"""Pictures of a forecast: a strip of one sign per hour for each server, tables of class and probability, JSON, SVG."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from loadcast import schema
+from loadcast.errors import OutputError
+from loadcast.serving.client import HourForecast, ServerForecast
+
+COLOURS = {1: "green", 2: "yellow", 3: "red"}
+#: Signs by class; of different heights, so that they can be told apart without colour.
+BLOCKS = {1: "▁", 2: "▄", 3: "█"}
+LETTERS = {1: "_", 2: "o", 3: "#"}
+MOST_TABLED_SERVERS = 4
+_GAP = "  "
+_DAY_FORMAT = "%a %Y-%m-%d"
+_HOUR_MARK_EVERY = 6
+_COLUMN_WIDTH = 26
+_HOUR_WIDTH = 20
+_FONT_FACES = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is shown: the servers' forecasts of the same hours, the clock these are on, and what stands below.
+
+    `with_tables` adds a table of each hour's class and probabilities to the strips.
+    """
+
+    forecasts: Sequence[ServerForecast]
+    timezone: str
+    with_tables: bool
+    notes: Sequence[str] = ()
+
+
+def render(picture: Picture, console: Console) -> RenderableType:
+    """The picture, fit for what `console` can show."""
+    signs = BLOCKS if console.encoding.lower().startswith("utf") else LETTERS
+    parts: list[RenderableType] = []
+    if picture.with_tables:
+        for table in tables(picture.forecasts, console.width):
+            parts.extend((table, Text()))
+    begin = picture.forecasts[0].hours[0].hour
+    parts.append(Text(f"Load class of {len(picture.forecasts[0].hours)} hours from {begin} ({picture.timezone})\n"))
+    parts.append(strips(picture.forecasts, signs))
+    parts.extend(Text(note) for note in picture.notes)
+    return Group(*parts)
+
+
+def show(picture: Picture, console: Console) -> None:
+    """Print the picture. Lines too long for the console are left to it: a strip stays one line where it is piped."""
+    console.print(render(picture, console), soft_wrap=True, highlight=False)
+
+
+def strips(forecasts: Sequence[ServerForecast], signs: dict[int, str]) -> Text:
+    """One line per server with a sign per hour, below two lines of day and hour marks, above the legend."""
+    width = max(len(forecast.server) for forecast in forecasts) + 2
+    text = Text(no_wrap=True)
+    for line in scale([answer.hour for answer in forecasts[0].hours]):
+        text.append(f"{'':{width}}{_GAP}{line}".rstrip() + "\n", style="dim")
+    for forecast in forecasts:
+        name = forecast.server + (" *" if forecast.cold_start else "")
+        text.append(f"{name:{width}}{_GAP}")
+        for answer in forecast.hours:
+            text.append(signs[answer.label], style=COLOURS[answer.label])
+        text.append("\n")
+    text.append("\n")
+    for label, name in schema.CLASS_NAMES.items():
+        text.append(signs[label], style=COLOURS[label])
+        text.append(f" {name}{_GAP * 2}")
+    if any(forecast.cold_start for forecast in forecasts):
+        text.append("* not in the training data: server, or another value, is new to the model")
+    text.rstrip()
+    return text
+
+
+def scale(hours: Sequence[datetime]) -> tuple[str, str]:
+    """Two lines of marks, one place per hour: the days, where there is room for the date, and every sixth hour."""
+    days = marks = ""
+    for place, hour in enumerate(hours):
+        left_today = min(24 - hour.hour, len(hours) - place)
+        date = hour.strftime(_DAY_FORMAT)
+        if (place == 0 or hour.hour == 0) and len(date) < left_today:
+            days = days.ljust(place) + date
+        if hour.hour % _HOUR_MARK_EVERY == 0:
+            marks = marks.ljust(place) + f"{hour.hour:02d}"
+    return days, marks[: len(hours)]
+
+
+def tables(forecasts: Sequence[ServerForecast], width: int) -> list[Table]:
+    """Tables of hour × class and probabilities; as many servers beside each other as `width` has room for."""
+    together = max(1, (width - _HOUR_WIDTH) // _COLUMN_WIDTH)
+    return [_table(forecasts[first : first + together]) for first in range(0, len(forecasts), together)]
+
+
+def _table(forecasts: Sequence[ServerForecast]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("\nhour", no_wrap=True, min_width=_HOUR_WIDTH - 4)
+    shares = "/".join(schema.CLASS_NAMES.values())
+    for forecast in forecasts:
+        table.add_column(f"{forecast.server}\nclass  % {shares}", no_wrap=True)
+    for row in zip(*(forecast.hours for forecast in forecasts), strict=True):
+        table.add_row(row[0].hour.strftime(f"{_DAY_FORMAT} %H:%M"), *map(_cell, row))
+    return table
+
+
+def _cell(answer: HourForecast) -> Text:
+    text = Text(f"{schema.CLASS_NAMES[answer.label]:6}", style=COLOURS[answer.label])
+    text.append("".join(f"{100 * share:5.0f}" for share in answer.probabilities), style="not bold default")
+    return text
+
+
+def as_json(picture: Picture) -> str:
+    """The forecasts as JSON text: `{"timezone", "notes", "forecasts": [{ServerIP, hours: [{…}]}]}`."""
+    names = tuple(schema.CLASS_NAMES.values())
+    forecasts = [
+        {
+            schema.SERVER: forecast.server,
+            "hours": [
+                {
+                    schema.HOUR: answer.hour.strftime(schema.TIME_FORMAT),
+                    schema.PREDICTION: answer.label,
+                    schema.LABEL: schema.CLASS_NAMES[answer.label],
+                    "probability": dict(zip(names, answer.probabilities, strict=True)),
+                    "cold_start": answer.cold_start,
+                }
+                for answer in forecast.hours
+            ],
+        }
+        for forecast in picture.forecasts
+    ]
+    return json.dumps({"timezone": picture.timezone, "notes": list(picture.notes), "forecasts": forecasts}, indent=1)
+
+
+def save_svg(picture: Picture, place: Path, width: int = 100) -> None:
+    """Write the picture as an SVG file that loads nothing from elsewhere. Raises OutputError."""
+    unseen = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    console = Console(record=True, file=unseen, width=width, force_terminal=True, color_system="truecolor")
+    show(picture, console)
+    # rich's own form fetches its font from the network; a reader's own monospaced font does as well.
+    form = _FONT_FACES.sub("", CONSOLE_SVG_FORMAT)
+    text = console.export_svg(title="loadcast", code_format=form, unique_id="loadcast")
+    try:
+        place.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise OutputError(f"Cannot write {place}: {exc.strerror}. Name another file with --svg.") from exc

@@ -1,0 +1,318 @@
+"""The scoring request: what it may hold, and how every fault in it is named.
+
+A request is a JSON array of feature records. Read are ServerIP, SessionStartHourTime, the calendar columns, linearTrend
+and the lag and rolling columns; the other columns of the features may be there and are ignored; any other name is a
+fault. The calendar columns are not compared with the time: they are the features, the time names the answer.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import lru_cache, partial
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+
+from loadcast import schema
+from loadcast.errors import RequestError, TooLargeError
+
+MAX_BODY_BYTES = 8 << 20
+MAX_RECORDS = 10_000
+MAX_PROBLEMS = 100
+_MAX_SHOWN = 60
+_MAX_ADDRESS = 45
+
+#: Smallest and largest value of each calendar column.
+CALENDAR_RANGES = {
+    "year": (1, 9999),
+    "month": (1, 12),
+    "weekofyear": (1, 53),
+    "dayofmonth": (1, 31),
+    "hourofday": (0, 23),
+    "dayofweek": (1, 7),
+    "Holiday": (0, 1),
+    "BusinessHour": (0, 1),
+    "Morning": (0, 1),
+}
+NUMBER_COLUMNS = (schema.LINEAR_TREND, *schema.HISTORY_COLUMNS)
+
+#: The columns that are read, as the kernels take them.
+REQUEST_SCHEMA = pa.schema(
+    [
+        field
+        for field in schema.FEATURES_SCHEMA
+        if field.name not in (schema.KEY, schema.PEAK_LOAD, schema.OBSERVED, schema.LABEL)
+    ]
+)
+_REQUIRED = frozenset(REQUEST_SCHEMA.names)
+_ALLOWED = frozenset(
+    (
+        *schema.FEATURES_SCHEMA.names,
+        *map(schema.indexed, schema.CATEGORICAL_COLUMNS),
+        *map(schema.encoded, schema.CATEGORICAL_COLUMNS),
+        *map(schema.scaled, schema.HISTORY_COLUMNS),
+    )
+)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d", re.ASCII)
+_LOWEST = np.array([CALENDAR_RANGES[name][0] for name in schema.CALENDAR_COLUMNS])
+_HIGHEST = np.array([CALENDAR_RANGES[name][1] for name in schema.CALENDAR_COLUMNS])
+_calendar_of = itemgetter(*schema.CALENDAR_COLUMNS)
+_numbers_of = itemgetter(*NUMBER_COLUMNS)
+_server_of = itemgetter(schema.SERVER)
+_hour_of = itemgetter(schema.HOUR)
+
+
+class ContractError(RequestError):
+    """Faults in a batch: the first MAX_PROBLEMS in `problems`, all of them counted in `problem_count`."""
+
+    def __init__(self, message: str, problems: list[dict[str, Any]], problem_count: int) -> None:
+        super().__init__(message, problems)
+        self.problem_count = problem_count
+
+
+class _Doubled(dict[str, Any]):
+    """A JSON object in which a key stood more than once; `doubled` names the keys."""
+
+    doubled: tuple[str, ...] = ()
+
+
+class _Fault(Exception):
+    """A value that breaks the contract; the argument is what was wanted."""
+
+
+def read_request(body: bytes | str) -> pa.Table:
+    """Records of a JSON body as a table of REQUEST_SCHEMA, one row each, in order.
+
+    Raises RequestError (TooLargeError beyond MAX_BODY_BYTES or MAX_RECORDS) that names every fault.
+    """
+    records, odd_constants = _parse(body)
+    return _read(records, odd_constants)
+
+
+def read_records(records: object) -> pa.Table:
+    """The same for records that are parsed already: a list of dicts."""
+    return _read(records, [])
+
+
+def _parse(body: bytes | str) -> tuple[object, list[str]]:
+    """The JSON value of a body, and the constants in it that JSON does not have (NaN, Infinity)."""
+    odd: list[str] = []
+
+    def constant(name: str) -> float:
+        odd.append(name)
+        return float(name)
+
+    try:
+        data = body.encode("utf-8") if isinstance(body, str) else body
+        if len(data) > MAX_BODY_BYTES:
+            raise TooLargeError(f"The body has {len(data)} bytes, wanted at most {MAX_BODY_BYTES}. Send less.")
+        text = data.decode("utf-8")
+    except UnicodeError as exc:
+        raise RequestError("The body is not UTF-8 text, wanted a JSON array of feature records.") from exc
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=constant), odd
+    except json.JSONDecodeError as exc:
+        place = f"line {exc.lineno}, column {exc.colno}"
+        raise RequestError(f"The body is not JSON ({exc.msg} at {place}), wanted an array of feature records.") from exc
+    except RecursionError as exc:
+        raise RequestError("The body is nested too deeply, wanted an array of flat feature records.") from exc
+    except ValueError as exc:
+        raise RequestError("The body holds a number with thousands of digits, wanted finite numbers.") from exc
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    doubled = _Doubled(found)
+    counts = Counter(name for name, _ in pairs)
+    doubled.doubled = tuple(name for name, count in counts.items() if count > 1)
+    return doubled
+
+
+def _read(records: object, odd_constants: list[str]) -> pa.Table:
+    if not isinstance(records, list):
+        raise RequestError(f"The body is {shown(records)}, wanted an array of feature records such as [{{…}}, {{…}}].")
+    if len(records) > MAX_RECORDS:
+        raise TooLargeError(f"The batch has {len(records)} records, wanted at most {MAX_RECORDS}. Send less.")
+    if not odd_constants:
+        try:
+            return _table(records)
+        except (_Fault, LookupError, TypeError, ValueError, OverflowError, AttributeError):
+            # Something is wrong somewhere: the slow way finds out what and where.
+            pass
+    return _table(_checked(records, odd_constants))
+
+
+def _table(records: list[Any]) -> pa.Table:
+    """All records at once, column by column; raises, without saying where, unless each of them is plainly right."""
+    if not records:
+        return REQUEST_SCHEMA.empty_table()
+    for record in records:
+        if type(record) is not dict or not record.keys() <= _ALLOWED:
+            raise _Fault
+    calendar = [_calendar_of(record) for record in records]
+    numbers = [_numbers_of(record) for record in records]
+    if set(map(type, chain.from_iterable(calendar))) != {int}:
+        raise _Fault
+    if not set(map(type, chain.from_iterable(numbers))) <= {int, float}:
+        raise _Fault
+    days = np.array(calendar, dtype=np.int64)
+    values = np.array(numbers, dtype=np.float64)
+    if (days < _LOWEST).any() or (days > _HIGHEST).any() or not np.isfinite(values).all():
+        raise _Fault
+    columns: dict[str, Any] = dict(zip(schema.CALENDAR_COLUMNS, days.T.astype(np.int32, order="C"), strict=True))
+    columns.update(zip(NUMBER_COLUMNS, values.T.copy(), strict=True))
+    columns[schema.SERVER] = [_address(_server_of(record)) for record in records]
+    columns[schema.HOUR] = [_time(_hour_of(record)) for record in records]
+    arrays = [pa.array(columns[field.name], field.type) for field in REQUEST_SCHEMA]
+    return pa.Table.from_arrays(arrays, schema=REQUEST_SCHEMA)
+
+
+def _time(value: object) -> datetime:
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            pass
+    raise _Fault(f"a time as {schema.TIME_FORMAT_HINT}")
+
+
+def _address(value: object) -> str:
+    address = _shortest_address(value) if isinstance(value, str) and len(value) <= _MAX_ADDRESS else None
+    if address is None:
+        raise _Fault("an IPv4 or IPv6 address")
+    return address
+
+
+@lru_cache(maxsize=65536)
+def _shortest_address(text: str) -> str | None:
+    try:
+        return None if "%" in text else str(ipaddress.ip_address(text))
+    except ValueError:
+        return None
+
+
+def _number(value: object) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return number
+    raise _Fault("a finite number")
+
+
+def _calendar_reader(low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return int(value)
+        raise _Fault(f"an integer from {low} to {high}")
+
+    return read
+
+
+_READERS: dict[str, Callable[[object], Any]] = {
+    schema.SERVER: _address,
+    schema.HOUR: _time,
+    **{name: _calendar_reader(*CALENDAR_RANGES[name]) for name in schema.CALENDAR_COLUMNS},
+    **dict.fromkeys(NUMBER_COLUMNS, _number),
+}
+
+
+class _Problems:
+    """Counts every fault and describes the first MAX_PROBLEMS."""
+
+    def __init__(self) -> None:
+        self.listed: list[dict[str, Any]] = []
+        self.count = 0
+
+    def add(self, record: int | None, field: str | None, found: str, wanted: str | Callable[[], str]) -> None:
+        self.count += 1
+        if len(self.listed) < MAX_PROBLEMS:
+            text = wanted if isinstance(wanted, str) else wanted()
+            name = None if field is None else _shortened(field)
+            self.listed.append({"record": record, "field": name, "found": found, "wanted": text})
+
+
+def _checked(records: list[Any], odd_constants: Iterable[str]) -> list[dict[str, Any]]:
+    """Each record with its values as plain Python ones; raises ContractError with every fault."""
+    problems = _Problems()
+    plain = [_check_record(number, record, problems) for number, record in enumerate(records)]
+    for name in odd_constants if not problems.count else ():
+        problems.add(None, None, name, "JSON, which has no such value")
+    if problems.count:
+        _refuse(problems, len(records))
+    return plain
+
+
+def _refuse(problems: _Problems, n_records: int) -> NoReturn:
+    message = f"Found {problems.count} fault(s) in a batch of {n_records} record(s); nothing was scored."
+    if problems.count > len(problems.listed):
+        message += f" The first {len(problems.listed)} are listed."
+    raise ContractError(message, problems.listed, problems.count)
+
+
+def _check_record(number: int, record: object, problems: _Problems) -> dict[str, Any]:
+    if not isinstance(record, dict):
+        problems.add(number, None, shown(record), "an object of feature fields")
+        return {}
+    for name in record.doubled if isinstance(record, _Doubled) else ():
+        problems.add(number, name, "the same field more than once", "each field once")
+    plain: dict[str, Any] = {}
+    for name, read in _READERS.items():
+        if name not in record:
+            problems.add(number, name, "nothing", _wanted(read))
+            continue
+        try:
+            value = read(record[name])
+        except _Fault as fault:
+            problems.add(number, name, shown(record[name]), str(fault))
+        else:
+            plain[name] = str(value) if name == schema.HOUR else value
+    for unknown in sorted(map(str, record.keys() - _ALLOWED)):
+        problems.add(number, unknown, "an unknown field", partial(_hint, unknown))
+    return plain
+
+
+def _wanted(read: Callable[[object], Any]) -> str:
+    try:
+        read(None)
+    except _Fault as fault:
+        return str(fault)
+    return "a value"
+
+
+def _hint(name: str) -> str:
+    near = difflib.get_close_matches(name[:_MAX_SHOWN], sorted(_ALLOWED), n=1)
+    return f"a field of the contract; did you mean {near[0]}?" if near else "a field of the contract"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: its text where that is short, else what it is."""
+    if isinstance(value, str):
+        return _shortened(value)
+    if isinstance(value, list):
+        return f"an array of {len(value)}"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"an integer of about {int(value.bit_length() * math.log10(2)) + 1} digits"
+    if value is None or isinstance(value, (bool, int, float)):
+        return json.dumps(value)
+    return f"a {type(value).__name__}"

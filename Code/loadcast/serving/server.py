@@ -1,0 +1,156 @@
+"""Serving over HTTP with gunicorn: which address may be bound, the key, and the start."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+
+from loadcast.errors import ConfigError, EnvironmentNotReadyError
+from loadcast.serving.app import create_app
+from loadcast.serving.predictor import Predictor
+
+KEY_VARIABLE = "LOADCAST_SERVICE_KEY"
+_MAX_KEY_BYTES = 4096
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How to serve: model folder, address, processes, the service's name, its key (None: loopback only)."""
+
+    model: str
+    host: str = "127.0.0.1"
+    port: int = 5000
+    workers: int = 2
+    name: str = "loadcast"
+    key: str | None = field(default=None, repr=False)
+    access_log: bool = False
+
+
+def read_key(key_file: str | os.PathLike[str] | None) -> str | None:
+    """The service's key: from `key_file` where one is named, else from LOADCAST_SERVICE_KEY; None without either.
+
+    Raises ConfigError for a file that others may read, or a key that no header can carry. Never shows the key.
+    """
+    if key_file is None:
+        key, source = os.environ.get(KEY_VARIABLE, ""), KEY_VARIABLE
+        if not key:
+            return None
+    else:
+        key, source = _key_of_file(Path(key_file)), str(key_file)
+    if not key.isascii() or not key.isprintable() or " " in key or not key:
+        raise ConfigError(f"The key in {source} is empty or holds odd characters, wanted one line of visible ASCII.")
+    return key
+
+
+def _key_of_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            # Asked of the open file, so that what was checked is what is read.
+            mode = os.fstat(file.fileno()).st_mode
+            if mode & stat.S_IRWXO:
+                raise ConfigError(f"The key file {path} is open to every user of this machine. Run: chmod 600 {path}")
+            return file.read(_MAX_KEY_BYTES).decode("utf-8").strip("\r\n")
+    except OSError as exc:
+        raise ConfigError(f"The key file {path} cannot be read: {exc.strerror}.") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"The key file {path} is not text, wanted one line of visible ASCII.") from exc
+
+
+def open_socket(host: str, port: int, *, loopback_only: bool) -> socket.socket:
+    """A socket that listens on exactly this address.
+
+    Raises ConfigError for an address that is not this machine's own loopback when only that is allowed, and
+    EnvironmentNotReadyError when the address cannot be bound.
+    """
+    try:
+        # An empty host would stand for every address of the machine.
+        found = socket.getaddrinfo(host or " ", port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise ConfigError(f"host: found {host[:100]!r}, wanted an address of this machine such as 127.0.0.1.") from exc
+    family, kind, protocol, _, address = found[0]
+    if loopback_only and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+        raise ConfigError(
+            f"host: found {host}, which others can reach, but no key is set. Set {KEY_VARIABLE} or give --key-file, "
+            "or serve on 127.0.0.1."
+        )
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        # Two sockets may share a port until one of them listens; listening now brings the conflict out here.
+        listener.listen(2048)
+    except OSError as exc:
+        listener.close()
+        raise EnvironmentNotReadyError(
+            f"Cannot serve on {host} port {port}: {exc.strerror}. Stop what uses it, or choose another with --port."
+        ) from exc
+    return listener
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn around an application that is loaded already, on a socket that is bound already."""
+
+    def __init__(self, application: Flask, settings: Mapping[str, Any]) -> None:
+        self._application = application
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        for key, value in self._settings.items():
+            self.cfg.set(key, value)
+
+    def load(self) -> Flask:
+        return self._application
+
+
+def gunicorn_settings(options: ServeOptions, descriptor: int, when_ready: Callable[[Any], None]) -> dict[str, Any]:
+    """gunicorn's settings for these options; `descriptor` is the bound socket's."""
+    return {
+        "bind": [f"fd://{descriptor}"],
+        "workers": options.workers,
+        "worker_class": "gthread",
+        "threads": _THREADS,
+        "preload_app": True,
+        "timeout": 60,
+        "graceful_timeout": 30,
+        "keepalive": 15,
+        "accesslog": "-" if options.access_log else None,
+        "loglevel": "warning",
+        "control_socket_disable": True,
+        "when_ready": when_ready,
+    }
+
+
+def start_lines(options: ServeOptions, port: int) -> str:
+    """What the user reads once the service answers."""
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    url = f"http://{host}:{port}"
+    guard = "key required" if options.key else "no key: this machine only"
+    header = f' -H "Authorization: Bearer ${KEY_VARIABLE}"' if options.key else ""
+    return (
+        f"loadcast serves {options.model} at {url}/score ({guard}). Stop with Ctrl+C.\n"
+        f"Try: curl{header} -H 'Content-Type: application/json' -d '[]' {url}/score"
+    )
+
+
+def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
+    """Load the model and serve until stopped; `say` gets the start lines.
+
+    Raises ArtefactError, ConfigError or EnvironmentNotReadyError before anything listens.
+    """
+    application = create_app(Predictor.load(options.model), key=options.key, name=options.name)
+    listener = open_socket(options.host, options.port, loopback_only=options.key is None)
+    port = listener.getsockname()[1]
+    # gunicorn takes the descriptor over, and closes it when it stops.
+    settings = gunicorn_settings(options, listener.detach(), lambda _: say(start_lines(options, port)))
+    _Server(application, settings).run()

@@ -1,0 +1,244 @@
+"""Published statistics → feature records of the hours to come, server by server, without Spark."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from loadcast import paths, schema
+from loadcast.errors import ArtefactError, InputError
+from loadcast.holiday_calendar import holiday_days
+from loadcast.kernels.calendar import CalendarRule
+from loadcast.kernels.features import future_features
+from loadcast.settings import parse_time
+from loadcast.storage.publish import open_run
+
+#: How far back a feature looks, in whole days before the day of the first forecast hour.
+LOOK_BACK = timedelta(days=max(max(schema.LAGS_H) // 24 + 1, schema.ROLLING_FIRST_DAY))
+_MAX_INFO_BYTES = 64 << 20
+_MONTH = re.compile(r"(\d{4})/(\d{2})")
+_SHOWN = 5
+_EARLIEST_YEAR = 1970
+_LONGEST_GAP = timedelta(days=366)
+_TIME_COLUMN = {paths.HOURLY: (schema.HOURLY_SCHEMA, schema.HOUR), paths.DAILY: (schema.DAILY_SCHEMA, schema.DAY)}
+Span = tuple[datetime, datetime]
+Rows = dict[str, pa.Table]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The statistics of one published run, and what the training fixed: linearTrend's begin, and whose holidays."""
+
+    folder: Path
+    train_begin: datetime
+    holiday_country: str
+
+
+def open_statistics(output: Path, model: Path | None = None) -> Statistics:
+    """Statistics of the newest run in `output`; the run is looked up once, so one run is read throughout.
+
+    `model` is the folder of the bundle in use, for statistics that were made without a training; without it, the
+    newest model in `output` counts, else the run itself. Raises ArtefactError.
+    """
+    folder = open_run(output) if (output / paths.CURRENT).is_symlink() else output
+    if model is not None:
+        info = _read_info(model / paths.INFO)
+    else:
+        link = output / paths.MODEL / paths.INFO
+        info = _read_info(link if link.exists() else folder / paths.INFO)
+    try:
+        begin = parse_time(info["trainBegin"])
+        country = info["holidayCountry"]
+        holiday_days(country, begin.year, begin.year)
+    except (KeyError, ValueError, TypeError, NotImplementedError) as exc:
+        raise ArtefactError(
+            f"{paths.INFO} of {model or output} has no usable trainBegin and holidayCountry ({str(exc)[:100]}). "
+            "Train again."
+        ) from exc
+    return Statistics(folder, begin, country)
+
+
+def _read_info(place: Path) -> Mapping[str, Any]:
+    try:
+        with place.open("rb") as file:
+            data = file.read(_MAX_INFO_BYTES + 1)
+        found = json.loads(data) if len(data) <= _MAX_INFO_BYTES else None
+    except OSError as exc:
+        raise ArtefactError(
+            f"{place} cannot be read ({exc.strerror}), wanted the info of a run: it says what the features count from. "
+            "Train first, or name the bundle's folder with --model."
+        ) from exc
+    except (ValueError, RecursionError) as exc:
+        raise ArtefactError(f"{place} is not JSON. Train again, or name the bundle's folder with --model.") from exc
+    if not isinstance(found, dict):
+        raise ArtefactError(f"{place} is no JSON object of at most {_MAX_INFO_BYTES} bytes. Train again.")
+    return found
+
+
+def newest_hour(statistics: Statistics) -> datetime:
+    """The latest hour with statistics, of any server. Raises InputError."""
+    for _, folder in reversed(_months(statistics, paths.HOURLY)):
+        newest = pc.max(_read([folder], [schema.HOURLY_SCHEMA.field(schema.HOUR)], None).column(schema.HOUR)).as_py()
+        if isinstance(newest, datetime):
+            return newest
+    raise InputError(_nothing(statistics))
+
+
+def scoring_features(statistics: Statistics, servers: Sequence[str] | None, begin: datetime) -> list[FeatureSource]:
+    """For each server, what makes its features of the schema.HORIZON_HOURS hours from `begin`.
+
+    `servers` None stands for all that have statistics among the hours a feature looks back to. Only the months and
+    servers needed are read. Raises InputError, for a server without statistics before `begin` among others.
+    """
+    _check_begin(statistics, begin)
+    wanted = None if servers is None else list(dict.fromkeys(_address(server) for server in servers))
+    since = datetime.combine(begin - LOOK_BACK, datetime.min.time())
+    hourly, daily = _rows(statistics, (since, begin), wanted)
+    if wanted is None:
+        if not hourly:
+            raise InputError(_nothing(statistics, f" between {since} and {begin}"))
+        wanted = sorted(hourly, key=lambda server: ipaddress.ip_address(server).packed.rjust(16, b"\0"))
+    if silent := [server for server in wanted if server not in hourly or server not in daily]:
+        # They stopped earlier than a feature looks back: their last day is enough to know that.
+        earlier = (_last_day_of_each(statistics, silent, begin), begin)
+        for known, more in zip((hourly, daily), _rows(statistics, earlier, silent), strict=True):
+            known.update(more)
+        if lost := sorted(set(wanted) - (hourly.keys() & daily.keys())):
+            raise InputError(f"{statistics.folder} has only part of the statistics of {lost[0]}. Make them anew.")
+    end = begin + timedelta(hours=schema.HORIZON_HOURS - 1)
+    rule = CalendarRule(statistics.train_begin, holiday_days(statistics.holiday_country, begin.year, end.year))
+    return [FeatureSource(server, hourly[server], daily[server], begin, rule) for server in wanted]
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """One server's statistics, and the hours and calendar for which they make features."""
+
+    server: str
+    hourly: pa.Table
+    daily: pa.Table
+    begin: datetime
+    calendar: CalendarRule
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Feature records of the hours, as the service takes them. Raises InputError for statistics such as NaN."""
+        table = future_features(self.hourly, self.daily, self.begin, schema.HORIZON_HOURS, self.calendar)
+        for name in schema.HISTORY_COLUMNS:
+            if not pc.all(pc.is_finite(table.column(name))).as_py():
+                raise InputError(f"The statistics of {self.server} hold values that are not finite. Make them anew.")
+        for record in table.to_pylist():
+            yield {**record, schema.HOUR: record[schema.HOUR].strftime(schema.TIME_FORMAT)}
+
+
+def _months(statistics: Statistics, kind: str) -> list[tuple[tuple[int, int], Path]]:
+    """The months that have a folder of statistics, oldest first: ((year, month), folder)."""
+    root = statistics.folder / kind
+    found = []
+    for folder in root.glob("*/*"):
+        match = _MONTH.fullmatch(folder.relative_to(root).as_posix())
+        if match and folder.is_dir():
+            found.append(((int(match.group(1)), int(match.group(2))), folder))
+    return sorted(found)
+
+
+def _check_begin(statistics: Statistics, begin: datetime) -> None:
+    newest = newest_hour(statistics)
+    if begin - newest > _LONGEST_GAP:
+        raise InputError(
+            f"The forecast's start {begin} is more than a year after {newest}, the newest hour in {statistics.folder}. "
+            "Wanted one soon after it; or make newer statistics first."
+        )
+    if begin.year < _EARLIEST_YEAR:
+        raise InputError(f"The forecast's start {begin} is too early; wanted one from {_EARLIEST_YEAR} on.")
+
+
+def _rows(statistics: Statistics, span: Span, servers: list[str] | None) -> tuple[Rows, Rows]:
+    """Hourly and daily rows of each server (`servers` None: of all)."""
+    hourly, daily = (_by_server(_span(statistics, kind, span, servers)) for kind in (paths.HOURLY, paths.DAILY))
+    return hourly, daily
+
+
+def _span(statistics: Statistics, kind: str, span: Span, servers: list[str] | None) -> pa.Table:
+    """Rows of one kind, from the first time of `span` to before the second."""
+    fields, time = _TIME_COLUMN[kind]
+    begin, end = (pa.scalar(moment, schema.TIMESTAMP) for moment in span)
+    first, last = ((moment.year, moment.month) for moment in span)
+    folders = [folder for month, folder in _months(statistics, kind) if first <= month <= last]
+    chosen = (ds.field(time) >= begin) & (ds.field(time) < end)
+    if servers is not None:
+        chosen &= ds.field(schema.SERVER).isin(servers)
+    return _read(folders, [field for field in fields if field.name != schema.KEY], chosen)
+
+
+def _read(folders: list[Path], fields: list[pa.Field], chosen: ds.Expression | None) -> pa.Table:
+    files = [str(file) for folder in folders for file in sorted(folder.glob("*.parquet")) if file.name[0] not in "._"]
+    wanted = pa.schema(fields)
+    try:
+        # The files' own schema rules what is found: a column they lack must not turn up as nulls.
+        source = ds.dataset(files, format="parquet") if files else ds.dataset(wanted.empty_table())
+        table = source.to_table(wanted.names, filter=chosen)
+        table = table.cast(wanted)
+    except (pa.ArrowException, OSError) as exc:
+        raise InputError(
+            f"The statistics in {folders[0].parents[1]} cannot be read: {str(exc)[:200]}. Make them anew."
+        ) from exc
+    if any(column.null_count for column in table.columns):
+        raise InputError(f"The statistics in {folders[0].parents[1]} hold empty values, wanted none. Make them anew.")
+    return table
+
+
+def _by_server(table: pa.Table) -> dict[str, pa.Table]:
+    """Each server's rows."""
+    table = table.sort_by(schema.SERVER)
+    names = table.column(schema.SERVER).to_numpy()
+    bounds = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(names)] if len(names) else []
+    return {
+        _address(names[start]): table.slice(start, stop - start).combine_chunks() for start, stop in pairwise(bounds)
+    }
+
+
+def _address(server: str) -> str:
+    try:
+        return str(ipaddress.ip_address(server))
+    except ValueError:
+        raise InputError(f"Server {server[:60]!r} is no IP address; wanted one such as 115.220.193.16.") from None
+
+
+def _last_day_of_each(statistics: Statistics, servers: list[str], begin: datetime) -> datetime:
+    """The earliest of the servers' last days before `begin`. Raises InputError for a server that has none."""
+    fields = [schema.DAILY_SCHEMA.field(schema.SERVER), schema.DAILY_SCHEMA.field(schema.DAY)]
+    folders = [folder for month, folder in _months(statistics, paths.DAILY) if month <= (begin.year, begin.month)]
+    chosen = ds.field(schema.DAY) < pa.scalar(begin, schema.TIMESTAMP)
+    days = _read(folders, fields, chosen).group_by(schema.SERVER).aggregate([(schema.DAY, "max")])
+    last = dict(zip(days.column(schema.SERVER).to_pylist(), days.column(f"{schema.DAY}_max").to_pylist(), strict=True))
+    unknown = [server for server in servers if server not in last]
+    if unknown and not last:
+        raise InputError(_nothing(statistics, f" before {begin}"))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], last, n=_SHOWN, cutoff=0.5) or sorted(last)[:_SHOWN]
+        raise InputError(
+            f"Server {', '.join(unknown[:_SHOWN])}: found no statistics before {begin} in {statistics.folder}, "
+            f"which has {len(last)} server(s), such as {', '.join(near)}. Choose another, or make statistics first."
+        )
+    earliest: datetime = min(last[server] for server in servers)
+    return earliest
+
+
+def _nothing(statistics: Statistics, when: str = "") -> str:
+    return (
+        f"{statistics.folder} holds no hourly and daily statistics{when}. "
+        "Run python Code/etl.py CONFIG or python Code/O16Npreprocessing.py CONFIG, or choose another --from."
+    )

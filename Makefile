@@ -1,0 +1,65 @@
+SHELL := bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+INTEGRATION_TESTS := $(wildcard tests/integration/test_*.py)
+BENCHMARKS := $(wildcard tests/bench/bench_*.py)
+# `make lock LOCKFLAGS=--upgrade` takes the newest versions; without it only what has to change does.
+LOCKFLAGS ?=
+UV_COMPILE = .venv-tools/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.10 \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCKFLAGS)
+
+.PHONY: help setup demo test test-integration lint format bench model lock clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Make .venv from the lock files and find Java; quick when nothing changed
+	@scripts/setup.sh
+
+demo: setup ## The whole forecast on generated data: sample, ETL, training, service, 48 hours of two servers
+	@$(BIN)/loadcast demo
+
+test: setup ## All tests but the integration ones, the fastest first
+	@$(PYTEST) $(wildcard tests/unit tests/property tests/spark)
+
+test-integration: setup ## Tests that run whole commands
+ifeq ($(INTEGRATION_TESTS),)
+	@echo "There are no integration tests yet."
+else
+	@$(PYTEST) tests/integration
+endif
+
+lint: setup ## Style, types and layers
+	@$(BIN)/ruff check Code tests
+	@$(BIN)/ruff format --check Code tests
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## Lay out the code as lint wants it
+	@$(BIN)/ruff check --fix Code tests
+	@$(BIN)/ruff format Code tests
+
+bench: setup ## Measure speed and memory
+ifeq ($(BENCHMARKS),)
+	@echo "There are no benchmarks yet."
+else
+	@for bench in $(BENCHMARKS); do $(BIN)/python $$bench || exit; done
+endif
+
+model: setup ## Train the small bundle in Model/ anew, on the demo's data
+	@$(BIN)/loadcast sample data/demo --rows 400000 --overwrite
+	@$(BIN)/loadcast etl Config/demo.json
+	@$(BIN)/loadcast train Config/demo.json
+	@$(BIN)/loadcast export Config/demo.json Model
+
+lock: setup ## Write the lock files anew from requirements*.in
+	@$(UV_COMPILE) requirements-uv.in --output-file requirements-uv.lock
+	@$(UV_COMPILE) requirements.in --output-file requirements.lock
+	@$(UV_COMPILE) requirements-dev.in --constraints requirements.lock --output-file requirements-dev.lock
+
+clean: ## Remove the environment, caches and the demo's files
+	@rm -rf .venv .venv-tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache \
+		build dist spark-warehouse metastore_db derby.log data/demo output/demo
+	@find Code tests -name __pycache__ -prune -exec rm -rf {} +

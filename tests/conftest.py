@@ -1,0 +1,46 @@
+"""What all tests share: the way to import, the hypothesis profile, and one Spark session."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+ROOT = Path(__file__).resolve().parent.parent
+IMPORT_FOLDERS = (ROOT / "Code", ROOT / "tests", ROOT)
+
+# Spark's Python workers are new processes: they must find what the tests found.
+os.environ["PYTHONPATH"] = os.pathsep.join(map(str, IMPORT_FOLDERS))
+os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("search", max_examples=2000, deadline=None, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """One Spark on two cores for all tests, with its files in a temporary folder."""
+    from loadcast.spark.session import SparkOptions, create_session
+
+    folder = tmp_path_factory.mktemp("spark")
+    options = SparkOptions(
+        master="local[2]",
+        extra={
+            "spark.sql.warehouse.dir": str(folder / "warehouse"),
+            "spark.local.dir": str(folder / "local"),
+            "spark.sql.shuffle.partitions": "2",
+            "spark.default.parallelism": "2",
+        },
+    )
+    session = create_session("loadcast-tests", options)
+    yield session
+    session.stop()

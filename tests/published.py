@@ -1,0 +1,100 @@
+"""Statistics of made-up servers, published as a run publishes them; and the service around a trivial predictor."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from werkzeug.serving import make_server
+
+from loadcast import paths, schema
+from loadcast.kernels.server import daily_table, grid_from_hourly
+from loadcast.serving.app import create_app
+
+TRAIN_BEGIN = datetime(2016, 5, 1)
+EPOCH = datetime(1970, 1, 1)
+
+
+def hourly_statistics(server: str, begin: datetime, hours: int) -> pa.Table:
+    """Hourly statistics of one server; the load follows from the hour alone, so that a test knows it: see load_at."""
+    times = [begin + timedelta(hours=hour) for hour in range(hours)]
+    columns: dict[str, Any] = {
+        schema.KEY: [f"{server}_{time}" for time in times],
+        schema.SERVER: [server] * hours,
+        schema.HOUR: times,
+        **{name: [load_at(time) * (place + 1) for time in times] for place, name in enumerate(schema.PEAKS)},
+        schema.OBSERVED: [True] * hours,
+    }
+    return pa.table(columns, schema=schema.HOURLY_SCHEMA)
+
+
+def load_at(time: datetime) -> float:
+    """Load of each server at an hour: different for every hour."""
+    return 10.0 + (time - EPOCH) / timedelta(hours=1) % 5000
+
+
+def publish(output: Path, hourly: pa.Table, info: Mapping[str, Any] | None = None) -> Path:
+    """Write statistics as the newest run of `output`; returns the run's folder."""
+    run = output / paths.RUNS / "one"
+    daily = daily_table(grid_from_hourly(hourly))
+    for kind, table, time in ((paths.HOURLY, hourly, schema.HOUR), (paths.DAILY, daily, schema.DAY)):
+        months = pc.strftime(table.column(time), format="%Y/%m")
+        for month in pc.unique(months).to_pylist():
+            folder = run / kind / month
+            folder.mkdir(parents=True)
+            pq.write_table(table.filter(pc.equal(months, month)), folder / "part-0.parquet")
+            (folder / "_SUCCESS").touch()
+    begin = {"trainBegin": TRAIN_BEGIN.strftime(schema.TIME_FORMAT), "holidayCountry": "US"}
+    (run / paths.INFO).write_text(json.dumps(begin if info is None else info))
+    (output / paths.CURRENT).symlink_to(run.relative_to(output))
+    return run
+
+
+class HourPredictor:
+    """A predictor whose answer can be told from the record: low by night, medium by day, high in business hours."""
+
+    def __init__(self) -> None:
+        self.tables: list[pa.Table] = []
+
+    def predict(self, table: pa.Table) -> dict[str, dict[str, Any]]:
+        self.tables.append(table)
+        return {str(number): answer_to(record) for number, record in enumerate(table.to_pylist())}
+
+
+def answer_to(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to one record, right in every respect."""
+    hour = record["hourofday"]
+    label = 3 if 8 <= hour <= 17 else 2 if 6 <= hour <= 21 else 1
+    shares = np.full(3, 0.1)
+    shares[label - 1] = 0.8
+    return {
+        schema.SERVER: record[schema.SERVER],
+        schema.HOUR: str(record[schema.HOUR]),
+        schema.PREDICTION: label,
+        schema.LABEL: schema.CLASS_NAMES[label],
+        "probability": dict(zip(schema.CLASS_NAMES.values(), shares.tolist(), strict=True)),
+        "cold_start": record[schema.SERVER].startswith("10."),
+    }
+
+
+@contextmanager
+def running_service(predictor: HourPredictor, key: str | None = None) -> Iterator[str]:
+    """The scoring service on a free port of this machine; gives its address."""
+    server = make_server("127.0.0.1", 0, create_app(predictor, key=key, name="loadcast"), threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
