@@ -105,7 +105,7 @@ Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ForestSettings(BaseModel):
-    """How the forest is grown; the defaults are those of the public sample."""
+    """How the forest is grown; trees, depth and seed are those of the public sample unless set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, strict=True)
 
@@ -113,7 +113,7 @@ class ForestSettings(BaseModel):
     max_depth: int = Field(8, ge=1, le=30)
     seed: int = 42
     max_bins: int = Field(32, ge=2, le=1024)
-    feature_subset_strategy: str = Field("auto", pattern=r"^(auto|all|sqrt|log2|onethird|0?\.\d+|[1-9]\d*)$")
+    feature_subset_strategy: str = Field("onethird", pattern=r"^(auto|all|sqrt|log2|onethird|0?\.\d+|[1-9]\d*)$")
 
 
 class Settings(BaseModel):

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
+from loadcast.cli.common import friendly
 from loadcast.report.forecast import MOST_TABLED_SERVERS, Picture, as_json, save_svg, show
 from loadcast.serving.client import DEFAULT_BATCH, DEFAULT_URL, ScoringClient, by_server
 from loadcast.serving.contract import MAX_RECORDS
