@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from datetime import datetime
-from pathlib import Path
+from collections import Counter
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -41,6 +41,11 @@ DURATIONS: dict[str, dict[str, Any]] = {
     },
     "CUSTOM": {"lowThreshold": 100.0, "highThreshold": 500.0},
 }
+#: A server's hours are complete from its first to its last: two stray sessions must not ask for thousands of years.
+LONGEST_PERIOD_YEARS = 50
+_MAX_CONFIG_BYTES = 1 << 20
+_SHOWN_FAULTS = 20
+_SHOWN_CHARACTERS = 100
 _REQUIRED_COLUMNS = (schema.SESSION_START, schema.SERVER, *schema.MEASURES)
 _PLACEHOLDER = re.compile(r"x{3,}|<.*>", re.IGNORECASE)
 _SECRET_REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)")
@@ -50,7 +55,7 @@ def parse_time(value: object) -> datetime:
     """Read one `yyyy-MM-dd HH:mm:ss` time; raises ValueError with what is wanted."""
     if isinstance(value, datetime):
         return value
-    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", value):
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}(-[0-9]{2}){2} [0-9]{2}(:[0-9]{2}){2}", value):
         raise ValueError(f"wanted a time as {schema.TIME_FORMAT_HINT}")
     try:
         return datetime.strptime(value, schema.TIME_FORMAT)
@@ -87,9 +92,9 @@ def _session_columns(value: tuple[str, ...] | None) -> tuple[str, ...] | None:
     missing = [name for name in _REQUIRED_COLUMNS if name not in value]
     if missing:
         raise ValueError(f"wanted every column that is read; missing: {', '.join(missing)}")
-    doubled = sorted({name for name in value if value.count(name) > 1})
+    doubled = sorted(name for name, number in Counter(value).items() if number > 1)
     if doubled:
-        raise ValueError(f"wanted each column once; repeated: {', '.join(doubled)}")
+        raise ValueError(f"wanted each column once; repeated: {', '.join(map(repr, doubled))}")
     return value
 
 
@@ -100,35 +105,41 @@ def _secret_reference(value: str | None) -> str | None:
     return value
 
 
+def _place_name(value: str | None) -> str | None:
+    if value is not None and "\0" in value:
+        raise ValueError("wanted a name without NUL characters")
+    return value
+
+
 Time = Annotated[datetime, BeforeValidator(parse_time)]
-Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 
 
 class ForestSettings(BaseModel):
     """How the forest is grown; trees, depth and seed are those of the public sample unless set."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, strict=True)
 
     num_trees: int = Field(100, ge=1, le=2000)
     max_depth: int = Field(8, ge=1, le=30)
-    seed: int = 42
+    seed: int = Field(42, ge=-(2**63), lt=2**63)
     max_bins: int = Field(32, ge=2, le=1024)
-    feature_subset_strategy: str = Field("onethird", pattern=r"^(auto|all|sqrt|log2|onethird|0?\.\d+|[1-9]\d*)$")
+    feature_subset_strategy: str = Field(
+        "onethird", pattern=r"^(auto|all|sqrt|log2|onethird|0?\.0*[1-9][0-9]*|[1-9][0-9]{0,5})$"
+    )
 
 
 class Settings(BaseModel):
     """One run's configuration; see Docs/CONFIGURATION.md for each key."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, hide_input_in_errors=True)
 
-    data_file: str = Field(min_length=1)
+    data_file: Annotated[str, Field(min_length=1), AfterValidator(_place_name)]
     duration: Literal["ONE_MONTH", "FULL", "CUSTOM"]
     storage_account: str | None = None
     storage_container: str | None = None
     storage_key: Annotated[str | None, AfterValidator(_secret_reference)] = Field(None, repr=False)
-    output: str | None = None
+    output: Annotated[str | None, Field(min_length=1), AfterValidator(_place_name)] = None
     train_begin: Time
     train_end: Time
     test_split_start: Time | None = None
@@ -138,7 +149,7 @@ class Settings(BaseModel):
     columns: Annotated[tuple[str, ...] | None, AfterValidator(_session_columns)] = None
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     holiday_country: Annotated[str, AfterValidator(_known_country)] = "US"
-    max_rejected_fraction: float = Field(0.05, ge=0, le=1)
+    max_rejected_fraction: float = Field(0.05, ge=0, le=1, allow_inf_nan=False, strict=True)
     forest: ForestSettings = ForestSettings()  # type: ignore[call-arg]  # every field has a default
 
     @model_validator(mode="before")
@@ -151,13 +162,25 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _check_order(self) -> Settings:
         if not self.train_begin < self.train_end:
-            raise ValueError("trainBegin must be before trainEnd")
+            raise ValueError(f"trainBegin: found {self.train_begin}, wanted a time before trainEnd, {self.train_end}")
+        if self.train_end - self.train_begin > timedelta(days=LONGEST_PERIOD_YEARS * 366):
+            raise ValueError(
+                f"trainBegin: found {self.train_begin}, "
+                f"wanted a time at most {LONGEST_PERIOD_YEARS} years before trainEnd, {self.train_end}"
+            )
         if self.test_split_start is not None and not self.train_begin < self.test_split_start <= self.train_end:
-            raise ValueError("testSplitStart must be after trainBegin and not after trainEnd")
+            raise ValueError(
+                f"testSplitStart: found {self.test_split_start}, "
+                f"wanted a time after trainBegin, {self.train_begin}, and not after trainEnd, {self.train_end}"
+            )
         if not self.low_threshold < self.high_threshold:
-            raise ValueError("lowThreshold must be below highThreshold")
+            raise ValueError(
+                f"lowThreshold: found {self.low_threshold:g}, wanted less than highThreshold, {self.high_threshold:g}"
+            )
         if self.output is None and not (self.storage_account and self.storage_container):
-            raise ValueError("output, or storageAccount and storageContainer, must say where results go")
+            raise ValueError(
+                "output: found nothing, wanted a folder for results, or storageAccount and storageContainer"
+            )
         return self
 
     @property
@@ -174,8 +197,12 @@ class Settings(BaseModel):
 def load_settings(path: str | os.PathLike[str]) -> Settings:
     """Read and check a configuration file (JSON). Raises ConfigError."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
+        with open(path, "rb") as file:
+            content = file.read(_MAX_CONFIG_BYTES + 1)
+        if len(content) > _MAX_CONFIG_BYTES:
+            raise ConfigError(f"Configuration {path} is larger than a configuration can be, 1 MB.")
+        text = content.decode("utf-8-sig")
+    except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"Configuration {path}: {reason}. Wanted a JSON file such as Config/demo.json.") from exc
     try:
@@ -191,33 +218,40 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
 
 def parse_settings(data: dict[str, Any], source: str = "configuration") -> Settings:
     """Check a configuration given as a dict. Raises ConfigError that lists every fault, one to a line."""
-    faults = [f"{key}: found the placeholder {value!r}, wanted your own value" for key, value in _placeholders(data)]
+    faults = [f"{key}: found the placeholder {value}, wanted your own value" for key, value in _placeholders(data)]
     if not faults:
         try:
             return Settings.model_validate(data)
         except ValidationError as exc:
             faults = [_describe(error, data) for error in exc.errors(include_url=False, include_context=False)]
+    if len(faults) > _SHOWN_FAULTS:
+        faults = [*faults[:_SHOWN_FAULTS], f"and {len(faults) - _SHOWN_FAULTS} more"]
     raise ConfigError(f"Configuration {source} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
 
 
 def _no_doubled_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    doubled = sorted({key for key in keys if keys.count(key) > 1})
-    if doubled:
-        raise ValueError(f"the key {doubled[0]!r} stands in it twice")
+    key, number = Counter(key for key, _ in pairs).most_common(1)[0] if pairs else ("", 0)
+    if number > 1:
+        raise ValueError(f"the key {_shown(key)} stands in it twice")
     return dict(pairs)
 
 
 def _placeholders(data: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(key, value) for key, value in data.items() if isinstance(value, str) and _PLACEHOLDER.fullmatch(value)]
+    """Keys and values, as shown, that still hold a placeholder."""
+    return [
+        (_plain(key), "of the key" if key == "storageKey" else _shown(value))
+        for key, value in data.items()
+        if isinstance(value, str) and _PLACEHOLDER.fullmatch(value)
+    ]
 
 
 def _describe(error: Any, data: dict[str, Any]) -> str:
     """One fault as `key: found …, wanted …`."""
-    place = ".".join(str(part) for part in error["loc"])
-    message = str(error["msg"]).removeprefix("Value error, ")
+    place = _plain(".".join(str(part) for part in error["loc"]))
+    message = _wanted(str(error["msg"]))
     if error["type"] == "extra_forbidden":
-        names = [field.alias or name for name, field in Settings.model_fields.items()]
+        model = ForestSettings if error["loc"][0] == "forest" else Settings
+        names = [field.alias or name for name, field in model.model_fields.items()]
         return f"{place}: an unknown key. Known keys: {', '.join(sorted(names))}"
     if error["type"] == "missing":
         return f"{place}: found nothing, wanted a value"
@@ -225,5 +259,29 @@ def _describe(error: Any, data: dict[str, Any]) -> str:
         return message
     if error["loc"][0] == "storageKey":
         return f"{place}: {message}"
-    found = repr(data.get(str(error["loc"][0])))
-    return f"{place}: found {found[:100]}, {message[:1].lower()}{message[1:]}"
+    return f"{place}: found {_shown(_found(error['loc'], data))}, {message}"
+
+
+def _wanted(message: str) -> str:
+    """A fault's message in the words of ours."""
+    message = re.sub(r"^[A-Z]\w* should be ", "wanted ", message.removeprefix("Value error, "))
+    return re.sub(r"^[A-Z]\w* should ", "wanted it to ", message)[: 3 * _SHOWN_CHARACTERS]
+
+
+def _found(place: tuple[int | str, ...], data: Any) -> Any:
+    """What stands at a place in the configuration."""
+    for part in place:
+        known = (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int))
+        if not known:
+            break
+        data = data[part]
+    return data
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:_SHOWN_CHARACTERS]
+
+
+def _plain(key: str) -> str:
+    """A key as it is, unless it could drive the reader's terminal or fill it."""
+    return key if key.isprintable() and len(key) <= _SHOWN_CHARACTERS else _shown(key)

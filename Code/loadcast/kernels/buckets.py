@@ -15,11 +15,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from loadcast import schema
+from loadcast.errors import InputError
 
 RECORD = np.dtype([("bucket", "<i4"), ("count", "<i4"), ("sums", "<f8", (len(schema.MEASURES),))])
 #: Records in one packed value at most (1.2 MB), so that a batch of values stays within a bound.
 MAX_RECORDS = 16_384
+#: What the offsets of one binary array reach.
+MAX_PACKED_BYTES = 2**31 - 1
 SIGNIFICANT_DIGITS = 14
+_LARGEST_POWER = 300.0
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -89,14 +93,26 @@ def round_sums(values: Float64s) -> Float64s:
     with np.errstate(divide="ignore"):
         magnitude = np.floor(np.log10(values))
     exponent = np.where(np.isfinite(magnitude), SIGNIFICANT_DIGITS - 1 - magnitude, 0.0)
-    up = 10.0 ** np.maximum(exponent, 0.0)
+    up = 10.0 ** np.clip(exponent, 0.0, _LARGEST_POWER)
     down = 10.0 ** np.maximum(-exponent, 0.0)
-    rounded: Float64s = np.rint(values * up / down) * down / up
+    # No double is as large as the power of ten that numbers below 1e-287 need: they are taken up in two steps.
+    rest = np.maximum(exponent - _LARGEST_POWER, 0.0)
+    more = 10.0**rest if rest.any() else 1.0
+    # Adding 0.0 makes 0 of -0, which a sum of nothing but -0 is on one path and not on the other.
+    rounded: Float64s = np.rint(values * up * more / down) * down / up / more + 0.0
     return rounded
 
 
 def pack(sums: Buckets) -> tuple[pa.Array, pa.Array]:
-    """Packed records as (ServerIP, payload): one value per server, more where a server has over MAX_RECORDS."""
+    """Packed records as (ServerIP, payload): one value per server, more where a server has over MAX_RECORDS.
+
+    Raises InputError for more sums than one array can hold.
+    """
+    if len(sums.codes) * RECORD.itemsize > MAX_PACKED_BYTES:
+        raise InputError(
+            f"One compressed file holds {len(sums.codes):,} pairs of server and 5 minutes; "
+            f"wanted at most {MAX_PACKED_BYTES // RECORD.itemsize:,}. Cut it into smaller files."
+        )
     records = np.empty(len(sums.codes), dtype=RECORD)
     records["bucket"], records["count"], records["sums"] = sums.buckets, sums.counts, sums.sums
     starts = np.flatnonzero(np.diff(sums.codes, prepend=-1))

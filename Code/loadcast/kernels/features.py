@@ -16,7 +16,7 @@ from loadcast import schema
 from loadcast.errors import InputError
 from loadcast.kernels.buckets import Float64s, Int64s
 from loadcast.kernels.calendar import CalendarRule, calendar_columns, epoch_seconds
-from loadcast.kernels.server import Grid, grid_from_hourly, keys_of, server_names, times_of
+from loadcast.kernels.server import Grid, grid_from_hourly, hours_of, keys_of, server_names, times_of
 
 #: What a feature row for scoring holds: all but what is only known afterwards.
 SCORING_SCHEMA = pa.schema(
@@ -122,7 +122,8 @@ def future_features(hourly: pa.Table, daily: pa.Table, begin: datetime, hours: i
     peak_load[: grid.peaks.shape[1]] = grid.peaks[0]
     place = wanted - start
     columns = {name: values[place] for name, values in lag_columns(peak_load, np.arange(slots)).items()}
-    means, day_numbers = _known_days(grid, daily)
+    hours_known = hours_of(hourly.column(schema.HOUR))
+    means, day_numbers = _known_days(grid, daily, int(hours_known[hours_known < first].max()) // 24)
     columns |= _rolling_at(means, day_numbers, wanted // 24)
     servers = pa.array([grid.servers[0]] * hours, pa.string())
     arrays = {schema.KEY: keys_of(servers, wanted), schema.SERVER: servers, schema.HOUR: times_of(wanted)}
@@ -137,18 +138,20 @@ def _whole_hour(time: datetime) -> int:
     return seconds // 3_600
 
 
-def _known_days(grid: Grid, daily: pa.Table) -> tuple[Float64s, Int64s]:
-    """Daily means (8, days) and their day numbers: of the grid's days, and before those the published ones."""
-    numbers = daily.column(schema.DAY).cast(schema.TIMESTAMP).cast(pa.int64()).to_numpy() // (24 * 3_600_000_000)
-    # The grid's first day may begin before the hours that were read: then the published mean knows more.
-    whole = 0 if grid.first[0] % 24 == 0 else 1
-    own = grid.day_number[whole:]
-    older = numbers < (own[0] if len(own) else grid.day_number[0] + 1)
-    if whole and not np.any(numbers == grid.day_number[0]):
-        own, whole = grid.day_number, 0
-        older = numbers < own[0]
+def _known_days(grid: Grid, daily: pa.Table, last_day: int) -> tuple[Float64s, Int64s]:
+    """Daily means (8, days) and their day numbers: of the grid's days, and before those the published ones.
+
+    `last_day` is the day of the last hour that was read.
+    """
+    numbers = hours_of(daily.column(schema.DAY)) // 24
+    first_day = int(grid.first_day[0])
+    # The grid's first day may begin before the hours that were read: then the published mean knows more. But where the
+    # statistics end on that day, their mean lacks its last hours, which count as hours without sessions here.
+    cut = grid.first[0] % 24 != 0 and last_day > first_day and bool(np.any(numbers == first_day))
+    older = numbers < first_day + cut
     published = np.stack([daily.column(name).to_numpy() for name in schema.DAILY])[:, older]
-    return np.concatenate((published, grid.daily[:, whole:]), axis=1), np.concatenate((numbers[older], own))
+    means = np.concatenate((published, grid.daily[:, int(cut) :]), axis=1)
+    return means, np.concatenate((numbers[older], grid.day_number[int(cut) :]))
 
 
 def _rolling_at(means: Float64s, numbers: Int64s, days: Int64s) -> dict[str, Float64s]:

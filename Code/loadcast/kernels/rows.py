@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from loadcast import schema
 from loadcast.addresses import canonical_address
@@ -23,6 +23,7 @@ _NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _FIELD = re.compile(rb'[ \t]*"([^"]*(?:""[^"]*)*)"[ \t]*(,|$)|([^,]*)(,|$)')
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLANKS = b" \t"
+_LONGEST_ADDRESS = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 _MISSING_MARKS = frozenset(mark.encode() for mark in schema.MISSING_MARKS)
 
 
@@ -32,17 +33,17 @@ class Layout:
 
     columns: tuple[str, ...]
 
-    @property
+    @cached_property
     def server(self) -> int:
         """Position of ServerIP."""
         return self.columns.index(schema.SERVER)
 
-    @property
+    @cached_property
     def start(self) -> int:
         """Position of SessionStart."""
         return self.columns.index(schema.SESSION_START)
 
-    @property
+    @cached_property
     def measures(self) -> tuple[int, ...]:
         """Positions of the numeric columns, in the order of schema.MEASURES."""
         return tuple(self.columns.index(name) for name in schema.MEASURES)
@@ -99,9 +100,14 @@ def detect_layout(head: bytes, complete: bool) -> Layout:
     return LAYOUT_16 if counts[len(LAYOUT_16.columns)] > counts[len(LAYOUT_17.columns)] else LAYOUT_17
 
 
-@lru_cache(maxsize=1 << 17)
 def parse_server(text: bytes) -> str | None:
     """The address in its shortest form; None where it is no IP address."""
+    # Longer texts stay out of the cache: a file of garbage would fill the memory with them.
+    return _parse_address(text) if len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(maxsize=1 << 17)
+def _parse_address(text: bytes) -> str | None:
     try:
         return canonical_address(text.decode("ascii"))
     except ValueError:
@@ -133,6 +139,10 @@ def parse_number(text: bytes) -> float | Repair:
 
 def parse_row(line: bytes, layout: Layout) -> Row | Reason:
     """Place one line that is not blank, or say why it cannot be placed."""
+    # Counting first: the fields of a long line of commas would take many times its memory.
+    commas = line.count(b",") + 1 - len(layout.columns)
+    if commas < 0 or (commas > 0 and b'"' not in line):
+        return Reason.FIELD_COUNT
     fields = split_fields(line)
     if len(fields) != len(layout.columns):
         return Reason.FIELD_COUNT

@@ -8,6 +8,7 @@ through `rows.parse_row`, which defines what a row means. What comes out is the 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,8 +118,7 @@ class _Lines:
     def suspicious(self) -> npt.NDArray[np.bool_]:
         """Lines with a byte that plain rows don't have, or too short to be one."""
         marked = (self.ends - self.starts) <= 1
-        positions = _unusual_bytes(np.frombuffer(self.data, dtype=np.uint8))
-        if len(positions):
+        for positions in _unusual_bytes(np.frombuffer(self.data, dtype=np.uint8)):
             marked[np.searchsorted(self.ends, positions)] = True
         return marked
 
@@ -140,9 +140,8 @@ def _mend_lone_cr(data: bytes) -> bytes:
     return bytes(mended.data)
 
 
-def _unusual_bytes(view: npt.NDArray[np.uint8]) -> Int64s:
-    """Positions of bytes other than `, - . / 0-9 :`, space, CR and LF."""
-    found = []
+def _unusual_bytes(view: npt.NDArray[np.uint8]) -> Iterator[Int64s]:
+    """Positions of bytes other than `, - . / 0-9 :`, space, CR and LF, chunk by chunk."""
     for begin in range(0, len(view), _CHUNK):
         chunk = view[begin : begin + _CHUNK]
         odd = (chunk - np.uint8(ord(","))) > ord(":") - ord(",")
@@ -150,8 +149,7 @@ def _unusual_bytes(view: npt.NDArray[np.uint8]) -> Int64s:
         odd &= chunk != _SPACE
         odd &= chunk != _CR
         if odd.any():
-            found.append(np.flatnonzero(odd) + begin)
-    return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+            yield np.flatnonzero(odd) + begin
 
 
 @dataclass(frozen=True)

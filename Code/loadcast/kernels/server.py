@@ -126,9 +126,9 @@ def _fill(
     names: tuple[str, ...], codes: Int64s, hours: Int64s, peaks: Float64s, observed: npt.NDArray[np.bool_]
 ) -> Grid:
     """A grid from entries sorted by (code, hour); `codes` index `names`, each of which has at least one entry."""
-    begins = np.searchsorted(codes, np.arange(len(names)))
-    ends = np.append(begins[1:], len(codes))
-    first, last = hours[begins], hours[ends - 1]
+    places = np.arange(len(names))
+    begins = np.searchsorted(codes, places)
+    first, last = hours[begins], hours[np.searchsorted(codes, places, side="right") - 1]
     days = last // 24 - first // 24 + 1
     day_begins = np.cumsum(days) - days
     slots = int(days.sum()) * 24
@@ -147,7 +147,7 @@ def grid_from_hourly(hourly: pa.Table, until: int | None = None) -> Grid:
     what lies
     from there on is left out.
     """
-    hours = hourly.column(schema.HOUR).cast(schema.TIMESTAMP).cast(pa.int64()).to_numpy() // _US_PER_HOUR
+    hours = hours_of(hourly.column(schema.HOUR))
     if until is not None:
         wanted = hours < until
         hourly, hours = hourly.filter(pa.array(wanted)), hours[wanted]
@@ -194,6 +194,12 @@ def server_names(grid: Grid) -> pa.Array:
     """ServerIP for each grid hour."""
     slots = np.repeat(grid.day_server, 24)[grid.in_grid]
     return pa.array(grid.servers, pa.string()).take(pa.array(slots))
+
+
+def hours_of(times: pa.ChunkedArray) -> Int64s:
+    """Hours since 1970 of timestamps."""
+    hours: Int64s = times.cast(schema.TIMESTAMP).cast(pa.int64()).to_numpy() // _US_PER_HOUR
+    return hours
 
 
 def times_of(hours: Int64s) -> pa.Array:

@@ -10,7 +10,8 @@ from pyspark.errors import PySparkException
 
 from loadcast import errors
 
-_OURS = re.compile(r"^loadcast\.errors\.(\w+): (.*)$", re.MULTILINE)
+#: What follows the class is the message; it may hold line breaks, as a file's name can. The JVM's stack may come next.
+_OURS = re.compile(r"^loadcast\.errors\.(\w+): (.*?)(?=\s*\n\tat |\s*\nJVM stacktrace|\s*\Z)", re.MULTILINE | re.DOTALL)
 
 
 @contextmanager

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import BinaryIO, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from loadcast.errors import InputError
 from loadcast.kernels.rows import LAYOUT_HEAD_BYTES
 
 #: Bytes per kernel call: measured fastest, as a block and its columns then stay near the processor.
 BLOCK_BYTES = 8 << 20
+#: A longer line is no session but a damaged file, and would not fit into a worker's memory.
+LONGEST_LINE_BYTES = 256 << 20
 _PIECE_BYTES = 64 << 10
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\n|\r(?!\n)")
@@ -43,13 +45,21 @@ def find_files(pattern: str) -> list[tuple[str, int]]:
         raise InputError(
             f"dataFile {pattern} is a folder; wanted a file or a pattern such as {pattern.rstrip('/')}/*/*.csv."
         )
-    files = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
+    files = [path] if os.path.isfile(path) else _matches(path)
     if not files:
         raise InputError(
             f"dataFile {pattern} matches no file (looked from {os.getcwd()}). "
             "Check the path, or write sample data with `loadcast sample`."
         )
-    return [(name, os.path.getsize(name)) for name in files]
+    with _explained(pattern):
+        return [(name, os.path.getsize(name)) for name in files]
+
+
+def _matches(pattern: str) -> list[str]:
+    try:
+        return sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
+    except ValueError:  # a NUL character: no file can have such a name
+        return []
 
 
 def local_path(url: str) -> str:
@@ -57,15 +67,17 @@ def local_path(url: str) -> str:
 
     Raises InputError for any other kind of URL.
     """
-    scheme = urlsplit(url).scheme if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", url) else ""
-    if scheme == "file":
-        return unquote(urlsplit(url).path)
-    if scheme:
-        raise InputError(
-            f"{scheme}: URLs cannot be read by this version. "
-            "Wanted a path or a file: URL; copy the data to a local folder first."
-        )
-    return url
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(//[^/]*)?", url)
+    if found is None:
+        return url
+    scheme, host = found.group(1).lower(), found.group(2)
+    # Not urlsplit: it takes the ? and [ of a pattern for a query and an IPv6 host.
+    if scheme == "file" and host in (None, "//", "//localhost"):
+        return unquote(url[found.end() :])
+    kind = "file: URLs of another machine" if scheme == "file" else f"{scheme}: URLs"
+    raise InputError(
+        f"{kind} cannot be read by this version. Wanted a path or a file: URL; copy the data to a local folder first."
+    )
 
 
 def is_compressed(path: str) -> bool:
@@ -99,7 +111,7 @@ def group_splits(splits: list[Split], task_bytes: int) -> list[list[Split]]:
 def read_head(path: str) -> tuple[bytes, bool]:
     """A file's first LAYOUT_HEAD_BYTES (decompressed, without byte order mark), and whether they are all of it."""
     with _open(path) as file, _explained(path):
-        head = file.read(LAYOUT_HEAD_BYTES)
+        head = _read_fully(file.read, LAYOUT_HEAD_BYTES)
         complete = not file.read(1)
     return head.removeprefix(_BYTE_ORDER_MARK), complete
 
@@ -152,7 +164,13 @@ def _line_start(file: BinaryIO, place: int, size: int) -> int:
             return place - 1 + match.end()
         if ended:
             return size
+        _check_line(len(piece))
         length *= 4
+
+
+def _check_line(size: int) -> None:
+    if size > LONGEST_LINE_BYTES:
+        raise OSError(f"it has a line of more than {LONGEST_LINE_BYTES >> 20} MB")
 
 
 def _read_fully(read: Callable[[int], bytes], length: int) -> bytes:
@@ -169,7 +187,8 @@ def _blocks(
     """Cut a stream that begins at `position` into blocks that end at a line's end, up to `stop` or the stream's end."""
     rest = b""
     while True:
-        wanted = max(block_bytes - len(rest), block_bytes // 2)
+        # A line longer than a block: twice as much each time, so that the whole of it is not copied over and over.
+        wanted = max(block_bytes - len(rest), len(rest))
         if stop is not None:
             wanted = min(wanted, stop - position - len(rest))
         fresh = _read_fully(read, wanted)
@@ -183,6 +202,7 @@ def _blocks(
         if last:
             return
         rest = data[cut:]
+        _check_line(len(rest))
         position += cut
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,8 @@ from loadcast.storage.files import local_path
 
 _KEPT_RUNS = 2
 _LOCK = ".lock"
+_LINKS = (paths.CURRENT, paths.MODEL, *paths.ARTEFACTS)
+_RUN_NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{6}")
 
 
 def output_folder(settings: Settings) -> Path:
@@ -48,7 +51,7 @@ def open_run(output: Path, link: str = paths.CURRENT) -> Path:
     """
     try:
         return (output / link).resolve(strict=True)
-    except OSError:
+    except (OSError, RuntimeError):  # a RuntimeError where links go round in a circle
         todo = (
             "Train one: python Code/train.py CONFIG." if link == paths.MODEL else "Run python Code/etl.py CONFIG first."
         )
@@ -66,12 +69,11 @@ def stage_run(output: Path, carry: Iterable[str] = ()) -> Iterator[Path]:
     """
     _prepare(output)
     with _lock(output):
-        for stale in (output / paths.RUNS).glob(f"{paths.STAGING_PREFIX}*"):
-            shutil.rmtree(stale)  # whoever wrote it holds no lock any more: it was killed
+        _remove_leftovers(output)
         name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%fZ-") + secrets.token_hex(3)
         staging = output / paths.RUNS / f"{paths.STAGING_PREFIX}{name}"
-        staging.mkdir()
         try:
+            staging.mkdir()
             for artefact in carry:
                 _carry(output / paths.CURRENT / artefact, staging / artefact)
             yield staging
@@ -88,17 +90,38 @@ def _prepare(output: Path) -> None:
         (output / paths.RUNS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"Cannot write to {output}: {error.strerror or error}. Choose another output.") from error
-    for name in (paths.CURRENT, paths.MODEL, *paths.ARTEFACTS):
+    for name in _LINKS:
         place = output / name
-        if place.exists() and not place.is_symlink():
+        if not _is_ours(place):
             raise OutputError(
                 f"{place} is not from a published run and would be overwritten. Move it away, or choose another output."
             )
 
 
+def _is_ours(place: Path) -> bool:
+    """Whether nothing stands at `place`, or a link that publishing a run has made."""
+    if place.is_symlink():
+        return os.readlink(place).startswith((f"{paths.RUNS}/", f"{paths.CURRENT}/"))
+    return not place.exists()
+
+
+def _remove_leftovers(output: Path) -> None:
+    """Remove what killed runs have left: the lock is ours, so nobody works on it any more."""
+    for stale in (output / paths.RUNS).glob(f"{paths.STAGING_PREFIX}*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    for name in _LINKS:
+        for link in output.glob(f".{name}-*"):
+            if link.is_symlink():
+                link.unlink()
+
+
 @contextmanager
 def _lock(output: Path) -> Iterator[None]:
-    with open(output / _LOCK, "w") as handle:
+    try:
+        handle = open(output / _LOCK, "w")  # noqa: SIM115
+    except OSError as error:
+        raise OutputError(f"Cannot write to {output}: {error.strerror or error}. Choose another output.") from error
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -147,8 +170,8 @@ def _link(place: Path, target: str) -> None:
 
 
 def _prune(output: Path) -> None:
-    runs = sorted(run for run in (output / paths.RUNS).iterdir() if not run.name.startswith("."))
+    runs = sorted(run for run in (output / paths.RUNS).iterdir() if _RUN_NAME.fullmatch(run.name))
     linked = {(output / link).resolve() for link in (paths.CURRENT, paths.MODEL)}
     for run in runs[:-_KEPT_RUNS]:
         if run.resolve() not in linked:
-            shutil.rmtree(run)
+            shutil.rmtree(run, ignore_errors=True)  # the new run is published: old files must not fail it
