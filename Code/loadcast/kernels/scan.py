@@ -7,6 +7,7 @@ through `rows.parse_row`, which defines what a row means. What comes out is the 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,7 +29,12 @@ from loadcast.schema import Reason, Repair
 
 _CHUNK = 1 << 18  # bytes looked at together: stays in the processor's cache
 _LF, _CR, _SPACE = 10, 13, 32
-_PLAIN_NUMBER = r"^(-?[0-9]+(\.[0-9]*)?|-?\.[0-9]+|-)?$"
+#: How often parsing starts again, without the lines it complained about, before number columns are read as text.
+_ATTEMPTS = 3
+_COMPLAINT = re.compile(r"invalid value '(.*)'$", re.DOTALL)
+#: Missing numbers among plain lines. The parser compares these before it drops spaces; longer runs of spaces are rare.
+_MISSING = ["", "-", " ", "  ", "   ", "    "]
+_PLAIN_NUMBER = r"^(-?[0-9]+(\.[0-9]*)?|-?\.[0-9]+|-| {0,4})$"
 
 
 @dataclass(frozen=True)
@@ -82,11 +88,50 @@ class ScanResult:
     counts: Counts
 
 
-def scan_block(data: bytes, layout: Layout, keep: RowFilter) -> ScanResult:
-    """Scan whole lines. `data` begins at a line's start and ends at a line's end or the file's."""
+class BadNumbers:
+    """Texts met in number columns that are no numbers, such as `1.2.3`.
+
+    Lines that hold one are put aside before parsing, which one such text would stop. What is remembered from block to
+    block changes how long scanning takes, never its result.
+    """
+
+    _MOST = 16
+
+    def __init__(self) -> None:
+        self._texts: list[bytes] = []
+
+    def learn(self, error: pa.ArrowInvalid) -> bool:
+        """Remember the text that an attempt to parse complained about; whether it was a new one."""
+        match = _COMPLAINT.search(str(error))
+        text = match.group(1).encode() if match else b""
+        if not text or text in self._texts:
+            return False
+        self._texts = [text, *self._texts[: self._MOST - 1]]
+        return True
+
+    def lines_with(self, lines: _Lines) -> Int64s:
+        """Numbers of the lines that hold a remembered text as a field."""
+        places = [place + 1 for text in self._texts for place in _places_of(b"," + text, lines.data)]
+        return np.searchsorted(lines.ends, np.array(places, dtype=np.int64))
+
+
+def _places_of(head: bytes, data: bytes) -> Iterator[int]:
+    """Where `head` stands at the end of a field."""
+    place = data.find(head)
+    while place >= 0:
+        if data[place + len(head) : place + len(head) + 1] in b",\r\n":
+            yield place
+        place = data.find(head, place + 1)
+
+
+def scan_block(data: bytes, layout: Layout, keep: RowFilter, bad_numbers: BadNumbers | None = None) -> ScanResult:
+    """Scan whole lines. `data` begins at a line's start and ends at a line's end or the file's.
+
+    `bad_numbers` may be passed from block to block to save time.
+    """
     lines = _Lines.of(data)
     slow = lines.suspicious()
-    fast = _read_plain(lines, slow, layout)
+    fast = _read_plain(lines, slow, layout, bad_numbers or BadNumbers())
     counts = Counts()
     kept = _Kept()
     if fast is not None:
@@ -173,27 +218,34 @@ class _Plain:
         return marked
 
 
-def _read_plain(lines: _Lines, slow: npt.NDArray[np.bool_], layout: Layout) -> _Plain | None:
+def _read_plain(lines: _Lines, slow: npt.NDArray[np.bool_], layout: Layout, bad_numbers: BadNumbers) -> _Plain | None:
     """Parse all lines not marked `slow` as columns; marks further lines that cannot be parsed so."""
-    for read in (_convert, _convert_marking_bad_numbers):
+    attempts = _ATTEMPTS
+    while attempts >= 0:
+        slow[bad_numbers.lines_with(lines)] = True
         numbers = np.flatnonzero(~slow)
         if not len(numbers):
             return None
         text = _without(lines, np.flatnonzero(slow))
+        read = _convert if attempts else _convert_marking_bad_numbers
         try:
             table, bad = read(text, layout)
-        except pa.ArrowInvalid:
+        except pa.ArrowInvalid as error:
+            attempts = attempts - 1 if bad_numbers.learn(error) else min(attempts - 1, 0)
             continue
         if table.num_rows + len(bad) != len(numbers):
             break
         slow[numbers[bad]] = True
-        numbers = np.delete(numbers, bad)
-        values = [_as_floats(table.column(name)) for name in schema.MEASURES]
-        seconds = parse_seconds(_one_chunk(table.column(schema.SESSION_START)))
-        return _Plain(numbers, len(slow), _one_chunk(table.column(schema.SERVER)), seconds, values)
+        return _plain(table, np.delete(numbers, bad), len(slow))
     # The parser sees other lines than we do, or refuses the text: nothing is lost, every line is read singly.
     slow[:] = True
     return None
+
+
+def _plain(table: pa.Table, line_numbers: Int64s, total_lines: int) -> _Plain:
+    values = [_as_floats(table.column(name)) for name in schema.MEASURES]
+    seconds = parse_seconds(_one_chunk(table.column(schema.SESSION_START)))
+    return _Plain(line_numbers, total_lines, _one_chunk(table.column(schema.SERVER)), seconds, values)
 
 
 def _without(lines: _Lines, numbers: Int64s) -> bytes:
@@ -232,7 +284,7 @@ def _convert(text: bytes, layout: Layout, as_text: bool = False) -> tuple[pa.Tab
         convert_options=csv.ConvertOptions(
             column_types={**types, **dict.fromkeys(schema.MEASURES, number)},
             include_columns=[schema.SESSION_START, schema.SERVER, *schema.MEASURES],
-            null_values=["", "-"],
+            null_values=_MISSING,
             strings_can_be_null=False,
             check_utf8=False,
         ),
@@ -250,7 +302,7 @@ def _convert_marking_bad_numbers(text: bytes, layout: Layout) -> tuple[pa.Table,
     table = table.filter(pa.array(fine))
     for name in schema.MEASURES:
         column = _one_chunk(table.column(name))
-        empty = pc.is_in(column, value_set=pa.array(["", "-"]))
+        empty = pc.is_in(column, value_set=pa.array(_MISSING))
         parsed = pc.if_else(empty, None, column).cast(pa.float64())
         table = table.set_column(table.column_names.index(name), name, parsed)
     return table, sorted([*bad, *numbers[~fine].tolist()])

@@ -25,14 +25,13 @@ def scores(confusion: npt.NDArray[np.int64]) -> dict[str, Any]:
     precision = hits / np.maximum(forecast, 1)
     recall = hits / np.maximum(support, 1)
     f1 = 2 * precision * recall / np.where(precision + recall > 0, precision + recall, 1.0)
-    weights = support / max(total, 1)
     seen = (support + forecast) > 0
     return {
         "rows": total,
         "accuracy": float(hits.sum() / max(total, 1)),
-        "weightedPrecision": float(precision @ weights),
-        "weightedRecall": float(recall @ weights),
-        "weightedF1": float(f1 @ weights),
+        "weightedPrecision": float(precision @ support / max(total, 1)),
+        "weightedRecall": float(recall @ support / max(total, 1)),
+        "weightedF1": float(f1 @ support / max(total, 1)),
         "macroF1": float(f1[seen].mean()) if seen.any() else 0.0,
         "perClass": {
             name: {

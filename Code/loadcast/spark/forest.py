@@ -31,8 +31,8 @@ _LABEL_METADATA: dict[str, Any] = {"ml_attr": {"type": "nominal", "num_vals": le
 def load_features(spark: SparkSession, path: Path, columns: Sequence[str]) -> DataFrame:
     """mlSource rows with `columns` put together as the feature vector; the label says how many classes there are.
 
-    The vector's metadata would call each one-hot slot a categorical feature of two levels, and Spark counts those several
-    times slower than numbers. A threshold between 0 and 1 splits them just the same, so the metadata is left out.
+    The vector's metadata would call each one-hot slot a categorical feature of two levels, and Spark counts those
+    several times slower than numbers. A threshold between 0 and 1 splits them just the same, so it is left out.
     """
     rows = VectorAssembler(inputCols=list(columns), outputCol=FEATURES).transform(spark.read.parquet(str(path)))
     size = rows.schema[FEATURES].metadata["ml_attr"]["num_attrs"]

@@ -13,7 +13,7 @@ from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels import scan as scan_kernel
 from loadcast.kernels.rows import Layout, detect_layout
-from loadcast.kernels.scan import Counts, Rejected, RowFilter
+from loadcast.kernels.scan import BadNumbers, Counts, Rejected, RowFilter
 from loadcast.storage import files as storage
 from loadcast.storage.files import Split
 
@@ -44,8 +44,9 @@ class ScanTask:
         layout = self.layout or detect_layout(*storage.read_head(split.path))
         counts = Counts()
         sums = []
+        bad_numbers = BadNumbers()
         for offset, block in storage.read_blocks(split):
-            result = scan_kernel.scan_block(block, layout, self.keep)
+            result = scan_kernel.scan_block(block, layout, self.keep, bad_numbers)
             counts.add(result.counts)
             sums.append(result.buckets)
             for begin in range(0, len(result.rejected), _REJECTED_PER_VALUE):

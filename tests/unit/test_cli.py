@@ -1,0 +1,98 @@
+"""The command line: help, errors in one message, exit codes; nothing here starts Spark."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from loadcast import __version__
+from loadcast.cli.demo import forecast_step, service_step, steps
+from loadcast.cli.main import main
+from loadcast.errors import ConfigError, InputError
+from loadcast.settings import DEMO_SERVERS
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ("etl", "train", "O16Npreprocessing", "webservice", "scoring_webservice")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.json"
+    values = {"dataFile": str(tmp_path / "none" / "*.csv"), "duration": "ONE_MONTH", "output": str(tmp_path / "output")}
+    path.write_text(json.dumps(values))
+    return path
+
+
+def test_version_is_the_packages() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output == f"loadcast, version {__version__}\n"
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_each_command_has_a_help_text(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0
+    assert main.commands[name].help
+    assert "--debug" in result.output
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_each_entry_script_shows_its_help(script: str) -> None:
+    command = [sys.executable, str(ROOT / "Code" / f"{script}.py"), "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "Usage:" in result.stdout
+    assert result.stderr == ""
+
+
+def test_a_missing_input_is_one_message_with_its_exit_code(config: Path) -> None:
+    result = CliRunner().invoke(main, ["etl", str(config)])
+    assert result.exit_code == InputError.exit_code
+    assert result.stderr.startswith("loadcast: dataFile ")
+    assert "Traceback" not in result.output
+
+
+def test_debug_lets_the_error_through(config: Path) -> None:
+    result = CliRunner().invoke(main, ["etl", str(config), "--debug"])
+    assert isinstance(result.exception, InputError)
+
+
+def test_a_faulty_configuration_names_the_key(config: Path) -> None:
+    config.write_text(json.dumps({**json.loads(config.read_text()), "lowTreshold": 3}))
+    result = CliRunner().invoke(main, ["train", str(config)])
+    assert result.exit_code == ConfigError.exit_code
+    assert "lowTreshold: an unknown key" in result.stderr
+
+
+def test_training_before_etl_says_what_to_run(config: Path) -> None:
+    result = CliRunner().invoke(main, ["train", str(config)])
+    assert "Run python Code/etl.py CONFIG first" in result.stderr
+
+
+def test_export_without_a_model_says_what_to_run(config: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["export", str(config), str(tmp_path / "bundle")])
+    assert "holds no published model" in result.stderr
+
+
+def test_filter_ip_takes_no_other_word(config: Path) -> None:
+    assert CliRunner().invoke(main, ["etl", str(config), "TRUE"]).exit_code == 2
+
+
+def test_a_spark_setting_without_a_value_is_refused(config: Path) -> None:
+    result = CliRunner().invoke(main, ["etl", str(config), "--conf", "spark.driver.memory"])
+    assert "wanted KEY=VALUE" in result.stderr
+
+
+def test_the_demo_runs_the_commands_of_the_readme() -> None:
+    shown = [" ".join(command) for _, command in [*steps(), service_step("output/demo"), forecast_step("http://x")]]
+    assert [text.split(" ")[1] for text in shown[1:]] == [
+        "Code/etl.py",
+        "Code/etl.py",
+        "Code/train.py",
+        "Code/webservice.py",
+        "Code/scoring_webservice.py",
+    ]
+    assert all(server in shown[-1] for server in DEMO_SERVERS)
