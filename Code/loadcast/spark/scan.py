@@ -12,8 +12,9 @@ from pyspark.sql import DataFrame, SparkSession
 from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels import scan as scan_kernel
+from loadcast.kernels.plain import BadNumbers
 from loadcast.kernels.rows import Layout, detect_layout
-from loadcast.kernels.scan import BadNumbers, Counts, Rejected, RowFilter
+from loadcast.kernels.scan import Counts, Rejected, RowFilter
 from loadcast.storage import files as storage
 from loadcast.storage.files import Split
 
