@@ -11,7 +11,7 @@ import numpy.typing as npt
 from loadcast.kernels.buckets import Int64s
 
 _CHUNK = 1 << 18  # bytes looked at together: stays in the processor's cache
-_LF, _CR, _SPACE = 10, 13, 32
+_LF, _CR, _SPACE, _QUOTE, _TILDE = 10, 13, 32, 34, 126
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Lines:
         starts = np.concatenate((np.zeros(min(len(ends), 1), dtype=np.int64), ends[:-1] + 1))
         return cls(data, starts, ends)
 
-    def suspicious(self) -> npt.NDArray[np.bool_]:
-        """Lines with a byte that plain rows don't have, or too short to be one."""
+    def suspicious(self, text: bool = False) -> npt.NDArray[np.bool_]:
+        """Lines with a byte that plain rows don't have (with `text`: that plain text doesn't have), or too short."""
         marked = (self.ends - self.starts) <= 1
-        for positions in _unusual_bytes(np.frombuffer(self.data, dtype=np.uint8)):
+        for positions in _unusual_bytes(np.frombuffer(self.data, dtype=np.uint8), text):
             marked[np.searchsorted(self.ends, positions)] = True
         return marked
 
@@ -57,13 +57,26 @@ def _mend_lone_cr(data: bytes) -> bytes:
     return bytes(mended.data)
 
 
-def _unusual_bytes(view: npt.NDArray[np.uint8]) -> Iterator[Int64s]:
-    """Positions of bytes other than `, - . / 0-9 :`, space, CR and LF, chunk by chunk."""
+def _unusual_bytes(view: npt.NDArray[np.uint8], text: bool) -> Iterator[Int64s]:
+    """Positions of unusual bytes, chunk by chunk; CR and LF are usual."""
     for begin in range(0, len(view), _CHUNK):
         chunk = view[begin : begin + _CHUNK]
-        odd = (chunk - np.uint8(ord(","))) > ord(":") - ord(",")
+        odd = _other_than_text(chunk) if text else _other_than_numbers(chunk)
         odd &= chunk != _LF
-        odd &= chunk != _SPACE
         odd &= chunk != _CR
         if odd.any():
             yield np.flatnonzero(odd) + begin
+
+
+def _other_than_numbers(chunk: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Bytes other than `, - . / 0-9 :` and space."""
+    odd: npt.NDArray[np.bool_] = (chunk - np.uint8(ord(","))) > ord(":") - ord(",")
+    odd &= chunk != _SPACE
+    return odd
+
+
+def _other_than_text(chunk: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Bytes other than the printable ones of ASCII, and the quote."""
+    odd: npt.NDArray[np.bool_] = (chunk - np.uint8(_SPACE)) > _TILDE - _SPACE
+    odd |= chunk == _QUOTE
+    return odd

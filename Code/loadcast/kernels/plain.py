@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -37,24 +38,34 @@ class BadNumbers:
     block changes how long scanning takes, never its result.
     """
 
-    _MOST, _LONGEST = 16, 64
+    _MOST, _LONGEST, _LARGEST_SHARE = 16, 64, 0.02
 
     def __init__(self) -> None:
         self._texts: list[bytes] = []
+        self._common: set[bytes] = set()
 
     def learn(self, error: pa.ArrowInvalid) -> bool:
         """Remember the text that an attempt to parse complained about; whether it was a new one."""
         match = _COMPLAINT.search(str(error))
         text = match.group(1).encode() if match else b""
-        if not text or len(text) > self._LONGEST or text in self._texts:
+        if not text or len(text) > self._LONGEST or text in self._texts or text in self._common:
             return False
         self._texts = [text, *self._texts[: self._MOST - 1]]
         return True
 
     def lines_with(self, lines: Lines) -> Int64s:
         """Numbers of the lines that hold a remembered text as a field."""
-        places = [place + 1 for text in self._texts for place in _places_of(b"," + text, lines.data)]
-        return np.searchsorted(lines.ends, np.array(places, dtype=np.int64))
+        found: list[int] = []
+        most = 1 + int(self._LARGEST_SHARE * len(lines.ends))
+        for text in tuple(self._texts):
+            places = [place + 1 for place in islice(_places_of(b"," + text, lines.data), most + 1)]
+            if len(places) <= most:
+                found += places
+            elif len(self._common) < self._MOST:
+                # An address in a number column, say: many good lines hold it elsewhere.
+                self._texts.remove(text)
+                self._common.add(text)
+        return np.searchsorted(lines.ends, np.array(found, dtype=np.int64))
 
 
 def _places_of(head: bytes, data: bytes) -> Iterator[int]:
@@ -87,9 +98,14 @@ class Plain:
         return marked
 
 
-def read_plain(lines: Lines, slow: npt.NDArray[np.bool_], layout: Layout, bad_numbers: BadNumbers) -> Plain | None:
-    """Parse all lines not marked `slow` as columns; marks further lines that cannot be parsed so."""
-    attempts = _ATTEMPTS
+def read_plain(
+    lines: Lines, slow: npt.NDArray[np.bool_], layout: Layout, bad_numbers: BadNumbers, text_lines: bool = False
+) -> Plain | None:
+    """Parse all lines not marked `slow` as columns; marks further lines that cannot be parsed so.
+
+    With `text_lines` they may hold any text: then only numbers that look plain are parsed, as `inf` and `1e5` are not.
+    """
+    attempts = 0 if text_lines else _ATTEMPTS
     while attempts >= 0:
         slow[bad_numbers.lines_with(lines)] = True
         numbers = np.flatnonzero(~slow)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from loadcast.spark.encoders import Encoders, encode, fit_encoders
 from loadcast.spark.progress import watched
 from loadcast.spark.server import ServerRows
 from loadcast.spark.session import SparkOptions, create_session
-from loadcast.spark.write import parquet_job, run_together, statistics_jobs
+from loadcast.spark.write import Job, parquet_job, side_by_side, statistics_jobs
 from loadcast.storage.publish import output_folder, stage_run
 
 
@@ -29,23 +30,23 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
     with stage_run(output_folder(settings)) as staging:
         with progress("Starting Spark"):
             spark = create_session("loadcast etl", options)
-        with session_rows(spark, settings, files, filter_ip, progress) as (rows, quality):
-            with watched(spark, progress, "Fitting encoders and scaler"):
-                encoders = fit_encoders(rows.training(split))
-            with watched(spark, progress, "Writing features and statistics"):
-                _write(rows, encoders, staging)
+        with (
+            session_rows(spark, settings, files, filter_ip, progress) as (rows, quality),
+            watched(spark, progress, "Fitting encoders, writing features"),
+            side_by_side() as start,
+        ):
+            encoders = _encode_and_write(rows, split, staging, start)
         write_json(staging / paths.QUALITY, quality)
         write_json(staging / paths.INFO, run_info(settings, encoders, filter_ip))
     return quality
 
 
-def _write(rows: ServerRows, encoders: Encoders, staging: Path) -> None:
-    features = encode(rows.hours().select(*schema.FEATURES_SCHEMA.names), encoders)
-    run_together(
-        [
-            parquet_job(features, staging / paths.FEATURES),
-            *statistics_jobs(rows, staging),
-            parquet_job(rows.rejected().coalesce(1), staging / paths.REJECTED),
-            partial(encoders.save, staging),
-        ]
-    )
+def _encode_and_write(rows: ServerRows, split: datetime, staging: Path, start: Callable[[Job], None]) -> Encoders:
+    """Fit the encoders while what does not need them is being written; then write the features."""
+    for job in (*statistics_jobs(rows, staging), parquet_job(rows.rejected().coalesce(1), staging / paths.REJECTED)):
+        start(job)
+    encoders = fit_encoders(rows.training(split))
+    start(parquet_job(encode(rows.hours().select(*schema.FEATURES_SCHEMA.names), encoders), staging / paths.FEATURES))
+    for job in encoders.save_jobs(staging):
+        start(job)
+    return encoders

@@ -13,7 +13,7 @@ from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
 from loadcast.spark.progress import watched
 from loadcast.spark.session import SparkOptions, create_session
-from loadcast.spark.write import run_together, statistics_jobs
+from loadcast.spark.write import side_by_side, statistics_jobs
 from loadcast.storage.publish import output_folder, stage_run
 
 
@@ -33,8 +33,10 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
         with (
             session_rows(spark, settings, files, False, progress) as (rows, quality),
             watched(spark, progress, "Writing statistics"),
+            side_by_side() as start,
         ):
-            run_together(statistics_jobs(rows, fresh))
+            for job in statistics_jobs(rows, fresh):
+                start(job)
         for kind in (paths.HOURLY, paths.DAILY):
             _replace_months(fresh / kind, staging / kind)
         shutil.rmtree(fresh)

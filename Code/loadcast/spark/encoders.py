@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -32,14 +34,14 @@ class Encoders:
     only_indexed: tuple[str, ...]
     for_encode: tuple[str, ...]
 
-    def save(self, folder: Path) -> None:
-        """Save the three models under their names."""
-        for name, model in (
-            (paths.STRING_INDEX_MODEL, self.string_index),
-            (paths.ONE_HOT_MODEL, self.one_hot),
-            (paths.SCALE_MODEL, self.scaler),
-        ):
-            model.write().save(str(folder / name))
+    def save_jobs(self, folder: Path) -> list[Callable[[], None]]:
+        """The jobs that save the three models under their names."""
+        models: dict[str, PipelineModel | StandardScalerModel] = {
+            paths.STRING_INDEX_MODEL: self.string_index,
+            paths.ONE_HOT_MODEL: self.one_hot,
+            paths.SCALE_MODEL: self.scaler,
+        }
+        return [partial(model.write().save, str(folder / name)) for name, model in models.items()]
 
 
 def fit_encoders(training: DataFrame) -> Encoders:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from loadcast import paths, schema
 from loadcast.spark.server import ServerRows
 
 Job = Callable[[], None]
-_PARALLEL_WRITES = 2
+_PARALLEL_JOBS = 3
 
 
 def write_monthly(rows: DataFrame, time: str, folder: Path) -> None:
@@ -28,10 +29,16 @@ def write_monthly(rows: DataFrame, time: str, folder: Path) -> None:
         year_folder.rename(folder / year_folder.name.removeprefix("yyyy="))
 
 
-def run_together(jobs: list[Job]) -> None:
-    """Run Spark jobs side by side: while one commits its files, another computes."""
-    with ThreadPoolExecutor(_PARALLEL_WRITES) as pool:
-        for future in [pool.submit(job) for job in jobs]:
+@contextmanager
+def side_by_side() -> Iterator[Callable[[Job], None]]:
+    """Run Spark jobs side by side: while one commits its files, another computes.
+
+    Gives a function that starts a job; the block ends when all have. The first error of a job is raised then.
+    """
+    with ThreadPoolExecutor(_PARALLEL_JOBS) as pool:
+        started: list[Future[None]] = []
+        yield lambda job: started.append(pool.submit(job))
+        for future in started:
             future.result()
 
 
