@@ -6,12 +6,13 @@ from __future__ import annotations
 #: Numbers of unusual form that are nevertheless numbers.
 GOOD_NUMBERS = (
     "0", "-0", "-0.0", "+5", "5.", ".5", "007", "1E2", "2.5e+1", "1e-3", "0e999", "1e-310", "0.30000", "+.25E1",
+    "-1e-400", ' "5"', '"5" ', '\t" 5 "\t',
 )
 
 #: Repaired as missing.
 MISSING_NUMBERS = (
     "", "  ", '""', '" "', "NULL", "null", "Null", "N/A", "n/a", "NA", "NaN", "nan", "NAN", "None", "NONE", "-",
-    '"NULL"', " -\t",
+    '"NULL"', " -\t", '"" ', ' " "',
 )
 
 #: Repaired as not_a_number.
@@ -19,6 +20,7 @@ NOT_NUMBERS = (
     "abc", "inf", "-inf", "Infinity", "0x1F", "1_000", "--5", "+-5", "+", ".", "+.", "e5", "1e", "1e+", "1e5.0",
     "5..", "1.2.3", "5f", "1d", "5%", "$5", "NaN5", "nil", "#REF!", "true", "\uff11\uff12", "\u0663", "\xa05", "1 2",
     '"1,5"', '"1,000.5"', "5\x00", "\x005", "5\x0b", '5"', "−5", "\xb2",
+    '"5"0', '"5', '5"0"', '" "5', '""5""',
 )
 
 #: Repaired as negative.
@@ -58,10 +60,4 @@ FAR_STARTS = (
 #: Lines (of a log that ends them with LF) that are no rows.
 BLANKS = (
     b"\n", b"\r\n", b"  \n", b"\t \r\n", b" \r\t\n",
-)
-
-#: Numbers whose meaning Docs/DATA.md leaves open: half-way cases of 14 digits, values that a double can't tell
-#: from the limit, quotes after a space or before more text.
-UNSETTLED = (
-    "-1e-400", "1000000000000000.01", "100000000000005", "100000000000015", ' "5"', '"5"0', '"" ', '"5" ',
 )

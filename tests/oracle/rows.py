@@ -64,7 +64,6 @@ LAYOUT_WINDOW_BYTES = 64 * 1024
 MISSING_WORDS = {"", "null", "n/a", "na", "nan", "none", "-"}
 LINE_END = re.compile(rb"\r\n|\r|\n")
 TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})")
-NUMBER = re.compile(r"([+-]?)(?:([0-9]+)(?:\.([0-9]*))?|\.([0-9]+))(?:[eE]([+-]?)([0-9]+))?")
 IPV4 = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})")
 
 
@@ -167,22 +166,38 @@ def split_fields(line: bytes) -> list[str]:
 
 def _field_at(text: str, position: int) -> tuple[str, int]:
     """The field that starts at `position`, and the position of the comma or line end after it."""
-    inside = ""
-    if text[position : position + 1] == '"':
-        position += 1
-        while position < len(text):
-            quote = text.find('"', position)
-            quote = len(text) if quote < 0 else quote
-            inside += text[position:quote]
-            position = quote + 1
-            if text[position : position + 1] != '"':
-                break
-            inside += '"'
-            position += 1
-        position = min(position, len(text))
+    quoted = _quoted_at(text, position)
+    if quoted is not None:
+        return quoted
     comma = text.find(",", position)
     comma = len(text) if comma < 0 else comma
-    return inside + text[position:comma], comma
+    return text[position:comma], comma
+
+
+def _quoted_at(text: str, position: int) -> tuple[str, int] | None:
+    """As _field_at, if a quote opens the field there and another one closes it; else None.
+
+    Quotes are taken one after the other: two in a row stand for one, and the first that stands alone must close.
+    """
+    position = _after_blanks(text, position)
+    if text[position : position + 1] != '"':
+        return None
+    position += 1
+    inside = ""
+    while (quote := text.find('"', position)) >= 0:
+        inside += text[position:quote]
+        if text[quote + 1 : quote + 2] != '"':
+            end = _after_blanks(text, quote + 1)
+            return (inside, end) if text[end : end + 1] in (",", "") else None
+        inside += '"'
+        position = quote + 2
+    return None
+
+
+def _after_blanks(text: str, position: int) -> int:
+    while text[position : position + 1] in (" ", "\t"):
+        position += 1
+    return position
 
 
 def why_rejected(values: list[str], layout: tuple[str, ...]) -> str | None:
@@ -250,31 +265,34 @@ def read_counted(text: str, column: str, repaired: Counter[tuple[str, str]]) -> 
 
 
 def read_number(text: str) -> tuple[float | None, str | None]:
-    """(value, None) of a number, (None, kind) of anything else. The limits hold for the number as it is written."""
+    """(value, None) of a number, (None, kind) of anything else. The limits hold for the nearest double."""
     if text.lower() in MISSING_WORDS:
         return None, "missing"
-    found = NUMBER.fullmatch(text)
-    if not found:
+    if not is_number(text):
         return None, "not_a_number"
-    sign, whole, decimals, only_decimals, exponent_sign, exponent = found.groups()
-    fraction = only_decimals or decimals or ""
-    digits = ((whole or "") + fraction).lstrip("0")
-    if digits == "":
-        return 0.0, None
-    if sign == "-":
+    value = float(text)
+    if value < 0:
         return None, "negative"
-    power = _bounded_int(exponent or "0") * (-1 if exponent_sign == "-" else 1)
-    # The number is d.ddd… × 10^leading, with d the first digit that is not 0.
-    leading = power - len(fraction) + len(digits) - 1
-    if leading > 15 or (leading == 15 and digits.rstrip("0") != "1"):
-        return None, "too_large"
-    return float(text), None
+    return (None, "too_large") if value > 1e15 else (abs(value), None)
 
 
-def _bounded_int(digits: str) -> int:
-    """An exponent; beyond 10^18 its size no longer matters, and Python refuses to read very long integers."""
-    digits = digits.lstrip("0") or "0"
-    return int(digits) if len(digits) <= 18 else 10**18
+def is_number(text: str) -> bool:
+    """Whether the text is digits with at most one point, perhaps with a sign before and an exponent after them."""
+    mantissa, mark, exponent = text.replace("E", "e").partition("e")
+    if mark and not _digits(_unsigned(exponent)):
+        return False
+    whole, point, decimals = _unsigned(mantissa).partition(".")
+    if not point:
+        return _digits(whole)
+    return (whole == "" or _digits(whole)) and (decimals == "" or _digits(decimals)) and whole + decimals != ""
+
+
+def _unsigned(text: str) -> str:
+    return text[1:] if text[:1] in ("+", "-") else text
+
+
+def _digits(text: str) -> bool:
+    return text != "" and all(sign in "0123456789" for sign in text)
 
 
 def shown(line: bytes) -> str:

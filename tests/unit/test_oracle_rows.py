@@ -63,15 +63,34 @@ def test_lines_end_at_lf_crlf_and_cr_and_carry_their_offset(data, wanted):
         (b'"a,b",c', ["a,b", "c"]),
         (b'"a""b",""', ['a"b', ""]),
         (b'""""', ['"']),
-        (b'"a,b', ["a,b"]),
-        (b'a,"', ["a", ""]),
-        (b'a"b,c"d', ['a"b', 'c"d']),
-        (b' a\t,\t" b "', ["a", '" b "']),
+        (b' a\t,\t" b "', ["a", "b"]),
         (b'" b "', ["b"]),
-        (b'"a" ,"b"c"d,e', ["a", 'bc"d', "e"]),
+        (b' "a,b"\t , c', ["a,b", "c"]),
+        (b'""', [""]),
+        (b'"" ,""', ["", ""]),
     ],
 )
 def test_a_quoted_field_may_hold_commas_and_doubled_quotes(line, fields):
+    assert rows.split_fields(line) == fields
+
+
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        (b'"a,b', ['"a', "b"]),
+        (b'a,"', ["a", '"']),
+        (b'a"b,c"d', ['a"b', 'c"d']),
+        (b'a "b,c"', ['a "b', 'c"']),
+        (b'"a" ,"b"c"d,e', ["a", '"b"c"d', "e"]),
+        (b'"a""', ['"a""']),
+        (b'"a"",b"', ['a",b']),
+        (b'"a"",b', ['"a""', "b"]),
+        (b'"a"x,"b"', ['"a"x', "b"]),
+        (b'"""', ['"""']),
+        (b'"a,b"c,d"', ['"a', 'b"c', 'd"']),
+    ],
+)
+def test_a_quote_that_opens_or_closes_no_field_is_an_ordinary_character(line, fields):
     assert rows.split_fields(line) == fields
 
 
@@ -212,10 +231,11 @@ def test_offsets_of_rejected_lines_count_bytes_of_the_decompressed_file(tmp_path
             ("-0.0e9", 0),
         ],
         *[("1e15", 1e15), ("1000000000000000.0", 1e15), ("0.001e18", 1e15), ("999999999999999.5", 999999999999999.5)],
+        *[("-1e-400", 0), ("1000000000000000.01", 1e15)],
         *[("1e-400", 0), ("0" * 9000 + "1", 1), ("0e" + "9" * 9000, 0), ("1e-" + "9" * 9000, 0)],
     ],
 )
-def test_a_number_is_read_as_written(text, value):
+def test_a_number_is_the_nearest_double(text, value):
     assert rows.read_number(text) == (value, None)
     assert str(rows.read_number(text)[0])[0] != "-"
 
@@ -232,12 +252,12 @@ def test_anything_else_is_not_a_number(text):
     assert rows.read_number(text) == (None, "not_a_number")
 
 
-@pytest.mark.parametrize("text", ["-1", "-.001", "-1e400", "-1e-400"])
+@pytest.mark.parametrize("text", ["-1", "-.001", "-1e400", "-1e-300"])
 def test_a_number_below_zero_is_negative(text):
     assert rows.read_number(text) == (None, "negative")
 
 
-@pytest.mark.parametrize("text", ["1e16", "1e400", "1000000000000001", "1000000000000000.01", "1e" + "9" * 9000])
+@pytest.mark.parametrize("text", ["1e16", "1e400", "1000000000000001", "1000000000000000.1", "1e" + "9" * 9000])
 def test_a_number_above_the_limit_is_too_large(text):
     assert rows.read_number(text) == (None, "too_large")
 

@@ -1,0 +1,140 @@
+"""However a file is cut into splits and blocks, the same lines come out, each once and with its own offset."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import log_bytes
+from loadcast.kernels.rows import LAYOUT_17, detect_layout
+from loadcast.kernels.scan import Counts, RowFilter, join, scan_block
+from loadcast.storage import files
+from loadcast.storage.files import Split, group_splits, plan_splits, read_blocks, read_head
+from oracle import rows as oracle_rows
+
+EVERYTHING = RowFilter(-(1 << 40), 1 << 40)
+Lines = list[tuple[int, bytes]]
+
+
+def any_file() -> st.SearchStrategy[bytes]:
+    """Logs and line ends in every order; some begin with a byte order mark, or a part of one."""
+    ends = st.lists(st.sampled_from((b"\r", b"\n", b"\r\n", b"a", b"\xc3\xa9", b",")), max_size=30).map(b"".join)
+    start = st.sampled_from((b"", b"", b"\xef\xbb\xbf", b"\xef\xbb"))
+    return st.builds(bytes.__add__, start, ends | ends | log_bytes.any_bytes(17))
+
+
+def cut(size: int, places: Iterable[int], path: str) -> list[Split]:
+    """Splits of a file of `size` bytes at these places."""
+    bounds = [0, *sorted(place % (size + 1) for place in places), size]
+    return [Split(path, start, end, size) for start, end in pairwise(bounds)]
+
+
+def lines_of(splits: list[Split], block_bytes: int) -> Lines:
+    """Offset and text of every line, block by block: a block's lines are found without looking beyond it."""
+    found = []
+    for split in splits:
+        for offset, block in read_blocks(split, block_bytes):
+            found += [(offset + line.offset, line.text) for line in block_lines(block)]
+    return found
+
+
+def block_lines(block: bytes) -> list[oracle_rows.Line]:
+    # The mark is for the start of a file: one that stands elsewhere is part of its line.
+    if block.startswith(oracle_rows.BYTE_ORDER_MARK):
+        lines = list(oracle_rows.lines(b"?" + block[1:]))
+        first = lines[0]
+        return [oracle_rows.Line(0, block[:1] + first.text[1:], first.end), *lines[1:]]
+    return list(oracle_rows.lines(block))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("blocks")
+
+
+@given(
+    data=any_file(),
+    places=st.lists(st.integers(0, 2000), max_size=5),
+    block_bytes=st.integers(1, 40),
+    piece_bytes=st.integers(1, 10),
+)
+@settings(max_examples=log_bytes.examples(2))
+def test_any_cut_and_any_block_size_give_the_file_s_lines(
+    folder: Path, data: bytes, places: list[int], block_bytes: int, piece_bytes: int
+) -> None:
+    path = folder / "plain.csv"
+    path.write_bytes(data)
+    whole = [(line.offset, line.text) for line in oracle_rows.lines(data)]
+    with pytest.MonkeyPatch.context() as patch:
+        # How much is read at a time in looking for a line's end.
+        patch.setattr(files, "_PIECE_BYTES", piece_bytes)
+        assert lines_of(cut(len(data), places, str(path)), block_bytes) == whole
+
+
+@given(data=any_file(), block_bytes=st.integers(1, 40))
+@settings(max_examples=log_bytes.examples(0.5))
+def test_a_compressed_file_gives_the_lines_of_what_it_holds(folder: Path, data: bytes, block_bytes: int) -> None:
+    path = folder / "packed.csv.gz"
+    path.write_bytes(gzip.compress(data, 1, mtime=0))
+    (split,) = plan_splits([(str(path), path.stat().st_size)], split_bytes=4)
+    whole = [(line.offset, line.text) for line in oracle_rows.lines(data)]
+    assert lines_of([split], block_bytes) == whole
+
+
+@given(data=any_file())
+@settings(max_examples=log_bytes.examples(0.5))
+def test_the_head_of_a_file_tells_the_layout_that_the_oracle_sees(folder: Path, data: bytes) -> None:
+    path = folder / "head.csv"
+    path.write_bytes(data)
+    assert detect_layout(*read_head(str(path))).columns == oracle_rows.detect_layout(data)
+
+
+@given(data=log_bytes.logs(17), places=st.lists(st.integers(0, 2000), max_size=4), block_bytes=st.integers(1, 300))
+@settings(max_examples=log_bytes.examples(0.5))
+def test_a_file_scanned_in_pieces_is_as_scanned_at_once(
+    folder: Path, data: bytes, places: list[int], block_bytes: int
+) -> None:
+    path = folder / "scanned.csv"
+    path.write_bytes(data)
+    total, rejected, sums = Counts(), [], []
+    for split in cut(len(data), places, str(path)):
+        for offset, block in read_blocks(split, block_bytes):
+            result = scan_block(block, LAYOUT_17, EVERYTHING)
+            total.add(result.counts)
+            rejected += [(offset + row.offset, row.reason, row.line) for row in result.rejected]
+            sums.append(result.buckets)
+    ((start, whole),) = read_blocks(Split(str(path), 0, len(data), len(data)), len(data) + 1) if data else [(0, b"")]
+    once = scan_block(whole, LAYOUT_17, EVERYTHING)
+    assert total == once.counts
+    assert rejected == [(start + row.offset, row.reason, row.line) for row in once.rejected]
+    assert join(sums).counts.sum() == once.buckets.counts.sum()
+
+
+@given(
+    sizes=st.lists(st.integers(0, 500), max_size=12),
+    packed=st.lists(st.booleans(), min_size=12, max_size=12),
+    split_bytes=st.integers(1, 120),
+    task_bytes=st.integers(1, 400),
+)
+@settings(max_examples=log_bytes.examples(1))
+def test_tasks_cover_every_byte_of_every_file_once(
+    sizes: list[int], packed: list[bool], split_bytes: int, task_bytes: int
+) -> None:
+    found = [(f"{number}.csv{'.gz' * packed[number]}", size) for number, size in enumerate(sizes)]
+    splits = plan_splits(found, split_bytes)
+    tasks = group_splits(splits, task_bytes)
+    assert [split for task in tasks for split in task] == splits
+    assert all(tasks)
+    for path, size in found:
+        own = [split for split in splits if split.path == path]
+        assert (own[0].start, own[-1].end, {split.size for split in own}) == (0, size, {size})
+        assert all(one.end == other.start for one, other in pairwise(own))
+        assert len(own) == 1 if path.endswith(".gz") else all(one.end - one.start <= split_bytes for one in own)
+    filled = [sum(split.end - split.start for split in task) for task in tasks]
+    assert all(size >= task_bytes for size in filled[:-1])

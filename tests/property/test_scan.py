@@ -1,0 +1,185 @@
+"""The scan kernel against two slow readers, on any bytes: rows.parse_row line by line, and the oracle."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import log_bytes
+from loadcast import schema
+from loadcast.kernels import buckets as bucket_kernel
+from loadcast.kernels import scan
+from loadcast.kernels.calendar import epoch_seconds
+from loadcast.kernels.plain import BadNumbers
+from loadcast.kernels.rows import LAYOUT_16, LAYOUT_17, Layout, Row, is_blank, parse_row
+from loadcast.kernels.scan import RowFilter, ScanResult, scan_block
+from oracle import rows as oracle_rows
+from oracle import stages
+
+LAYOUTS = {17: LAYOUT_17, 16: LAYOUT_16}
+BEGIN, END = (datetime.strptime(text, schema.TIME_FORMAT) for text in (log_bytes.BEGIN, log_bytes.END))
+PERIOD = (epoch_seconds(BEGIN), epoch_seconds(END))
+FILTERS = (None, frozenset({log_bytes.SERVERS[0]}), frozenset(log_bytes.SERVERS[1:]))
+LINE = re.compile(rb"([^\r\n]*)(?:\r\n|\n|\r|\Z)")
+# Sums of the two are added up in another order, and hypothesis finds terms of every size.
+TOLERANCE = 1e-13
+SMALLEST = 1e-300
+
+Sums = dict[tuple[str, int], tuple[int, tuple[float, ...]]]
+
+
+@dataclass
+class Outcome:
+    """What became of a block's lines, in a form that any reader can give."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    rejected: list[tuple[int, str]] = field(default_factory=list)
+    repaired: Counter[str] = field(default_factory=Counter)
+    sums: Sums = field(default_factory=dict)
+
+
+def line_by_line(data: bytes, layout: Layout, keep: RowFilter) -> Outcome:
+    """The definition: each line alone through rows.parse_row."""
+    outcome = Outcome()
+    kept: dict[tuple[str, int], list[Row]] = defaultdict(list)
+    for match in LINE.finditer(data):
+        if match.start() == len(data):
+            break
+        if is_blank(match.group(1)):
+            outcome.counts["blank"] += 1
+            continue
+        outcome.counts["rows"] += 1
+        row = parse_row(match.group(1), layout)
+        if not isinstance(row, Row):
+            outcome.rejected.append((match.start(), row.value))
+        elif not keep.begin <= row.second <= keep.end:
+            outcome.counts["outside_period"] += 1
+        elif keep.servers is not None and row.server not in keep.servers:
+            outcome.counts["other_server"] += 1
+        else:
+            outcome.counts["good"] += 1
+            outcome.repaired.update(f"{name}:{kind.value}" for name, kind in row.repairs)
+            kept[row.server, row.second // schema.BUCKET_SECONDS].append(row)
+    for place, members in kept.items():
+        columns = zip(*(row.values for row in members), strict=True)
+        outcome.sums[place] = (len(members), tuple(math.fsum(value or 0.0 for value in column) for column in columns))
+    return outcome
+
+
+def by_oracle(data: bytes, layout: Layout, keep: RowFilter) -> Outcome:
+    """As the oracle reads it."""
+    servers = None if keep.servers is None else set(keep.servers)
+    reading = oracle_rows.read_rows(data, BEGIN, END, layout.columns, servers)
+    outcome = Outcome(rejected=[(offset, reason) for offset, reason, _ in reading.rejected])
+    outcome.repaired = Counter({f"{name}:{kind}": number for (name, kind), number in reading.repaired.items()})
+    outcome.counts = Counter(
+        rows=reading.rows,
+        blank=reading.blank,
+        good=len(reading.sessions),
+        outside_period=reading.outside_period,
+        other_server=reading.other_server,
+    )
+    for server, by_start in stages.make_buckets(reading.sessions).items():
+        for start, bucket in by_start.items():
+            place = (server, epoch_seconds(start) // schema.BUCKET_SECONDS)
+            outcome.sums[place] = (bucket.num_session, bucket.sums)
+    return outcome
+
+
+def scanned(result: ScanResult) -> Outcome:
+    counts = {name: value for name, value in vars(result.counts).items() if isinstance(value, int)}
+    sums = result.buckets
+    places = zip([sums.servers[code] for code in sums.codes.tolist()], sums.buckets.tolist(), strict=True)
+    values = zip(sums.counts.tolist(), map(tuple, bucket_kernel.round_sums(sums.sums).tolist()), strict=True)
+    return Outcome(
+        Counter(counts),
+        [(row.offset, row.reason.value) for row in result.rejected],
+        result.counts.repaired,
+        dict(zip(places, values, strict=True)),
+    )
+
+
+def assert_same(found: Outcome, wanted: Outcome) -> None:
+    assert found.counts == wanted.counts
+    assert found.rejected == wanted.rejected
+    assert found.repaired == wanted.repaired
+    assert {place: number for place, (number, _) in found.sums.items()} == {
+        place: number for place, (number, _) in wanted.sums.items()
+    }
+    for place, (_, values) in found.sums.items():
+        np.testing.assert_allclose(values, wanted.sums[place][1], rtol=TOLERANCE, atol=SMALLEST)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[bytes, Layout, RowFilter]:
+    """Bytes, the layout they are read as (mostly theirs), and a filter."""
+    layout = draw(st.sampled_from((17, 17, 16)))
+    data = draw(log_bytes.any_bytes(layout))
+    # A byte order mark is for the reader of files, who takes it off.
+    while data.startswith(oracle_rows.BYTE_ORDER_MARK):
+        data = data.removeprefix(oracle_rows.BYTE_ORDER_MARK)
+    return data, LAYOUTS[layout], RowFilter(*PERIOD, draw(st.sampled_from(FILTERS)))
+
+
+@given(case=cases(), text_share=st.sampled_from((0.0, 0.1, 1.0)))
+@settings(max_examples=log_bytes.examples(2))
+def test_a_block_is_read_as_if_each_line_had_been_read_alone_and_as_the_oracle_reads_it(
+    case: Any, text_share: float
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        # So few lines would otherwise nearly always be taken for lines of text.
+        patch.setattr(scan, "_TEXT_SHARE", text_share)
+        found = scanned(scan_block(*case))
+    assert_same(found, line_by_line(*case))
+    assert_same(found, by_oracle(*case))
+
+
+@given(before=st.lists(cases(), max_size=3), case=cases())
+@settings(max_examples=log_bytes.examples(0.3))
+def test_what_other_blocks_have_taught_changes_nothing(before: list[Any], case: Any) -> None:
+    bad_numbers = BadNumbers()
+    for other in before:
+        scan_block(*other, bad_numbers)
+    assert_same(scanned(scan_block(*case, bad_numbers)), scanned(scan_block(*case)))
+
+
+@given(case=cases())
+@settings(max_examples=log_bytes.examples(0.5))
+def test_every_line_is_counted_exactly_once(case: Any) -> None:
+    counts = scan_block(*case).counts
+    lines = [match for match in LINE.finditer(case[0]) if match.start() < len(case[0])]
+    assert counts.rows + counts.blank == len(lines)
+    assert counts.rows == counts.good + counts.outside_period + counts.other_server + counts.rejected.total()
+
+
+@given(data=st.binary(max_size=300), layout=st.sampled_from((LAYOUT_16, LAYOUT_17)))
+@settings(max_examples=log_bytes.examples(1))
+def test_no_bytes_at_all_make_the_scan_fail(data: bytes, layout: Layout) -> None:
+    counts = scan_block(data, layout, RowFilter(0, 1)).counts
+    assert counts.rows == counts.rejected.total() + counts.outside_period
+
+
+@pytest.mark.parametrize("layout", [17, 16])
+def test_the_grammar_yields_rows_that_are_kept_and_rows_of_every_other_fate(layout: int) -> None:
+    """Else the properties would hold for nothing: the strategies must reach every branch."""
+    total: Counter[str] = Counter()
+
+    @given(data=log_bytes.logs(layout))
+    @settings(max_examples=60, database=None)
+    def collect(data: bytes) -> None:
+        counts = scan_block(data, LAYOUTS[layout], RowFilter(*PERIOD, FILTERS[2])).counts
+        total.update(good=counts.good, blank=counts.blank, outside=counts.outside_period, other=counts.other_server)
+        total.update(counts.rejected)
+
+    collect()
+    fates = {"good", "blank", "outside", "other", *(reason.value for reason in schema.Reason)}
+    assert {fate for fate in fates if total[fate]} == fates
