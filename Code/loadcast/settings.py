@@ -125,7 +125,7 @@ class ForestSettings(BaseModel):
     seed: int = Field(42, ge=-(2**63), lt=2**63)
     max_bins: int = Field(32, ge=2, le=1024)
     feature_subset_strategy: str = Field(
-        "onethird", pattern=r"^(auto|all|sqrt|log2|onethird|0?\.0*[1-9][0-9]*|[1-9][0-9]{0,5})$"
+        "auto", pattern=r"^(auto|all|sqrt|log2|onethird|0?\.0*[1-9][0-9]*|[1-9][0-9]{0,5})$"
     )
 
 

@@ -24,15 +24,13 @@ class Measured:
 def measure(command: list[str], cwd: Path) -> Measured:
     """Run a command to its end; raises CalledProcessError with its output if it fails."""
     begin = time.monotonic()
-    with subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    ) as process:
+    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         said: list[str] = []
         reader = threading.Thread(target=lambda: said.extend(process.stdout or ()), daemon=True)
         reader.start()
         peak = 0
         while process.poll() is None:
-            peak = max(peak, _session_bytes(process.pid))
+            peak = max(peak, _tree_bytes(process.pid))
             time.sleep(_POLL_SECONDS)
         reader.join()
     seconds = time.monotonic() - begin
@@ -41,9 +39,13 @@ def measure(command: list[str], cwd: Path) -> Measured:
     return Measured(seconds, peak)
 
 
-def _session_bytes(session: int) -> int:
-    """Resident memory of the session's processes. Pages that forked workers share count once for each: an upper bound."""
-    total = 0
+def _tree_bytes(root: int) -> int:
+    """Resident memory of a process and all below it.
+
+    Pages that forked workers share count once for each: an upper bound.
+    """
+    resident: dict[int, int] = {}
+    children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -52,6 +54,11 @@ def _session_bytes(session: int) -> int:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
         except OSError:  # it ended meanwhile
             continue
-        if int(fields[3]) == session:
-            total += int(fields[21]) * _PAGE_BYTES
+        resident[int(entry.name)] = int(fields[21]) * _PAGE_BYTES
+        children.setdefault(int(fields[1]), []).append(int(entry.name))
+    total, waiting = 0, [root]
+    while waiting:
+        process = waiting.pop()
+        total += resident.get(process, 0)
+        waiting += children.get(process, [])
     return total

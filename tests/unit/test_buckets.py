@@ -204,3 +204,15 @@ def test_neither_order_nor_cutting_shows_in_rounded_sums(cents: list[int], seed:
 def test_rounding_many_sums_gives_no_warning_and_no_nan() -> None:
     values = np.concatenate([10.0 ** np.arange(-323, 308), [0.0, 5e-324, 1e15, 1.7e308]])
     assert np.isfinite(round_sums(values.reshape(5, -1))).all()
+
+
+@pytest.mark.parametrize("size", [10_000, 100_000])
+def test_the_order_of_very_many_terms_does_not_show(size: int) -> None:
+    rng = np.random.default_rng(size)
+    values = np.zeros((size, len(schema.MEASURES)))
+    values[:] = np.round(rng.uniform(0, 900, size), 3)[:, None]
+    codes, places = np.zeros(size, dtype=np.int64), np.full(size, 7)
+    sums = {
+        round_sums(sum_rows(("10.0.0.1",), codes, places, values[rng.permutation(size)]).sums)[0, 0] for _ in range(20)
+    }
+    assert len(sums) == 1

@@ -204,7 +204,7 @@ def run(config: Path, *arguments: str) -> Result:
 
 
 def failed(config: Path, *arguments: str) -> BaseException | None:
-    return CliRunner().invoke(score, [str(config), *arguments]).exception
+    return CliRunner().invoke(score, [str(config), *arguments, "--debug"]).exception
 
 
 def test_the_command_scores_the_hours_after_the_newest(config: Path) -> None:
@@ -295,7 +295,7 @@ def test_the_script_works_where_pandas_and_spark_are_not_installed(config: Path)
 def test_the_script_explains_a_fault_in_words_and_in_its_exit_code(config: Path) -> None:
     done = script(str(config), "--server", "1.2.3.4")
     assert done.returncode == InputError.exit_code
-    assert done.stderr.startswith("InputError: Server 1.2.3.4: found no statistics")
+    assert done.stderr.startswith("loadcast: Server 1.2.3.4: found no statistics")
     assert done.stdout == ""
 
 

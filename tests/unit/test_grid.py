@@ -11,8 +11,8 @@ import pytest
 
 from grids import BEGIN, by_place, grid_of, hour_number, oracle_frames, random_sessions, session
 from loadcast import schema
-from loadcast.kernels.buckets import sum_rows
-from loadcast.kernels.server import Grid, build_grid, daily_table, grid_from_hourly, hourly_table
+from loadcast.kernels.buckets import Buckets, sum_rows
+from loadcast.kernels.server import Grid, build_grid, daily_table, grid_from_hourly, hourly_table, portions
 from oracle.rows import Session
 
 A, B = "10.0.0.1", "10.0.0.2"
@@ -199,3 +199,16 @@ def test_until_before_the_first_hour_leaves_an_empty_grid() -> None:
     assert grid_from_hourly(table, until=hour_number(BEGIN) + 5).servers == ()
     assert grid_from_hourly(table.slice(0, 0)).servers == ()
     assert grid_from_hourly(schema.HOURLY_SCHEMA.empty_table(), until=0).servers == ()
+
+
+def test_portions_hold_whole_servers_and_bound_the_slots() -> None:
+    far = 12 * 24 * 1000  # two sessions a thousand days apart
+    codes = np.repeat(np.arange(5), 2)
+    places = np.tile(np.array([0, far]), 5)
+    names = tuple(f"10.0.0.{number}" for number in range(5))
+    sums = Buckets(names, codes, places, np.ones(10, dtype=np.int64), np.ones((10, 8)))
+    grids = [build_grid(portion) for portion in portions(sums, 2 * 1001 * 24)]
+    assert [grid.servers for grid in grids] == [names[:2], names[2:4], names[4:]]
+    assert hourly_table(build_grid(sums)).equals(
+        pa.concat_tables(hourly_table(grid) for grid in grids).combine_chunks()
+    )

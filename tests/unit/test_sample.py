@@ -340,5 +340,5 @@ def test_the_command_writes_and_says_what_to_do_next(tmp_path: Path) -> None:
 
 
 def test_the_command_passes_refusals_on(tmp_path: Path) -> None:
-    result = CliRunner().invoke(sample, [str(tmp_path), "--servers", "0"])
+    result = CliRunner().invoke(sample, [str(tmp_path), "--servers", "0", "--debug"])
     assert isinstance(result.exception, ConfigError)

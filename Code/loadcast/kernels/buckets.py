@@ -8,7 +8,9 @@ not millions of rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,7 @@ MAX_RECORDS = 16_384
 #: What the offsets of one binary array reach.
 MAX_PACKED_BYTES = 2**31 - 1
 SIGNIFICANT_DIGITS = 14
+_FEW_TERMS = 256
 _LARGEST_POWER = 300.0
 
 Int64s = npt.NDArray[np.int64]
@@ -68,7 +71,7 @@ def merge(servers: tuple[str, ...], codes: Int64s, buckets: Int64s, counts: Int6
         heads // span,
         heads % span + low,
         np.add.reduceat(counts[order], starts),
-        np.add.reduceat(sums[order], starts, axis=0),
+        _sum_of_parts(sums[order], _many(np.diff(starts)), lambda part: np.add.reduceat(part, starts, axis=0)),
     )
 
 
@@ -78,10 +81,34 @@ def _merge_dense(servers: tuple[str, ...], place: tuple[Int64s, int, int], count
     size = len(servers) * span
     totals = np.bincount(keys, weights=counts, minlength=size)
     present = np.flatnonzero(totals)
-    columns = [np.bincount(keys, weights=column, minlength=size)[present] for column in sums.T]
+
+    def add(part: Float64s) -> Float64s:
+        columns = [np.bincount(keys, weights=column, minlength=size)[present] for column in part.T]
+        return np.stack(columns, axis=1)
+
     return Buckets(
-        servers, present // span, present % span + low, totals[present].astype(np.int64), np.stack(columns, axis=1)
+        servers,
+        present // span,
+        present % span + low,
+        totals[present].astype(np.int64),
+        _sum_of_parts(sums, _many(totals), add),
     )
+
+
+def _many(numbers: npt.NDArray[Any]) -> bool:
+    return bool(len(numbers)) and numbers.max() > _FEW_TERMS
+
+
+def _sum_of_parts(sums: Float64s, many: bool, add: Callable[[Float64s], Float64s]) -> Float64s:
+    """`add` of the values; where a sum has many terms, of their coarse and fine parts apart.
+
+    The coarse parts, multiples of 1/1024, add up without rounding; that of the fine ones is too small to matter.
+    So a sum of very many terms is as good as one of few, and does not show their order either.
+    """
+    if not many:
+        return add(sums)
+    coarse = np.rint(sums * 1024) / 1024
+    return add(coarse) + add(sums - coarse)
 
 
 def round_sums(values: Float64s) -> Float64s:

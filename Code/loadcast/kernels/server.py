@@ -7,6 +7,7 @@ before its first and after its last hour hold zeros and are no grid hours. So a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from loadcast import schema
 from loadcast.kernels.buckets import Buckets, Float64s, Int64s
 
 _BUCKETS_PER_HOUR = 3_600 // schema.BUCKET_SECONDS
+_BUCKETS_PER_DAY = 24 * _BUCKETS_PER_HOUR
 _US_PER_HOUR = 3_600_000_000
 _PEAKS = len(schema.PEAKS)
 
@@ -89,6 +91,23 @@ class Grid:
             total += by_hour[:, :, hour]
         means: Float64s = total / self.in_grid.reshape(-1, 24).sum(axis=1)
         return means
+
+
+def portions(sums: Buckets, most_slots: int) -> Iterator[Buckets]:
+    """The sums in portions of whole servers whose grids have about `most_slots` slots together, or one server's.
+
+    A server with few sessions far apart has few sums but a long grid: this bounds the memory of the latter.
+    """
+    begins = np.flatnonzero(np.diff(sums.codes, prepend=-1))
+    ends = np.append(begins[1:], len(sums.codes))
+    slots = (sums.buckets[ends - 1] // _BUCKETS_PER_DAY - sums.buckets[begins] // _BUCKETS_PER_DAY + 1) * 24
+    portion = (np.cumsum(slots) - slots) // most_slots
+    for first in np.flatnonzero(np.diff(portion, prepend=-1)).tolist():
+        last = int(np.searchsorted(portion, portion[first], side="right")) - 1
+        begin, end = int(begins[first]), int(ends[last])
+        yield Buckets(
+            sums.servers, sums.codes[begin:end], sums.buckets[begin:end], sums.counts[begin:end], sums.sums[begin:end]
+        )
 
 
 def build_grid(sums: Buckets) -> Grid:

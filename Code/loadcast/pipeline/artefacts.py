@@ -14,13 +14,17 @@ import pyarrow
 
 import loadcast
 from loadcast import schema
+from loadcast.errors import OutputError
 from loadcast.settings import Settings
 from loadcast.spark.encoders import Encoders
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON artefact."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    """Write a JSON artefact. Raises OutputError."""
+    try:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another output.") from error
 
 
 def run_info(settings: Settings, encoders: Encoders, filter_ip: bool) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
     files = input_files(settings)
     with stage_run(output_folder(settings)) as staging:
         with progress("Starting Spark"):
-            spark = create_session("loadcast etl", options)
+            spark = create_session("loadcast etl", options, brief=True)
         with (
             session_rows(spark, settings, files, filter_ip, progress) as (rows, quality),
             watched(spark, progress, "Fitting encoders, writing features"),

@@ -27,7 +27,7 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
     kept = [name for name in paths.ARTEFACTS if name != paths.QUALITY]
     with stage_run(output_folder(settings), carry=kept) as staging:
         with progress("Starting Spark"):
-            spark = create_session("loadcast statistics", options)
+            spark = create_session("loadcast statistics", options, brief=True)
         fresh = staging / "fresh"
         fresh.mkdir()
         with (

@@ -18,6 +18,7 @@ from loadcast import schema
 from loadcast.settings import ForestSettings
 
 FEATURES = "features"
+MOST_FEATURES_DRAWN = 64
 
 #: What the naive forecasts are made of.
 NAIVE_INPUTS = ("dayofweek", "hourofday", "peakLoadLag48", "peakLoadLag168")
@@ -60,11 +61,24 @@ def fit_forest(training: DataFrame, settings: ForestSettings) -> RandomForestCla
         maxDepth=settings.max_depth,
         seed=settings.seed,
         maxBins=settings.max_bins,
-        featureSubsetStrategy=settings.feature_subset_strategy,
+        featureSubsetStrategy=feature_subset(settings.feature_subset_strategy, _size_of(training)),
         cacheNodeIds=True,
-        maxMemoryInMB=1024,
+        maxMemoryInMB=512,
     )
     return cast(RandomForestClassificationModel, forest.fit(training))
+
+
+def feature_subset(strategy: str, number: int) -> str:
+    """What Spark is told for a strategy, with this number of features.
+
+    `auto`, here, is a third of the features, at most 64. Spark's own `auto`, the square root, mostly draws one-hot
+    slots, which outnumber the lags; more than 64 costs time and wins nothing (Docs/BENCHMARKS.md).
+    """
+    return str(max(1, min(number // 3, MOST_FEATURES_DRAWN))) if strategy == "auto" else strategy
+
+
+def _size_of(rows: DataFrame) -> int:
+    return int(rows.schema[FEATURES].metadata["ml_attr"]["num_attrs"])
 
 
 def save_model(model: RandomForestClassificationModel, path: Path) -> None:

@@ -25,6 +25,7 @@ KIND_BUCKETS, KIND_REJECTED, KIND_COUNTS = 0, 1, 2
 SCAN_SCHEMA = pa.schema([("place", pa.string()), ("kind", pa.int32()), ("payload", pa.binary())])
 SCAN_DDL = "place string, kind int, payload binary"
 _REJECTED_PER_VALUE = 2_000
+_PARTS_KEPT = 32
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class ScanTask:
             result = scan_kernel.scan_block(block, layout, self.keep, bad_numbers)
             counts.add(result.counts)
             sums.append(result.buckets)
+            if len(sums) >= _PARTS_KEPT:  # a compressed file is one split, however large
+                sums = [scan_kernel.join(sums)]
             for begin in range(0, len(result.rejected), _REJECTED_PER_VALUE):
                 yield _rejected_batch(split, offset, result.rejected[begin : begin + _REJECTED_PER_VALUE])
         names, payloads = bucket_kernel.pack(scan_kernel.join(sums))

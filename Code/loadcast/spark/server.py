@@ -36,6 +36,8 @@ WIDE_SCHEMA = pa.schema([pa.field(_KIND, pa.string()), *_FIELDS.values(), pa.fie
 
 #: Packed sums worked on together; the last server of them waits for what else may come of it.
 _WORK_BYTES = 16 << 20
+#: Hours worked on together, of about 600 bytes each (30 years of one server, or a year of 30).
+_WORK_SLOTS = 24 * 366 * 30
 _ROWS_PER_BATCH = 32_768
 
 
@@ -66,7 +68,10 @@ class ServerTask:
         if not sums.num_rows:
             return
         places, payloads = (sums.column(name).combine_chunks() for name in ("place", "payload"))
-        grid = server_kernel.build_grid(bucket_kernel.unpack(places, payloads))
+        for portion in server_kernel.portions(bucket_kernel.unpack(places, payloads), _WORK_SLOTS):
+            yield from self._rows(server_kernel.build_grid(portion))
+
+    def _rows(self, grid: server_kernel.Grid) -> Iterator[pa.RecordBatch]:
         hourly = server_kernel.hourly_table(grid)
         rows = features_table(grid, self.calendar, self.thresholds)
         for name in _HOUR_SCHEMA.names[rows.num_columns :]:

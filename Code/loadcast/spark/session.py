@@ -36,7 +36,7 @@ def default_settings(master: str | None) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.catalogImplementation": "in-memory",
     }
-    if master is None or master.startswith("local"):
+    if _is_local(master):
         settings |= {
             "spark.driver.memory": "2g",
             "spark.driver.host": "127.0.0.1",
@@ -46,7 +46,19 @@ def default_settings(master: str | None) -> dict[str, str]:
     return settings
 
 
-def create_session(app_name: str, options: SparkOptions | None = None) -> SparkSession:
+def java_options(master: str | None, brief: bool, show_log: bool) -> str:
+    """Options of the driver's JVM. `brief`: it mostly hands data on, for seconds or minutes, as in ETL.
+
+    On one machine such a JVM ends sooner without the optimizing compiler, which would take a core for itself; the
+    forest needs it (Docs/BENCHMARKS.md).
+    """
+    options = [] if show_log else [f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION.as_uri()}"]
+    if _is_local(master):
+        options += ["-XX:+UseParallelGC", *(["-XX:TieredStopAtLevel=1"] if brief else [])]
+    return " ".join(options)
+
+
+def create_session(app_name: str, options: SparkOptions | None = None, brief: bool = False) -> SparkSession:
     """Start Spark (or join the session that runs already).
 
     Raises EnvironmentNotReadyError where Java is missing or Spark does not start.
@@ -62,8 +74,7 @@ def create_session(app_name: str, options: SparkOptions | None = None) -> SparkS
     if master is not None or "PYSPARK_GATEWAY_PORT" not in os.environ:
         builder = builder.master(master or "local[*]")
     settings = default_settings(master)
-    if not options.show_log:
-        settings["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION.as_uri()}"
+    settings["spark.driver.extraJavaOptions"] = java_options(master, brief, options.show_log)
     for key, value in (settings | options.extra).items():
         builder = builder.config(key, value)
     with _java_output(options.show_log) as log:
@@ -72,6 +83,10 @@ def create_session(app_name: str, options: SparkOptions | None = None) -> SparkS
         except Exception as error:
             said = log.read_text(errors="replace")[-2_000:].strip() if log else ""
             raise EnvironmentNotReadyError(f"Spark did not start: {error}\n{said}".rstrip()) from error
+
+
+def _is_local(master: str | None) -> bool:
+    return master is None or master.startswith("local")
 
 
 def _local_cores(master: str | None) -> int:

@@ -73,23 +73,30 @@ def stage_run(output: Path, carry: Iterable[str] = ()) -> Iterator[Path]:
         name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%fZ-") + secrets.token_hex(3)
         staging = output / paths.RUNS / f"{paths.STAGING_PREFIX}{name}"
         try:
-            staging.mkdir()
-            for artefact in carry:
-                _carry(output / paths.CURRENT / artefact, staging / artefact)
+            with _explained(output):
+                staging.mkdir()
+                for artefact in carry:
+                    _carry(output / paths.CURRENT / artefact, staging / artefact)
             yield staging
-            _remove_checksum_files(staging)
-            _publish(output, staging, name)
-        except OSError as error:
-            raise OutputError(f"Cannot write to {output}: {error.strerror or error}.") from error
+            with _explained(output):
+                _remove_checksum_files(staging)
+                _publish(output, staging, name)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _prepare(output: Path) -> None:
+@contextmanager
+def _explained(output: Path) -> Iterator[None]:
+    """Turn what the operating system says of writing into an OutputError."""
     try:
-        (output / paths.RUNS).mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise OutputError(f"Cannot write to {output}: {error.strerror or error}. Choose another output.") from error
+
+
+def _prepare(output: Path) -> None:
+    with _explained(output):
+        (output / paths.RUNS).mkdir(parents=True, exist_ok=True)
     for name in _LINKS:
         place = output / name
         if not _is_ours(place):
