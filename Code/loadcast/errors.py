@@ -10,7 +10,8 @@
     ├── RequestError             exit 8   HTTP 400 a scoring request breaks the contract
     │   ├── AuthError                     HTTP 401 the key is missing or wrong
     │   └── TooLargeError                 HTTP 413 the request is larger than the service takes
-    └── ServiceError             exit 9   HTTP 502 the scoring service did not answer as it should
+    ├── ServiceError             exit 9   HTTP 502 the scoring service did not answer as it should
+    └── EngineError              exit 10           Spark failed: out of memory, disk full, a fault of ours
 
 Every message says what was found, what is wanted, and what to do about it.
 """
@@ -95,3 +96,9 @@ class ServiceError(LoadcastError):
 
     exit_code = 9
     http_status = 502
+
+
+class EngineError(LoadcastError):
+    """Spark failed for a reason that is none of the others."""
+
+    exit_code = 10

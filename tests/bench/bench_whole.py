@@ -30,14 +30,8 @@ def main() -> None:
         pattern = f"{folder}/data/*/*/[ab]/[0-6]/request.csv"
         config.write_text(json.dumps({"dataFile": pattern, "duration": "ONE_MONTH", "output": f"{folder}/output"}))
         size = sum(file.stat().st_size for file in (folder / "data").rglob("request.csv"))
-        print(
-            f"{options.rows:,} rows, {options.servers} servers, {size / 1e6:,.0f} MB, {options.master}, {options.runs} runs"
-        )
-        for title, script in (
-            ("ETL, FILTER_IP", ["etl.py", "FILTER_IP"]),
-            ("ETL", ["etl.py"]),
-            ("training", ["train.py"]),
-        ):
+        print(f"{options.rows:,} rows, {options.servers} servers, {size / 1e6:,.0f} MB, {options.master}")
+        for title, script in _SCRIPTS.items():
             command = [sys.executable, f"Code/{script[0]}", str(config), *script[1:], "--master", options.master]
             _print(title, [measure(command, ROOT) for _ in range(options.runs)], size)
         print(json.dumps(json.loads((folder / "output" / "metrics.json").read_text())["test"]["liftOverBestNaive"]))

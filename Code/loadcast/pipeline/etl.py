@@ -13,6 +13,7 @@ from loadcast.pipeline.sessions import input_files, session_rows
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
 from loadcast.spark.encoders import Encoders, encode, fit_encoders
+from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
 from loadcast.spark.server import ServerRows
 from loadcast.spark.session import SparkOptions, create_session
@@ -27,7 +28,7 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
     """
     split = settings.split
     files = input_files(settings)
-    with stage_run(output_folder(settings)) as staging:
+    with stage_run(output_folder(settings)) as staging, spark_failures():
         with progress("Starting Spark"):
             spark = create_session("loadcast etl", options, brief=True)
         with (

@@ -11,6 +11,7 @@ from loadcast.pipeline.artefacts import write_json
 from loadcast.pipeline.sessions import input_files, session_rows
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
+from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
 from loadcast.spark.session import SparkOptions, create_session
 from loadcast.spark.write import side_by_side, statistics_jobs
@@ -25,7 +26,7 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
     """
     files = input_files(settings)
     kept = [name for name in paths.ARTEFACTS if name != paths.QUALITY]
-    with stage_run(output_folder(settings), carry=kept) as staging:
+    with stage_run(output_folder(settings), carry=kept) as staging, spark_failures():
         with progress("Starting Spark"):
             spark = create_session("loadcast statistics", options, brief=True)
         fresh = staging / "fresh"

@@ -13,6 +13,7 @@ from loadcast.pipeline.sessions import thresholds
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
 from loadcast.spark.evaluation import evaluate
+from loadcast.spark.failures import spark_failures
 from loadcast.spark.forest import fit_forest, load_features, predict, save_model, training_rows, write_predictions
 from loadcast.spark.progress import watched
 from loadcast.spark.session import SparkOptions, create_session
@@ -30,7 +31,8 @@ def run_train(settings: Settings, options: SparkOptions, progress: Progress = si
     output = output_folder(settings)
     info = read_info(open_run(output))
     _check_same(info, settings)
-    with stage_run(output, carry=[name for name in paths.ARTEFACTS if name not in _MADE_HERE]) as staging:
+    kept = [name for name in paths.ARTEFACTS if name not in _MADE_HERE]
+    with stage_run(output, carry=kept) as staging, spark_failures():
         with progress("Starting Spark"):
             spark = create_session("loadcast train", options)
         rows = load_features(spark, staging / paths.FEATURES, info["featureColumns"])

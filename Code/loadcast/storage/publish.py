@@ -77,8 +77,7 @@ def stage_run(output: Path, carry: Iterable[str] = ()) -> Iterator[Path]:
                 staging.mkdir()
                 for artefact in carry:
                     _carry(output / paths.CURRENT / artefact, staging / artefact)
-            yield staging
-            with _explained(output):
+                yield staging
                 _remove_checksum_files(staging)
                 _publish(output, staging, name)
         finally:
@@ -90,6 +89,8 @@ def _explained(output: Path) -> Iterator[None]:
     """Turn what the operating system says of writing into an OutputError."""
     try:
         yield
+    except (ConnectionError, TimeoutError):  # nothing to do with the folder: Spark may have died
+        raise
     except OSError as error:
         raise OutputError(f"Cannot write to {output}: {error.strerror or error}. Choose another output.") from error
 
