@@ -7,7 +7,7 @@ import platform
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import pyarrow
@@ -16,7 +16,9 @@ import loadcast
 from loadcast import schema
 from loadcast.errors import OutputError
 from loadcast.settings import Settings
-from loadcast.spark.encoders import Encoders
+
+if TYPE_CHECKING:
+    from loadcast.spark.encoders import Encoders
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

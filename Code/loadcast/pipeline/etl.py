@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loadcast import paths, schema
 from loadcast.pipeline.artefacts import run_info, write_json
 from loadcast.pipeline.sessions import input_files, session_rows
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
-from loadcast.spark.encoders import Encoders, encode, fit_encoders
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
 from loadcast.spark.server import ServerRows
 from loadcast.spark.session import SparkOptions, create_session
 from loadcast.spark.write import Job, parquet_job, side_by_side, statistics_jobs
 from loadcast.storage.publish import output_folder, stage_run
+
+if TYPE_CHECKING:
+    from loadcast.spark.encoders import Encoders
+
+_ENCODERS = "loadcast.spark.encoders"  # imports pyspark.ml: loaded while the JVM starts
 
 
 def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress: Progress = silent) -> dict[str, Any]:
@@ -30,7 +34,7 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
     files = input_files(settings)
     with stage_run(output_folder(settings)) as staging, spark_failures():
         with progress("Starting Spark"):
-            spark = create_session("loadcast etl", options, brief=True)
+            spark = create_session("loadcast etl", options, brief=True, meanwhile=_ENCODERS)
         with (
             session_rows(spark, settings, files, filter_ip, progress) as (rows, quality),
             watched(spark, progress, "Fitting encoders, writing features"),
@@ -44,6 +48,8 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
 
 def _encode_and_write(rows: ServerRows, split: datetime, staging: Path, start: Callable[[Job], None]) -> Encoders:
     """Fit the encoders while what does not need them is being written; then write the features."""
+    from loadcast.spark.encoders import encode, fit_encoders
+
     for job in (*statistics_jobs(rows, staging), parquet_job(rows.rejected().coalesce(1), staging / paths.REJECTED)):
         start(job)
     encoders = fit_encoders(rows.training(split))

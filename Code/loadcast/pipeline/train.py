@@ -12,14 +12,13 @@ from loadcast.pipeline.artefacts import versions, write_json
 from loadcast.pipeline.sessions import thresholds
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
-from loadcast.spark.evaluation import evaluate
 from loadcast.spark.failures import spark_failures
-from loadcast.spark.forest import fit_forest, load_features, predict, save_model, training_rows, write_predictions
 from loadcast.spark.progress import watched
-from loadcast.spark.session import SparkOptions, create_session
+from loadcast.spark.session import Spark, SparkOptions, create_session
 from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.publish import open_run, output_folder, stage_run
 
+_EVALUATION = "loadcast.spark.evaluation"  # imports pyspark.ml: loaded while the JVM starts
 _MADE_HERE = {paths.FOREST_MODEL, paths.METRICS, paths.PREDICTIONS, paths.INFO}
 
 
@@ -34,19 +33,28 @@ def run_train(settings: Settings, options: SparkOptions, progress: Progress = si
     kept = [name for name in paths.ARTEFACTS if name not in _MADE_HERE]
     with stage_run(output, carry=kept) as staging, spark_failures():
         with progress("Starting Spark"):
-            spark = create_session("loadcast train", options)
-        rows = load_features(spark, staging / paths.FEATURES, info["featureColumns"])
-        with watched(spark, progress, f"Growing {settings.forest.num_trees} trees"):
-            model = fit_forest(training_rows(rows, settings.split), settings.forest)
-            save_model(model, staging / paths.FOREST_MODEL)
-        with watched(spark, progress, "Scoring train and test"), predict(model, rows) as predicted:
-            metrics = evaluate(predicted, settings.split, thresholds(settings))
-            write_predictions(predicted, settings.split, staging / paths.PREDICTIONS)
+            spark = create_session("loadcast train", options, meanwhile=_EVALUATION)
+        metrics = _fit_and_score(spark, staging, info["featureColumns"], settings, progress)
         write_json(staging / paths.METRICS, metrics)
         info |= {"versions": versions(), "forest": settings.forest.model_dump(by_alias=True)}
         info["files"] = sha256_of_files(staging, [*paths.BUNDLE_FOLDERS, paths.METRICS])
         write_json(staging / paths.INFO, info)
     return metrics
+
+
+def _fit_and_score(
+    spark: Spark, staging: Path, columns: list[str], settings: Settings, progress: Progress
+) -> dict[str, Any]:
+    """Grow the forest, save it and the test period's predictions; returns the metrics."""
+    from loadcast.spark import evaluation, forest
+
+    rows = forest.load_features(spark, staging / paths.FEATURES, columns)
+    with watched(spark, progress, f"Growing {settings.forest.num_trees} trees"):
+        model = forest.fit_forest(forest.training_rows(rows, settings.split), settings.forest)
+        forest.save_model(model, staging / paths.FOREST_MODEL)
+    with watched(spark, progress, "Scoring train and test"), forest.predict(model, rows) as predicted:
+        forest.write_predictions(predicted, settings.split, staging / paths.PREDICTIONS)
+        return evaluation.evaluate(predicted, settings.split, thresholds(settings))
 
 
 def read_info(run: Path) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,9 +60,13 @@ def java_options(master: str | None, brief: bool, show_log: bool) -> str:
     return " ".join(options)
 
 
-def create_session(app_name: str, options: SparkOptions | None = None, brief: bool = False) -> SparkSession:
+def create_session(
+    app_name: str, options: SparkOptions | None = None, brief: bool = False, meanwhile: str | None = None
+) -> SparkSession:
     """Start Spark (or join the session that runs already).
 
+    `brief` is as for java_options. `meanwhile` names a module to import while the JVM starts, such as
+    one that needs pyspark.ml, which takes a second.
     Raises EnvironmentNotReadyError where Java is missing or Spark does not start.
     """
     options = options or SparkOptions()
@@ -69,6 +75,20 @@ def create_session(app_name: str, options: SparkOptions | None = None, brief: bo
     os.environ["PYTHONPATH"] = _with_package(os.environ.get("PYTHONPATH", ""))
     # In local mode Spark need not know the machine's name, which need not resolve.
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    builder = _builder(app_name, options, brief)
+    with ThreadPoolExecutor(1) as pool, _java_output(options.show_log) as log:
+        imported = pool.submit(importlib.import_module, meanwhile) if meanwhile else None
+        try:
+            session = builder.getOrCreate()
+        except Exception as error:
+            said = log.read_text(errors="replace")[-2_000:].strip() if log else ""
+            raise EnvironmentNotReadyError(f"Spark did not start: {error}\n{said}".rstrip()) from error
+        if imported:
+            imported.result()
+        return session
+
+
+def _builder(app_name: str, options: SparkOptions, brief: bool) -> SparkSession.Builder:
     master = options.master or os.environ.get("SPARK_MASTER")
     builder = SparkSession.builder.appName(app_name)
     if master is not None or "PYSPARK_GATEWAY_PORT" not in os.environ:
@@ -77,12 +97,7 @@ def create_session(app_name: str, options: SparkOptions | None = None, brief: bo
     settings["spark.driver.extraJavaOptions"] = java_options(master, brief, options.show_log)
     for key, value in (settings | options.extra).items():
         builder = builder.config(key, value)
-    with _java_output(options.show_log) as log:
-        try:
-            return builder.getOrCreate()
-        except Exception as error:
-            said = log.read_text(errors="replace")[-2_000:].strip() if log else ""
-            raise EnvironmentNotReadyError(f"Spark did not start: {error}\n{said}".rstrip()) from error
+    return builder
 
 
 def _is_local(master: str | None) -> bool:
