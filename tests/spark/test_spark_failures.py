@@ -20,7 +20,7 @@ def raised_by(error: Exception) -> BaseException:
 
 
 def test_a_workers_own_error_comes_back() -> None:
-    report = 'Traceback:\n  File "x.py", line 3\nloadcast.errors.InputError: Cannot read a.gz: it ends early.\n\tat org.apache'
+    report = "Traceback:\n  File x\nloadcast.errors.InputError: Cannot read a.gz: it ends early.\n\tat org.apache"
     assert isinstance(error := raised_by(PythonException(report)), InputError)
     assert str(error) == "Cannot read a.gz: it ends early."
 

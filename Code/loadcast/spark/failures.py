@@ -35,6 +35,7 @@ def spark_failures() -> Iterator[None]:
         if match and isinstance(kind, type) and issubclass(kind, errors.LoadcastError):
             raise kind(match.group(2)) from error
         raise errors.EngineError(
-            f"Spark failed: {_cause(str(error)) or type(error).__name__}. Nothing was published. Run again with --debug for the "
-            "whole report and --spark-log for Spark's own; more memory: --conf spark.driver.memory=4g."
+            f"Spark failed: {_cause(str(error)) or type(error).__name__}. Nothing was published. "
+            "Run again with --debug for the whole report and --spark-log for Spark's own; "
+            "more memory: --conf spark.driver.memory=4g."
         ) from error
