@@ -70,7 +70,10 @@ def strips(forecasts: Sequence[ServerForecast], signs: dict[int, str]) -> Text:
     width = max(len(forecast.server) for forecast in forecasts) + 2
     text = Text(no_wrap=True)
     for line in scale([answer.hour for answer in forecasts[0].hours]):
-        text.append(f"{'':{width}}{_GAP}{line}".rstrip() + "\n", style="dim")
+        marks = f"{'':{width}}{_GAP}{line}".rstrip()
+        # The blanks stand apart from the marks: some SVG viewers drop them at the start of a text.
+        text.append(" " * (len(marks) - len(marks.lstrip())))
+        text.append(marks.lstrip() + "\n", style="dim")
     for forecast in forecasts:
         name = forecast.server + (" *" if forecast.cold_start else "")
         text.append(f"{name:{width}}{_GAP}")
