@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from loadcast.settings import Settings
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
 from loadcast.spark.session import Spark, SparkOptions, create_session
+from loadcast.spark.write import side_by_side
 from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.publish import open_run, output_folder, stage_run
 
@@ -51,8 +53,12 @@ def _fit_and_score(
     rows = forest.load_features(spark, staging / paths.FEATURES, columns)
     with watched(spark, progress, f"Growing {settings.forest.num_trees} trees"):
         model = forest.fit_forest(forest.training_rows(rows, settings.split), settings.forest)
-        forest.save_model(model, staging / paths.FOREST_MODEL)
-    with watched(spark, progress, "Scoring train and test"), forest.predict(model, rows) as predicted:
+    with (
+        watched(spark, progress, "Scoring train and test"),
+        forest.predict(model, rows) as predicted,
+        side_by_side() as start,
+    ):
+        start(partial(forest.save_model, model, staging / paths.FOREST_MODEL))
         forest.write_predictions(predicted, settings.split, staging / paths.PREDICTIONS)
         return evaluation.evaluate(predicted, settings.split, thresholds(settings))
 
