@@ -36,16 +36,16 @@ def test_a_bundle_holds_its_parts_and_nothing_else(output: Path, tmp_path: Path)
 def test_a_bundle_that_stands_there_is_replaced(output: Path, tmp_path: Path) -> None:
     dest = tmp_path / "bundle"
     export_bundle(output, dest)
-    (dest / "left over").write_text("")
+    (dest / paths.INFO).write_text("old")
     export_bundle(output, dest)
-    assert not (dest / "left over").exists()
+    assert (dest / paths.INFO).read_text() == "{}"
     assert sorted(item.name for item in tmp_path.iterdir()) == ["bundle", "output"]
 
 
 def test_another_folder_is_refused(output: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("")
-    with pytest.raises(OutputError, match="other than a bundle"):
+    with pytest.raises(OutputError, match="no part of a bundle"):
         export_bundle(output, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
@@ -54,9 +54,32 @@ def test_a_missing_part_leaves_the_old_bundle(output: Path, tmp_path: Path) -> N
     dest = tmp_path / "bundle"
     export_bundle(output, dest)
     (output / paths.CURRENT / paths.METRICS).unlink()
-    with pytest.raises(OutputError, match="Cannot write"):
+    with pytest.raises(ArtefactError, match=r"lacks metrics\.json"):
         export_bundle(output, dest)
     assert (dest / paths.METRICS).exists()
+
+
+def test_the_output_itself_is_never_replaced(output: Path) -> None:
+    before = sorted(output.rglob("*"))
+    with pytest.raises(OutputError, match="no part of a bundle"):
+        export_bundle(output, output)
+    assert sorted(output.rglob("*")) == before
+
+
+def test_a_file_or_link_is_refused(output: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for name in ("file", "link"):
+        with pytest.raises(OutputError, match="is not a folder"):
+            export_bundle(output, tmp_path / name)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_working_folder_can_take_a_bundle(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    export_bundle(output, Path("."))
+    assert (tmp_path / "empty" / paths.INFO).is_file()
 
 
 def test_an_output_without_a_model_is_an_error(tmp_path: Path) -> None:

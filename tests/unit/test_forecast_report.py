@@ -103,7 +103,7 @@ def test_a_server_new_to_the_model_is_marked() -> None:
     text = strips([forecast(cold_start=True), forecast(SERVERS[1])], BLOCKS).plain
     assert f"{SERVERS[0]} *  ▁" in text
     assert f"{SERVERS[1]}    ▁" in text
-    assert "* not in the training data" in text
+    assert "* the server is not in the training data" in text
 
 
 def test_no_mark_is_explained_where_there_is_none() -> None:

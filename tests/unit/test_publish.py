@@ -386,7 +386,7 @@ def test_a_link_to_nowhere_or_to_itself_is_no_run(tmp_path: Path, target: str) -
 def test_results_go_to_the_output_of_the_configuration() -> None:
     plain = {"dataFile": "a.csv", "duration": "ONE_MONTH"}
     assert output_folder(parse_settings({**plain, "output": "file:///data/out"})) == Path("/data/out")
-    with pytest.raises(InputError, match="wasbs: URLs"):
+    with pytest.raises(ConfigError, match=r"output: found .*wanted a folder"):
         output_folder(parse_settings({**plain, "output": "wasbs://c@a.blob.core.windows.net/out"}))
     with pytest.raises(ConfigError, match=r"output: found nothing, .* container c\. Set output to a folder"):
         output_folder(parse_settings({**plain, "storageAccount": "a", "storageContainer": "c"}))

@@ -108,7 +108,7 @@ def test_more_rejected_than_allowed_is_an_error_with_the_counts_and_the_worst_fi
     message = str(caught.value)
     assert message.startswith("3 of 30 rows (10.0%) could not be placed: field_count 2, server_ip 1.")
     assert "Wanted at most maxRejectedFraction 5.0%; nothing was published." in message
-    assert "Most of them (3) are in bad.csv" in message
+    assert "The file with the most (3) is bad.csv" in message
 
 
 def test_just_as_many_rejected_as_allowed_are_good_enough() -> None:
@@ -128,7 +128,8 @@ def test_rows_outside_the_period_are_not_rejected_but_count_among_the_rows() -> 
 def test_no_row_kept_is_an_error_that_says_where_they_went() -> None:
     report = report_of(split("a", 0, Counts(rows=1500, outside_period=1400, other_server=100)))
     with pytest.raises(
-        InputError, match=r"No row was kept of 1,500: 1,400 lie outside .* 100 belong to servers not in"
+        InputError,
+        match=r"No row was kept of 1,500: 0 were rejected, 1,400 lie .* 100 belong to servers not in",
     ):
         check_quality(report, 1)
 

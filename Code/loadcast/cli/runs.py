@@ -9,6 +9,7 @@ from loadcast.cli.common import friendly, spark_options
 from loadcast.report.run import RichProgress, metrics_table, quality_lines
 from loadcast.settings import Settings, load_settings
 from loadcast.spark.options import SparkOptions
+from loadcast.storage.publish import output_folder
 
 _CONFIG = click.argument("config", type=click.Path())
 
@@ -43,7 +44,8 @@ def etl(config: str, filter_ip: str, spark: SparkOptions) -> None:
 def stats(config: str, spark: SparkOptions) -> None:
     """Make the hourly and daily statistics alone, for a month to be scored.
 
-    The months of CONFIG's period replace those already in the output; features, encoders and model stay as they are.
+    A month with sessions in CONFIG's period replaces, whole, the one already in the output; features, encoders and
+    model stay as they are. `output` and `timezone` must be those of the trained run.
 
     \b
     Example, with duration CUSTOM, trainBegin and trainEnd around the new month:
@@ -75,12 +77,12 @@ def train(config: str, spark: SparkOptions) -> None:
     metrics = run_train(settings, spark, RichProgress())
     console = Console()
     console.print(metrics_table(metrics["test"]))
-    _say([], settings, f"Next: python Code/webservice.py --model {settings.output}")
+    _say([], settings, f"Next: python Code/webservice.py --model {output_folder(settings)}")
 
 
 def _say(lines: list[str], settings: Settings, next_step: str) -> None:
     console = Console(soft_wrap=True, highlight=False)
     for line in lines:
         console.print(line)
-    console.print(f"Results are in {settings.output}", markup=False)
+    console.print(f"Results are in {output_folder(settings)}", markup=False)
     console.print(next_step, markup=False)

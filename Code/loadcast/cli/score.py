@@ -93,8 +93,8 @@ def score(config: str, form: str, table: bool | None, svg: Path | None, key_file
 
     \b
     Examples:
-      scoring_webservice.py Config/storageconfig.json
-      scoring_webservice.py Config/storageconfig.json --server 115.220.193.16 --from "2016-07-01 00:00:00"
+      python Code/scoring_webservice.py Config/demo.json
+      python Code/scoring_webservice.py Config/demo.json --server 115.220.193.16 --from "2016-07-01 00:00:00"
     """
     batch, key = options.pop("batch"), read_key(key_file)
     picture = forecast(load_settings(config), ScoreOptions(**options, key=key, batch_size=batch), table)

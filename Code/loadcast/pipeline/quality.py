@@ -55,11 +55,12 @@ def check_quality(report: dict[str, Any], max_rejected_fraction: float) -> None:
             f"{report['rejected']:,} of {report['rows']:,} rows ({report['rejectedFraction']:.1%}) could not be "
             f"placed: {reasons}. "
             f"Wanted at most maxRejectedFraction {max_rejected_fraction:.1%}; nothing was published. "
-            f"Most of them ({worst['rejected']:,}) are in {worst['file']}: mend or leave out such files, "
+            f"The file with the most ({worst['rejected']:,}) is {worst['file']}: mend or leave out such files, "
             "name their `columns`, or raise maxRejectedFraction."
         )
     if not report["good"]:
         raise InputError(
-            f"No row was kept of {report['rows']:,}: {report['outsidePeriod']:,} lie outside trainBegin … trainEnd, "
+            f"No row was kept of {report['rows']:,}: {report['rejected']:,} were rejected, "
+            f"{report['outsidePeriod']:,} lie outside trainBegin … trainEnd, "
             f"{report['otherServer']:,} belong to servers not in filterServers. Check those settings and dataFile."
         )

@@ -14,8 +14,10 @@ from loadcast.settings import Settings
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
 from loadcast.spark.session import SparkOptions, create_session
-from loadcast.spark.write import side_by_side, statistics_jobs
+from loadcast.spark.write import parquet_job, side_by_side, statistics_jobs
 from loadcast.storage.publish import output_folder, stage_run
+
+_MADE_HERE = {paths.QUALITY, paths.REJECTED}
 
 
 def run_stats(settings: Settings, options: SparkOptions, progress: Progress = silent) -> dict[str, Any]:
@@ -25,7 +27,7 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
     report.
     """
     files = input_files(settings)
-    kept = [name for name in paths.ARTEFACTS if name != paths.QUALITY]
+    kept = [name for name in paths.ARTEFACTS if name not in _MADE_HERE]
     with stage_run(output_folder(settings), carry=kept) as staging, spark_failures():
         with progress("Starting Spark"):
             spark = create_session("loadcast statistics", options, brief=True)
@@ -36,6 +38,7 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
             watched(spark, progress, "Writing statistics"),
             side_by_side() as start,
         ):
+            start(parquet_job(rows.rejected().coalesce(1), staging / paths.REJECTED))
             for job in statistics_jobs(rows, fresh):
                 start(job)
         for kind in (paths.HOURLY, paths.DAILY):

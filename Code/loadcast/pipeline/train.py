@@ -21,7 +21,7 @@ from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.publish import open_run, output_folder, stage_run
 
 _EVALUATION = "loadcast.spark.evaluation"  # imports pyspark.ml: loaded while the JVM starts
-_MADE_HERE = {paths.FOREST_MODEL, paths.METRICS, paths.PREDICTIONS, paths.INFO}
+_MADE_HERE = {paths.FOREST_MODEL, paths.METRICS, paths.PREDICTIONS}
 
 
 def run_train(settings: Settings, options: SparkOptions, progress: Progress = silent) -> dict[str, Any]:
@@ -30,16 +30,18 @@ def run_train(settings: Settings, options: SparkOptions, progress: Progress = si
     Raises ArtefactError where ETL has not run, ConfigError where it ran with other dates or thresholds.
     """
     output = output_folder(settings)
-    info = read_info(open_run(output))
-    _check_same(info, settings)
+    _check_same(read_info(open_run(output)), settings)  # before Spark starts, so that a mistake is told at once
     kept = [name for name in paths.ARTEFACTS if name not in _MADE_HERE]
     with stage_run(output, carry=kept) as staging, spark_failures():
+        info = read_info(staging)  # what was carried, under the lock, is what is trained on
+        _check_same(info, settings)
         with progress("Starting Spark"):
             spark = create_session("loadcast train", options, meanwhile=_EVALUATION)
         metrics = _fit_and_score(spark, staging, info["featureColumns"], settings, progress)
         write_json(staging / paths.METRICS, metrics)
         info |= {"versions": versions(), "forest": settings.forest.model_dump(by_alias=True)}
         info["files"] = sha256_of_files(staging, [*paths.BUNDLE_FOLDERS, paths.METRICS])
+        (staging / paths.INFO).unlink()  # a link to the older run's file: it must not be written through
         write_json(staging / paths.INFO, info)
     return metrics
 
@@ -71,8 +73,8 @@ def read_info(run: Path) -> dict[str, Any]:
         raise ArtefactError(
             f"{run / paths.INFO} cannot be read: {error}. Run python Code/etl.py CONFIG again."
         ) from error
-    if not isinstance(info, dict):
-        raise ArtefactError(f"{run / paths.INFO} is no JSON object. Run python Code/etl.py CONFIG again.")
+    if not isinstance(info, dict) or not isinstance(info.get("featureColumns"), list):
+        raise ArtefactError(f"{run / paths.INFO} is not as ETL writes it. Run python Code/etl.py CONFIG again.")
     return info
 
 

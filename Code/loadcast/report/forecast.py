@@ -85,7 +85,7 @@ def strips(forecasts: Sequence[ServerForecast], signs: dict[int, str]) -> Text:
         text.append(signs[label], style=COLOURS[label])
         text.append(f" {name}{_GAP * 2}")
     if any(forecast.cold_start for forecast in forecasts):
-        text.append("* not in the training data: server, or another value, is new to the model")
+        text.append("* the server is not in the training data")
     text.rstrip()
     return text
 

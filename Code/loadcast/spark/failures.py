@@ -29,7 +29,7 @@ def spark_failures() -> Iterator[None]:
     """Raise the LoadcastError that a worker raised, instead of Spark's report; any other failure as EngineError."""
     try:
         yield
-    except (PySparkException, Py4JError, ConnectionError) as error:
+    except (PySparkException, Py4JError, ConnectionError, TimeoutError) as error:
         match = _OURS.search(str(error))
         kind = getattr(errors, match.group(1), None) if match else None
         if match and isinstance(kind, type) and issubclass(kind, errors.LoadcastError):

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
 from loadcast.progress import Progress
@@ -22,7 +23,10 @@ def watched(spark: SparkSession, progress: Progress, title: str) -> Iterator[Non
 
         def follow() -> None:
             while not stop.wait(_POLL_SECONDS):
-                stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+                try:
+                    stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+                except (Py4JError, OSError):  # the JVM has died: the work itself will say so
+                    return
                 known = [stage for stage in stages if stage is not None]
                 if known:
                     update(sum(stage.numCompletedTasks for stage in known), sum(stage.numTasks for stage in known))

@@ -38,7 +38,7 @@ def default_settings(master: str | None) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.catalogImplementation": "in-memory",
     }
-    if _is_local(master):
+    if master is not None and _is_local(master):
         settings |= {
             "spark.driver.memory": "2g",
             "spark.driver.host": "127.0.0.1",
@@ -73,26 +73,34 @@ def create_session(
     os.environ["JAVA_HOME"] = str(find_java())
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)
     os.environ["PYTHONPATH"] = _with_package(os.environ.get("PYTHONPATH", ""))
-    # In local mode Spark need not know the machine's name, which need not resolve.
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    builder = _builder(app_name, options, brief)
+    master = _master(options)
+    if _is_local(master):  # Spark need not know the machine's name, which need not resolve
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    builder = _builder(app_name, master, options, brief)
     with ThreadPoolExecutor(1) as pool, _java_output(options.show_log) as log:
         imported = pool.submit(importlib.import_module, meanwhile) if meanwhile else None
         try:
             session = builder.getOrCreate()
         except Exception as error:
             said = log.read_text(errors="replace")[-2_000:].strip() if log else ""
-            raise EnvironmentNotReadyError(f"Spark did not start: {error}\n{said}".rstrip()) from error
+            raise EnvironmentNotReadyError(
+                f"Spark did not start. Check --master and --conf; --spark-log shows its log.\n{error}\n{said}".rstrip()
+            ) from error
         if imported:
             imported.result()
         return session
 
 
-def _builder(app_name: str, options: SparkOptions, brief: bool) -> SparkSession.Builder:
-    master = options.master or os.environ.get("SPARK_MASTER")
+def _master(options: SparkOptions) -> str | None:
+    """The master to name; None under spark-submit, which names its own."""
+    named = options.master or os.environ.get("SPARK_MASTER")
+    return named or (None if "PYSPARK_GATEWAY_PORT" in os.environ else "local[*]")
+
+
+def _builder(app_name: str, master: str | None, options: SparkOptions, brief: bool) -> SparkSession.Builder:
     builder = SparkSession.builder.appName(app_name)
-    if master is not None or "PYSPARK_GATEWAY_PORT" not in os.environ:
-        builder = builder.master(master or "local[*]")
+    if master is not None:
+        builder = builder.master(master)
     settings = default_settings(master)
     settings["spark.driver.extraJavaOptions"] = java_options(master, brief, options.show_log)
     for key, value in (settings | options.extra).items():
@@ -101,11 +109,11 @@ def _builder(app_name: str, options: SparkOptions, brief: bool) -> SparkSession.
 
 
 def _is_local(master: str | None) -> bool:
-    return master is None or master.startswith("local")
+    return master is not None and master.startswith("local")
 
 
-def _local_cores(master: str | None) -> int:
-    inside = (master or "local[*]").removeprefix("local").strip("[]").split(",")[0]
+def _local_cores(master: str) -> int:
+    inside = master.removeprefix("local").strip("[]").split(",")[0]
     return int(inside) if inside.isdigit() else 1 if not inside else os.cpu_count() or 1
 
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from loadcast import paths
-from loadcast.errors import OutputError
+from loadcast.errors import ArtefactError, OutputError
 from loadcast.storage.publish import open_run
 
 _PARTS = (*paths.BUNDLE_FOLDERS, paths.METRICS, paths.INFO)
@@ -17,14 +17,19 @@ _PARTS = (*paths.BUNDLE_FOLDERS, paths.METRICS, paths.INFO)
 def export_bundle(output: Path, dest: Path) -> int:
     """Copy the newest model bundle of an output folder to `dest`; returns its size in bytes.
 
-    A bundle that stands there is replaced once the new one is complete; any other folder that is not empty is refused
-    with OutputError. Raises ArtefactError where there is no model.
+    A bundle that stands there, with nothing else beside it, is replaced once the new one is complete; anything else is
+    refused with OutputError. Raises ArtefactError where there is no model, or not all of it.
     """
     run = open_run(output, paths.MODEL)
-    if dest.is_dir() and any(dest.iterdir()) and not (dest / paths.INFO).is_file():
-        raise OutputError(f"{dest} holds something other than a bundle. Choose another folder, or empty this one.")
+    missing = [name for name in _PARTS if not (run / name).exists()]
+    if missing:
+        raise ArtefactError(
+            f"The run {run} lacks {missing[0]}; wanted a whole bundle. Train again: Code/train.py CONFIG."
+        )
+    dest = Path(os.path.abspath(dest))
     fresh = dest.with_name(f".{dest.name}-{secrets.token_hex(4)}")
     try:
+        _check_replaceable(dest)
         fresh.mkdir(parents=True)
         for name in _PARTS:
             _copy(run / name, fresh / name)
@@ -37,6 +42,17 @@ def export_bundle(output: Path, dest: Path) -> int:
     return size
 
 
+def _check_replaceable(dest: Path) -> None:
+    """Raise OutputError unless `dest` is absent, an empty folder, or a bundle and nothing else."""
+    if dest.is_symlink() or (dest.exists() and not dest.is_dir()):
+        raise OutputError(f"{dest} is not a folder. Choose another place for the bundle.")
+    others = (
+        [item.name for item in dest.iterdir() if item.name not in _PARTS or item.is_symlink()] if dest.exists() else []
+    )
+    if others:
+        raise OutputError(f"{dest} holds {sorted(others)[0]!r}, which is no part of a bundle. Choose another folder.")
+
+
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
         shutil.copytree(source, target)
@@ -45,8 +61,14 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _replace(dest: Path, fresh: Path) -> None:
+    if not dest.exists():
+        os.replace(fresh, dest)
+        return
     old = fresh.with_name(fresh.name + "-old")
-    if dest.exists():
-        os.replace(dest, old)
-    os.replace(fresh, dest)
+    os.replace(dest, old)
+    try:
+        os.replace(fresh, dest)
+    except OSError:
+        os.replace(old, dest)
+        raise
     shutil.rmtree(old, ignore_errors=True)

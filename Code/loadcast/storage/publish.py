@@ -24,7 +24,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from loadcast import paths
-from loadcast.errors import ArtefactError, ConfigError, OutputError
+from loadcast.errors import ArtefactError, ConfigError, InputError, OutputError
 from loadcast.settings import Settings
 from loadcast.storage.files import local_path
 
@@ -41,7 +41,10 @@ def output_folder(settings: Settings) -> Path:
             f"output: found nothing, and this version cannot write to the container {settings.storage_container}. "
             "Set output to a folder."
         )
-    return Path(local_path(settings.output))
+    try:
+        return Path(local_path(settings.output))
+    except InputError:
+        raise ConfigError(f"output: found {settings.output!r}, wanted a folder, as a path or file: URL.") from None
 
 
 def open_run(output: Path, link: str = paths.CURRENT) -> Path:
@@ -162,9 +165,9 @@ def _publish(output: Path, staging: Path, name: str) -> None:
     staging.rename(run)
     for artefact in paths.ARTEFACTS:
         _link(output / artefact, f"{paths.CURRENT}/{artefact}")
+    _link(output / paths.CURRENT, f"{paths.RUNS}/{name}")
     if (run / paths.FOREST_MODEL).exists():
         _link(output / paths.MODEL, f"{paths.RUNS}/{name}")
-    _link(output / paths.CURRENT, f"{paths.RUNS}/{name}")
     _prune(output)
 
 
