@@ -81,13 +81,16 @@ def test_the_old_months_stay_as_they_were(june_files: dict[str, bytes], july: ru
     assert {name: found[name] for name in kept} == {name: june_files[name] for name in kept}
 
 
-def test_everything_but_statistics_and_quality_stays_as_it_was(june_files: dict[str, bytes], july: runs.Run) -> None:
+def test_everything_but_statistics_and_the_account_of_the_input_stays_as_it_was(
+    june_files: dict[str, bytes], july: runs.Run
+) -> None:
     def rest(files: dict[str, bytes]) -> dict[str, bytes]:
-        statistics = (paths.HOURLY, paths.DAILY, paths.QUALITY)
+        statistics = (paths.HOURLY, paths.DAILY, paths.QUALITY, paths.REJECTED)
         return {name: data for name, data in files.items() if not name.startswith(statistics)}
 
     assert rest(runs.file_bytes(july.folder)) == rest(june_files)
     assert json.loads((july.folder / paths.QUALITY).read_text()) == july.quality
+    assert runs.table(july, paths.REJECTED).num_rows == july.quality["rejected"]
 
 
 def test_a_month_computed_again_is_replaced_not_doubled(false_hourly: pd.DataFrame, july: runs.Run) -> None:
