@@ -99,10 +99,8 @@ def future_features(hourly: pa.Table, daily: pa.Table, begin: datetime, hours: i
     """Features of the `hours` hours from `begin` (a whole hour) for one server, from its statistics up to `begin`.
 
     `hourly` and `daily` are schema.HOURLY_SCHEMA and schema.DAILY_SCHEMA rows of that server. Hours between its last
-    one and `begin` count as hours
-    without sessions. Days that `hourly` does not cover from their first hour on are taken from `daily`. At most 48
-    hours can be asked for: later ones would need
-    loads not yet known. Raises InputError.
+    one and `begin` count as hours without sessions. Days that `hourly` does not cover from their first hour on are
+    taken from `daily`. At most 48 hours can be asked for: later ones would need loads not yet known. Raises InputError.
     """
     first = _whole_hour(begin)
     if not 1 <= hours <= schema.HORIZON_HOURS:

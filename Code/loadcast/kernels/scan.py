@@ -152,13 +152,13 @@ class _Kept:
 
 def join(parts: list[Buckets]) -> Buckets:
     """Sums of several parts together; servers are matched by name."""
+    if len(parts) == 1:
+        return parts[0]
     place: dict[str, int] = {}
     codes = []
     for part in parts:
         numbers = np.array([place.setdefault(name, len(place)) for name in part.servers], dtype=np.int64)
         codes.append(numbers[part.codes] if len(part.codes) else part.codes)
-    if len(parts) == 1:
-        return parts[0]
     none = np.zeros(0, dtype=np.int64)
     return bucket_kernel.merge(
         tuple(place),

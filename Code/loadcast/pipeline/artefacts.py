@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON artefact. Raises OutputError."""
+    """Write a JSON artefact as a new file: one that was carried is a link to the older run's. Raises OutputError."""
     try:
+        path.unlink(missing_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another output.") from error

@@ -41,7 +41,6 @@ def run_train(settings: Settings, options: SparkOptions, progress: Progress = si
         write_json(staging / paths.METRICS, metrics)
         info |= {"versions": versions(), "forest": settings.forest.model_dump(by_alias=True)}
         info["files"] = sha256_of_files(staging, [*paths.BUNDLE_FOLDERS, paths.METRICS])
-        (staging / paths.INFO).unlink()  # a link to the older run's file: it must not be written through
         write_json(staging / paths.INFO, info)
     return metrics
 

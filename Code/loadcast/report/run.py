@@ -78,16 +78,19 @@ def _score_cells(name: str, scores: dict[str, Any]) -> list[str]:
 def closing_lines(part: dict[str, Any], output: str, elapsed_s: float) -> list[str]:
     """The last screen of the demo: how good the forest is, and where to look next."""
     best = part["bestNaive"]
+    places = {
+        f"{output}/metrics.json": "all scores, train and test",
+        f"{output}/quality.json": "what became of the input's rows",
+        f"{output}/predictions.parquet": "every test hour's class and probabilities",
+        "Config/demo.json": "the configuration: point dataFile at your own logs",
+        "README.md, Docs/": "how it works, every column, every command",
+    }
     return [
         "",
         f"On the {part['rows']:,} observed hours of the test period, macro-F1 (the mean of the three classes' F1): "
         f"forest {part['macroF1']:.3f}, best naive forecast {part['naive'][best]['macroF1']:.3f} ({_NAMES[best]}).",
         "",
         "Where to look next",
-        f"  {output}/metrics.json           all scores, train and test",
-        f"  {output}/quality.json           what became of the input's rows",
-        f"  {output}/predictions.parquet    every test hour's class and probabilities",
-        "  Config/demo.json                the configuration: point dataFile at your own logs",
-        "  README.md, Docs/                how it works, every column, every command",
+        *(f"  {place:<34}{what}" for place, what in places.items()),
         f"The demo took {elapsed_s:.0f} s.",
     ]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeGuard
 
 from pyspark.sql import SparkSession
 
@@ -27,7 +28,7 @@ _LOG_CONFIGURATION = Path(__file__).with_name("log4j2.properties")
 
 
 def default_settings(master: str | None) -> dict[str, str]:
-    """Our Spark settings, for a given master (None: what spark-submit says, else all local cores)."""
+    """Our Spark settings, for a given master (None: the one that spark-submit names)."""
     settings = {
         "spark.sql.session.timeZone": "UTC",
         # Times are wall-clock times without a zone, also where Spark reads Parquet that has no Spark schema in it.
@@ -38,7 +39,7 @@ def default_settings(master: str | None) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.catalogImplementation": "in-memory",
     }
-    if master is not None and _is_local(master):
+    if _is_local(master):
         settings |= {
             "spark.driver.memory": "2g",
             "spark.driver.host": "127.0.0.1",
@@ -65,9 +66,8 @@ def create_session(
 ) -> SparkSession:
     """Start Spark (or join the session that runs already).
 
-    `brief` is as for java_options. `meanwhile` names a module to import while the JVM starts, such as
-    one that needs pyspark.ml, which takes a second.
-    Raises EnvironmentNotReadyError where Java is missing or Spark does not start.
+    `brief` is as for java_options. `meanwhile` names a module to import while the JVM starts, such as one that needs
+    pyspark.ml, which takes a second. Raises EnvironmentNotReadyError where Java is missing or Spark does not start.
     """
     options = options or SparkOptions()
     os.environ["JAVA_HOME"] = str(find_java())
@@ -108,7 +108,7 @@ def _builder(app_name: str, master: str | None, options: SparkOptions, brief: bo
     return builder
 
 
-def _is_local(master: str | None) -> bool:
+def _is_local(master: str | None) -> TypeGuard[str]:
     return master is not None and master.startswith("local")
 
 
