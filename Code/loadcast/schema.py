@@ -45,12 +45,13 @@ HEADER_MARKS = {SERVER: frozenset({"IPs", SERVER}), SESSION_START: frozenset({SE
 
 
 class Reason(str, enum.Enum):
-    """Why a row could not be placed, in the order in which the checks are made."""
+    """Why a row was rejected, in the order in which the checks are made."""
 
     FIELD_COUNT = "field_count"
     HEADER = "header"
     SERVER_IP = "server_ip"
     SESSION_START = "session_start"
+    CONTRACT = "contract"
 
 
 class Repair(str, enum.Enum):

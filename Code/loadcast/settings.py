@@ -111,8 +111,15 @@ def _place_name(value: str | None) -> str | None:
     return value
 
 
+def _measure(value: str) -> str:
+    if value not in schema.MEASURES:
+        raise ValueError(f"wanted a numeric column that is used: {', '.join(schema.MEASURES)}")
+    return value
+
+
 Time = Annotated[datetime, BeforeValidator(parse_time)]
 Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Bound = Annotated[float | None, Field(allow_inf_nan=False, strict=True)]
 
 
 class ForestSettings(BaseModel):
@@ -127,6 +134,24 @@ class ForestSettings(BaseModel):
     feature_subset_strategy: str = Field(
         "auto", pattern=r"^(auto|all|sqrt|log2|onethird|0?\.0*[1-9][0-9]*|[1-9][0-9]{0,5})$"
     )
+
+
+class AllowedRange(BaseModel):
+    """What the data contract says of a column: the bounds, themselves allowed, and what a number outside them does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, strict=True)
+
+    min: Bound = None
+    max: Bound = None
+    on_breach: Literal["count", "reject"] = "count"
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> AllowedRange:
+        if self.min is None and self.max is None:
+            raise ValueError("wanted min or max, or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("wanted min not above max")
+        return self
 
 
 class Settings(BaseModel):
@@ -150,6 +175,7 @@ class Settings(BaseModel):
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     holiday_country: Annotated[str, AfterValidator(_known_country)] = "US"
     max_rejected_fraction: float = Field(0.05, ge=0, le=1, allow_inf_nan=False, strict=True)
+    contract: dict[Annotated[str, AfterValidator(_measure)], AllowedRange] = Field(default_factory=dict)
     forest: ForestSettings = ForestSettings()  # type: ignore[call-arg]  # every field has a default
 
     @model_validator(mode="before")
@@ -192,6 +218,10 @@ class Settings(BaseModel):
                 "With duration CUSTOM, say where the test period starts."
             )
         return self.test_split_start
+
+
+#: The keys that hold keys of their own, each with their model.
+_NESTED: dict[object, type[BaseModel]] = {"forest": ForestSettings, "contract": AllowedRange}
 
 
 def load_settings(path: str | os.PathLike[str]) -> Settings:
@@ -250,7 +280,7 @@ def _describe(error: Any, data: dict[str, Any]) -> str:
     place = _plain(".".join(str(part) for part in error["loc"]))
     message = _wanted(str(error["msg"]))
     if error["type"] == "extra_forbidden":
-        model = ForestSettings if error["loc"][0] == "forest" else Settings
+        model = _NESTED.get(error["loc"][0], Settings)
         names = [field.alias or name for name, field in model.model_fields.items()]
         return f"{place}: an unknown key. Known keys: {', '.join(sorted(names))}"
     if error["type"] == "missing":
@@ -259,12 +289,15 @@ def _describe(error: Any, data: dict[str, Any]) -> str:
         return message
     if error["loc"][0] == "storageKey":
         return f"{place}: {message}"
+    if error["loc"][-1] == "[key]":
+        return f"{error['loc'][0]}: found {_shown(error['loc'][1])}, {message}"
     return f"{place}: found {_shown(_found(error['loc'], data))}, {message}"
 
 
 def _wanted(message: str) -> str:
     """A fault's message in the words of ours."""
-    message = re.sub(r"^[A-Z]\w* should be ", "wanted ", message.removeprefix("Value error, "))
+    message = re.sub(r" or instance of \w+$", "", message.removeprefix("Value error, "))
+    message = re.sub(r"^[A-Z]\w* should be ", "wanted ", message)
     return re.sub(r"^[A-Z]\w* should ", "wanted it to ", message)[: 3 * _SHOWN_CHARACTERS]
 
 

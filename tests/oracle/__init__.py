@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from oracle import rows, stages
+from oracle import quality, rows, stages
 from oracle.stages import dense
 
 __all__ = ["OracleResult", "dense", "run"]
 
-REASONS = ("field_count", "header", "server_ip", "session_start")
+REASONS = ("field_count", "header", "server_ip", "session_start", "contract")
 KINDS = ("missing", "not_a_number", "negative", "too_large")
 
 
@@ -30,7 +30,8 @@ class OracleResult:
 
     `features` holds one-hot columns as (number of slots, hot slot or None); `dense` writes one out. `counts` has rows,
     blank, good, outsidePeriod, otherServer, rejected {reason: n}, repaired {column: {kind: n}} (zeros included) and
-    rejectedFraction. `levels`, `only_indexed` and `for_encode` are empty where no test_split_start was given.
+    rejectedFraction; `quality` what quality.json says of the time, of servers and of files that stand out. `levels`,
+    `only_indexed` and `for_encode` are empty where no test_split_start was given.
     """
 
     hourly: pd.DataFrame
@@ -38,6 +39,7 @@ class OracleResult:
     features: pd.DataFrame
     rejected: pd.DataFrame
     counts: dict
+    quality: dict
     levels: dict[str, list[str]]
     only_indexed: tuple[str, ...]
     for_encode: tuple[str, ...]
@@ -81,6 +83,7 @@ def run(
         features=features,
         rejected=_rejected_frame(readings),
         counts=_counts(list(readings.values())),
+        quality={**quality.coverage(sessions), "filesThatStandOut": quality.stand_out(readings)},
         levels=levels,
         only_indexed=tuple(name for name in levels if len(levels[name]) == 1),
         for_encode=tuple(name for name in levels if len(levels[name]) > 1),

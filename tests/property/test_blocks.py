@@ -15,7 +15,7 @@ import log_bytes
 from loadcast.kernels.rows import LAYOUT_17, detect_layout
 from loadcast.kernels.scan import Counts, RowFilter, join, scan_block
 from loadcast.storage import files
-from loadcast.storage.files import Split, group_splits, plan_splits, read_blocks, read_head
+from loadcast.storage.files import SourceFile, Split, find_files, group_splits, plan_splits, read_blocks, read_head
 from oracle import rows as oracle_rows
 
 EVERYTHING = RowFilter(-(1 << 40), 1 << 40)
@@ -29,10 +29,15 @@ def any_file() -> st.SearchStrategy[bytes]:
     return st.builds(bytes.__add__, start, ends | ends | log_bytes.any_bytes(17))
 
 
-def cut(size: int, places: Iterable[int], path: str) -> list[Split]:
-    """Splits of a file of `size` bytes at these places."""
-    bounds = [0, *sorted(place % (size + 1) for place in places), size]
-    return [Split(path, start, end, size) for start, end in pairwise(bounds)]
+def source(path: Path) -> SourceFile:
+    (file,) = find_files(str(path))
+    return file
+
+
+def cut(file: SourceFile, places: Iterable[int]) -> list[Split]:
+    """Splits of a file at these places."""
+    bounds = [0, *sorted(place % (file.size + 1) for place in places), file.size]
+    return [Split(file, start, end) for start, end in pairwise(bounds)]
 
 
 def lines_of(splits: list[Split], block_bytes: int) -> Lines:
@@ -74,7 +79,7 @@ def test_any_cut_and_any_block_size_give_the_file_s_lines(
     with pytest.MonkeyPatch.context() as patch:
         # How much is read at a time in looking for a line's end.
         patch.setattr(files, "_PIECE_BYTES", piece_bytes)
-        assert lines_of(cut(len(data), places, str(path)), block_bytes) == whole
+        assert lines_of(cut(source(path), places), block_bytes) == whole
 
 
 @given(data=any_file(), block_bytes=st.integers(1, 40))
@@ -82,7 +87,7 @@ def test_any_cut_and_any_block_size_give_the_file_s_lines(
 def test_a_compressed_file_gives_the_lines_of_what_it_holds(folder: Path, data: bytes, block_bytes: int) -> None:
     path = folder / "packed.csv.gz"
     path.write_bytes(gzip.compress(data, 1, mtime=0))
-    (split,) = plan_splits([(str(path), path.stat().st_size)], split_bytes=4)
+    (split,) = plan_splits([source(path)], split_bytes=4)
     whole = [(line.offset, line.text) for line in oracle_rows.lines(data)]
     assert lines_of([split], block_bytes) == whole
 
@@ -92,7 +97,7 @@ def test_a_compressed_file_gives_the_lines_of_what_it_holds(folder: Path, data: 
 def test_the_head_of_a_file_tells_the_layout_that_the_oracle_sees(folder: Path, data: bytes) -> None:
     path = folder / "head.csv"
     path.write_bytes(data)
-    assert detect_layout(*read_head(str(path))).columns == oracle_rows.detect_layout(data)
+    assert detect_layout(*read_head(source(path))).columns == oracle_rows.detect_layout(data)
 
 
 @given(data=log_bytes.logs(17), places=st.lists(st.integers(0, 2000), max_size=4), block_bytes=st.integers(1, 300))
@@ -103,13 +108,13 @@ def test_a_file_scanned_in_pieces_is_as_scanned_at_once(
     path = folder / "scanned.csv"
     path.write_bytes(data)
     total, rejected, sums = Counts(), [], []
-    for split in cut(len(data), places, str(path)):
+    for split in cut(source(path), places):
         for offset, block in read_blocks(split, block_bytes):
             result = scan_block(block, LAYOUT_17, EVERYTHING)
             total.add(result.counts)
             rejected += [(offset + row.offset, row.reason, row.line) for row in result.rejected]
             sums.append(result.buckets)
-    ((start, whole),) = read_blocks(Split(str(path), 0, len(data), len(data)), len(data) + 1) if data else [(0, b"")]
+    ((start, whole),) = read_blocks(Split(source(path), 0, len(data)), len(data) + 1) if data else [(0, b"")]
     once = scan_block(whole, LAYOUT_17, EVERYTHING)
     assert total == once.counts
     assert rejected == [(start + row.offset, row.reason, row.line) for row in once.rejected]
@@ -126,15 +131,15 @@ def test_a_file_scanned_in_pieces_is_as_scanned_at_once(
 def test_tasks_cover_every_byte_of_every_file_once(
     sizes: list[int], packed: list[bool], split_bytes: int, task_bytes: int
 ) -> None:
-    found = [(f"{number}.csv{'.gz' * packed[number]}", size) for number, size in enumerate(sizes)]
+    found = [SourceFile(f"{number}.csv{'.gz' * packed[number]}", size, "") for number, size in enumerate(sizes)]
     splits = plan_splits(found, split_bytes)
     tasks = group_splits(splits, task_bytes)
     assert [split for task in tasks for split in task] == splits
     assert all(tasks)
-    for path, size in found:
-        own = [split for split in splits if split.path == path]
-        assert (own[0].start, own[-1].end, {split.size for split in own}) == (0, size, {size})
+    for file in found:
+        own = [split for split in splits if split.file == file]
+        assert (own[0].start, own[-1].end) == (0, file.size)
         assert all(one.end == other.start for one, other in pairwise(own))
-        assert len(own) == 1 if path.endswith(".gz") else all(one.end - one.start <= split_bytes for one in own)
+        assert len(own) == 1 if file.path.endswith(".gz") else all(one.end - one.start <= split_bytes for one in own)
     filled = [sum(split.end - split.start for split in task) for task in tasks]
     assert all(size >= task_bytes for size in filled[:-1])

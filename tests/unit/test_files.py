@@ -13,7 +13,7 @@ import pytest
 from loadcast.errors import InputError
 from loadcast.kernels.rows import LAYOUT_HEAD_BYTES
 from loadcast.storage import files
-from loadcast.storage.files import Split, find_files, local_path, plan_splits, read_blocks, read_head
+from loadcast.storage.files import SourceFile, Split, find_files, local_path, plan_splits, read_blocks, read_head
 
 MARK = b"\xef\xbb\xbf"
 
@@ -24,10 +24,14 @@ def write(folder: Path, data: bytes, name: str = "request.csv") -> str:
     return str(path)
 
 
+def found(path: str) -> SourceFile:
+    (file,) = find_files(path)
+    return file
+
+
 def blocks(path: str, block_bytes: int = 8, *bounds: int) -> list[tuple[int, bytes]]:
-    size = os.path.getsize(path)
-    edges = [0, *bounds, size]
-    splits = [Split(path, start, end, size) for start, end in pairwise(edges)]
+    file = found(path)
+    splits = [Split(file, start, end) for start, end in pairwise([0, *bounds, file.size])]
     return [block for split in splits for block in read_blocks(split, block_bytes)]
 
 
@@ -55,23 +59,23 @@ def logs(tmp_path: Path) -> Path:
     ],
 )
 def test_a_path_or_pattern_finds_its_files_sorted(logs: Path, pattern: str, found: list[str]) -> None:
-    wanted = [(f"{logs}/{place}/request.csv", 2) for place in found]
-    assert find_files(f"{logs}/{pattern}") == wanted
-    assert find_files(f"file://{logs}/{pattern}") == wanted
-    assert find_files(f"file:{logs}/{pattern}") == wanted
+    wanted = [f"{logs}/{place}/request.csv" for place in found]
+    assert [file.path for file in find_files(f"{logs}/{pattern}")] == wanted
+    assert [file.path for file in find_files(f"file://{logs}/{pattern}")] == wanted
+    assert [(file.path, file.size) for file in find_files(f"file:{logs}/{pattern}")] == [(path, 2) for path in wanted]
 
 
 @pytest.mark.parametrize("name", ["part[1].csv", "what?.csv", "a*b.csv", "with space.csv", "é\n.csv", "-rf.csv"])
 def test_a_file_that_exists_is_found_by_its_very_name(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, b"", name)
     write(tmp_path, b"", "other.csv")
-    assert find_files(path) == [(path, 0)]
+    assert [(file.path, file.size) for file in find_files(path)] == [(path, 0)]
 
 
 def test_folders_that_match_a_pattern_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     path = write(tmp_path, b"x")
-    assert find_files(f"{tmp_path}/*.csv") == [(path, 1)]
+    assert [(file.path, file.size) for file in find_files(f"{tmp_path}/*.csv")] == [(path, 1)]
 
 
 @pytest.mark.parametrize("pattern", ["none.csv", "*/none*.csv", "[z-a].csv", "[", "a\0b", "a\0/*.csv", "x" * 5000])
@@ -138,7 +142,7 @@ def test_a_cut_inside_a_crlf_or_a_character_moves_to_the_next_line(tmp_path: Pat
 def test_a_byte_order_mark_is_left_out_and_counted(tmp_path: Path, end: bytes, block_bytes: int) -> None:
     path = write(tmp_path, MARK + b"a" + end)
     assert blocks(path, block_bytes) == [(3, b"a" + end)]
-    assert read_head(path) == (b"a" + end, True)
+    assert read_head(found(path)) == (b"a" + end, True)
 
 
 def test_a_mark_elsewhere_stays(tmp_path: Path) -> None:
@@ -152,14 +156,14 @@ def test_the_smallest_files(tmp_path: Path, data: bytes, name: str) -> None:
     path = write(tmp_path, gzip.compress(data) if name.endswith("gz") else data, name)
     (split,) = plan_splits(find_files(path), 4)
     assert b"".join(block for _, block in read_blocks(split)) == data.removeprefix(MARK)
-    assert read_head(path) == (data.removeprefix(MARK), True)
+    assert read_head(found(path)) == (data.removeprefix(MARK), True)
 
 
 @pytest.mark.parametrize(("size", "complete"), [(-1, True), (0, True), (1, False)])
 def test_the_head_says_whether_it_is_all(tmp_path: Path, size: int, complete: bool) -> None:
     data = b"x" * (LAYOUT_HEAD_BYTES + size)
     for path in (write(tmp_path, data), write(tmp_path, gzip.compress(data), "x.gz")):
-        assert read_head(path) == (data[:LAYOUT_HEAD_BYTES], complete)
+        assert read_head(found(path)) == (data[:LAYOUT_HEAD_BYTES], complete)
 
 
 def test_a_line_longer_than_many_blocks_and_searches_comes_whole(tmp_path: Path) -> None:
@@ -184,12 +188,12 @@ def test_a_line_that_is_too_long_is_an_error(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(InputError, match=r"has a line of more than 1 MB\. Replace the file, or leave it out"):
             blocks(path, 4096)
     with pytest.raises(InputError, match="has a line of more than 1 MB"):
-        list(read_blocks(Split(str(tmp_path / "request.csv"), 5, 6, len(data))))
+        list(read_blocks(Split(found(str(tmp_path / "request.csv")), 5, 6)))
 
 
 def test_a_file_that_grows_or_shrinks_while_it_is_read_ends_where_it_was_or_is(tmp_path: Path) -> None:
     path = write(tmp_path, b"aa\nbb\ncc\n")
-    grown, shrunk = Split(path, 0, 6, 6), Split(path, 0, 20, 20)
+    grown, shrunk = Split(SourceFile(path, 6, ""), 0, 6), Split(SourceFile(path, 20, ""), 0, 20)
     assert list(read_blocks(grown)) == [(0, b"aa\nbb\n")]
     assert list(read_blocks(shrunk)) == [(0, b"aa\nbb\ncc\n")]
 
@@ -220,10 +224,9 @@ def test_several_compressed_members_are_one_file(tmp_path: Path) -> None:
     assert blocks(path) == [(0, b"a\nbc\n")]
 
 
-@pytest.mark.parametrize("read", [read_head, blocks, lambda path: list(read_blocks(Split(path, 0, 9, 9)))])
+@pytest.mark.parametrize("read", [read_head, lambda file: list(read_blocks(Split(file, 0, 9)))])
 def test_a_file_that_is_gone_is_an_error_that_names_it(tmp_path: Path, read: object) -> None:
-    path = write(tmp_path, b"x")
-    os.unlink(path)
-    if read is not blocks:
-        with pytest.raises(InputError, match=r"Cannot read .*request\.csv: No such file"):
-            read(path)  # type: ignore[operator]
+    file = found(write(tmp_path, b"x"))
+    os.unlink(file.path)
+    with pytest.raises(InputError, match=r"Cannot read .*request\.csv: No such file"):
+        read(file)  # type: ignore[operator]

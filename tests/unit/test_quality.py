@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from loadcast import schema
 from loadcast.errors import InputError, QualityError
+from loadcast.kernels.coverage import Coverage
 from loadcast.kernels.rows import LAYOUT_17
 from loadcast.kernels.scan import Counts, RowFilter, scan_block
-from loadcast.pipeline.quality import check_quality, quality_report
+from loadcast.pipeline.quality import LISTED_SERVERS, VERSION, check_quality, quality_report
 
+BEGIN = (datetime(2016, 6, 1) - datetime(1970, 1, 1)) // timedelta(hours=1)
 ONE = Counts(
     rows=10,
     blank=2,
@@ -22,6 +26,7 @@ ONE = Counts(
     other_server=1,
     rejected=Counter(field_count=2, server_ip=1),
     repaired=Counter({"TotalLoad:missing": 2, "TotalLoad:negative": 1, "MbytesTransferred:too_large": 4}),
+    breaches=Counter(TotalLoad=2, MbytesTransferred=1),
 )
 TWO = Counts(
     rows=4,
@@ -35,16 +40,31 @@ def split(file: str, start: int, counts: Counts) -> str:
     return json.dumps({"file": file, "start": start, **counts.as_dict()})
 
 
-def report_of(*splits: str, **sizes: int) -> dict[str, Any]:
-    return quality_report(
-        splits, {file: sizes.get(file, 0) for file in sorted({json.loads(one)["file"] for one in splits})}
-    )
+def coverage(*servers: tuple[str, int, int, int]) -> Coverage:
+    """Servers as (name, first hour, last hour, observed hours), the hours counted from BEGIN."""
+    numbers = np.array([row[1:] for row in servers], dtype=np.int64).reshape(-1, 3)
+    return Coverage(tuple(row[0] for row in servers), numbers[:, 0] + BEGIN, numbers[:, 1] + BEGIN, numbers[:, 2])
+
+
+def report_of(*splits: str, seen: Coverage | None = None, **sizes: int) -> dict[str, Any]:
+    files = sorted({json.loads(one)["file"] for one in splits})
+    return quality_report(splits, seen or coverage(), {file: sizes.get(file, 0) for file in files})
+
+
+def servers_of(*servers: tuple[str, int, int, int]) -> dict[str, Any]:
+    return quality_report([], coverage(*servers), {})["servers"]
+
+
+def time(hour: int) -> str:
+    return (datetime(2016, 6, 1) + timedelta(hours=hour)).strftime(schema.TIME_FORMAT)
 
 
 def test_the_splits_of_all_files_are_added_up() -> None:
-    report = report_of(split("b", 0, ONE), split("a", 0, TWO), split("b", 64, ONE), a=100, b=30)
-    del report["files"]
+    seen = coverage(("1.2.3.4", 0, 30, 31))
+    report = report_of(split("b", 0, ONE), split("a", 0, TWO), split("b", 64, ONE), seen=seen, a=100, b=30)
+    del report["files"], report["servers"]
     assert report == {
+        "version": VERSION,
         "bytes": 130,
         "rows": 24,
         "blank": 4,
@@ -59,6 +79,11 @@ def test_the_splits_of_all_files_are_added_up() -> None:
             "MbytesTransferred": {"too_large": 8},
             "TotalLoad": {"missing": 5, "negative": 5},
         },
+        "breaches": 6,
+        "breachesByColumn": {"MbytesTransferred": 2, "TotalLoad": 4},
+        "firstTime": "2016-06-01 00:00:00",
+        "lastTime": "2016-06-02 06:00:00",
+        "filesThatStandOut": [],
     }
 
 
@@ -68,7 +93,7 @@ def test_each_file_has_its_own_report_in_order_of_name() -> None:
         ("a", 100, 4, 1),
         ("b", 30, 14, 4),
     ]
-    for name in ("rows", "blank", "good", "outsidePeriod", "otherServer", "rejected", "repaired", "bytes"):
+    for name in ("rows", "blank", "good", "outsidePeriod", "otherServer", "rejected", "repaired", "breaches", "bytes"):
         assert sum(file[name] for file in report["files"]) == report[name]
 
 
@@ -78,6 +103,7 @@ def test_every_row_has_one_fate(splits: tuple[str, ...]) -> None:
         assert part["rows"] == part["good"] + part["outsidePeriod"] + part["otherServer"] + part["rejected"]
         assert part["rejected"] == sum(part["rejectedByReason"].values())
         assert part["repaired"] == sum(sum(kinds.values()) for kinds in part["repairedByColumn"].values())
+        assert part["breaches"] == sum(part["breachesByColumn"].values())
 
 
 def test_what_the_scan_counts_is_what_is_reported() -> None:
@@ -94,8 +120,103 @@ def test_what_the_scan_counts_is_what_is_reported() -> None:
 
 
 def test_the_report_is_plain_json() -> None:
-    report = report_of(split("a", 0, ONE))
+    report = report_of(split("a", 0, ONE), seen=coverage(("1.2.3.4", 0, 1, 2)))
     assert json.loads(json.dumps(report)) == report
+
+
+# --- files that stand out -------------------------------------------------------------------------------------------
+
+
+def file(name: str, rejected: int, rows: int) -> str:
+    return split(name, 0, Counts(rows=rows, good=rows - rejected, rejected=Counter(header=rejected)))
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        # Ten times the rate of the others, to the row; other files than itself.
+        ([file("a", 100, 1000), file("b", 10, 1000)], ["a"]),
+        ([file("a", 99, 1000), file("b", 10, 1000)], []),
+        ([file("a", 100, 1000), file("b", 10, 1000), file("c", 1, 1)], []),
+        # Ten rejected rows at least.
+        ([file("a", 10, 10), file("b", 5, 10_000)], ["a"]),
+        ([file("a", 9, 9), file("b", 5, 10_000)], []),
+        # Where the others have none, as if they had one.
+        ([file("a", 10, 1000), file("b", 0, 1000)], ["a"]),
+        ([file("a", 10, 1001), file("b", 0, 1000)], []),
+        ([file("a", 10, 10), file("b", 0, 9)], []),
+        ([file("a", 10, 10), file("b", 0, 10)], ["a"]),
+        # Nothing to compare with.
+        ([file("a", 1000, 1000)], []),
+        ([file("a", 1000, 1000), file("b", 0, 0)], []),
+        ([], []),
+        # Several, whose names are in order.
+        ([file("z", 500, 1000), file("b", 9, 100_000), file("a", 500, 1000)], ["a", "z"]),
+        # One file with a good and a bad piece is one file.
+        ([file("a", 0, 10_000), split("a", 9, Counts(rows=20, rejected=Counter(header=20))), file("b", 2, 10_000)], []),
+    ],
+)
+def test_a_file_stands_out_by_ten_times_the_reject_rate_of_all_others(files: list[str], wanted: list[str]) -> None:
+    report = report_of(*files)
+    assert report["filesThatStandOut"] == wanted
+    assert [one["file"] for one in report["files"] if one["standsOut"]] == wanted
+
+
+# --- servers --------------------------------------------------------------------------------------------------------
+
+
+def test_the_period_is_that_of_the_kept_sessions() -> None:
+    report = report_of(seen=coverage(("b", 3, 9, 2), ("a", -30, -1, 2), ("c", 5, 40, 7)))
+    assert (report["firstTime"], report["lastTime"]) == (time(-30), time(40))
+
+
+def test_hours_without_data_lie_between_a_server_s_first_and_last() -> None:
+    servers = servers_of(("b", 0, 9, 10), ("c", 0, 9, 4), ("a", 0, 0, 1), ("d", 0, 9, 4))
+    assert (servers["number"], servers["hoursWithoutData"]) == (4, 12)
+    assert [(one["server"], one["hoursObserved"], one["hoursWithoutData"]) for one in servers["listed"]] == [
+        ("c", 4, 6),
+        ("d", 4, 6),
+        ("a", 1, 0),
+        ("b", 10, 0),
+    ]
+    assert servers["listed"][0]["firstTime"] == time(0)
+    assert servers["listed"][0]["lastTime"] == time(9)
+
+
+def test_servers_appear_and_disappear_a_day_apart_in_order_of_time() -> None:
+    servers = servers_of(
+        ("always", 0, 100, 2),
+        ("late", 24, 100, 2),
+        ("almost late", 23, 100, 2),
+        ("later", 90, 100, 2),
+        ("gone", 0, 76, 2),
+        ("almost gone", 0, 77, 2),
+        ("a guest", 24, 24, 1),
+    )
+    assert servers["appeared"] == ["a guest", "late", "later"]
+    assert servers["disappeared"] == ["a guest", "gone"]
+    assert (servers["appearedNumber"], servers["disappearedNumber"]) == (3, 2)
+
+
+def test_of_many_servers_lists_are_cut_and_numbers_are_not() -> None:
+    number = 100_000
+    names = tuple(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(number))
+    first = np.where(np.arange(number) % 2, 48, 0)
+    last = first + 60 + np.arange(number) % 7
+    servers = quality_report([], Coverage(names, first, last, np.full(number, 61)), {})["servers"]
+    assert (servers["number"], servers["appearedNumber"], servers["disappearedNumber"]) == (number, 50_000, 50_000)
+    assert [len(servers[name]) for name in ("appeared", "disappeared", "listed")] == [LISTED_SERVERS] * 3
+    assert {one["hoursWithoutData"] for one in servers["listed"]} == {6}
+    assert servers["hoursWithoutData"] == sum(n % 7 for n in range(number))
+
+
+def test_without_a_kept_session_there_is_no_time_and_no_server() -> None:
+    report = report_of(split("a", 0, ONE))
+    assert (report["firstTime"], report["lastTime"]) == (None, None)
+    assert report["servers"] == {
+        **dict.fromkeys(("number", "hoursWithoutData", "appearedNumber", "disappearedNumber"), 0),
+        **{name: [] for name in ("appeared", "disappeared", "listed")},
+    }
 
 
 # --- good enough ----------------------------------------------------------------------------------------------------

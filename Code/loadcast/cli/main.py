@@ -7,6 +7,7 @@ import click
 from loadcast import __version__
 from loadcast.cli.demo import demo
 from loadcast.cli.export import export
+from loadcast.cli.quality import quality
 from loadcast.cli.runs import etl, stats, train
 from loadcast.cli.sample import sample
 from loadcast.cli.score import score
@@ -19,5 +20,5 @@ def main() -> None:
     """Forecast, for every server and each of the next 48 hours, whether its load will be low, medium or high."""
 
 
-for _command in (sample, etl, stats, train, serve, score, export, demo):
+for _command in (sample, etl, stats, quality, train, serve, score, export, demo):
     main.add_command(_command)

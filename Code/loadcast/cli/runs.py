@@ -81,8 +81,6 @@ def train(config: str, spark: SparkOptions) -> None:
 
 
 def _say(lines: list[str], settings: Settings, next_step: str) -> None:
-    console = Console(soft_wrap=True, highlight=False)
-    for line in lines:
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    for line in (*lines, f"Results are in {output_folder(settings)}", next_step):
         console.print(line)
-    console.print(f"Results are in {output_folder(settings)}", markup=False)
-    console.print(next_step, markup=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,32 +10,51 @@ import numpy.typing as npt
 from loadcast.kernels.buckets import Int64s
 
 _CHUNK = 1 << 18  # bytes looked at together: stays in the processor's cache
-_LF, _CR, _SPACE, _QUOTE, _TILDE = 10, 13, 32, 34, 126
+_LF, _CR, _SPACE, _QUOTE, _COLON, _TILDE = 10, 13, 32, 34, 58, 126
 
 
 @dataclass(frozen=True)
 class Lines:
-    """A block's bytes and where its lines start and end (ends without the terminator, but with the CR of a CRLF)."""
+    """A block's bytes and where its lines start and end (ends without the terminator, but with the CR of a CRLF).
+
+    `unusual` are the positions of bytes that plain rows don't have: other than space to colon in ASCII, and quotes.
+    """
 
     data: bytes
     starts: Int64s
     ends: Int64s
+    unusual: Int64s
 
     @classmethod
     def of(cls, data: bytes) -> Lines:
         if b"\r" in data:
             data = _mend_lone_cr(data)
-        ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == _LF)
+        view = np.frombuffer(data, dtype=np.uint8)
+        # Line ends and unusual bytes are found in one pass: rows of numbers have few others above space and colon.
+        marks = _outside(view, _SPACE, _COLON)
+        kinds = view[marks]
+        ending = kinds == _LF
+        ends, unusual = (marks, marks[:0]) if ending.all() else (marks[ending], marks[~ending & (kinds != _CR)])
         if data and data[-1] != _LF:
             ends = np.append(ends, len(data))
+        if b'"' in data:
+            unusual = np.sort(np.concatenate((unusual, np.flatnonzero(view == _QUOTE))))
         starts = np.concatenate((np.zeros(min(len(ends), 1), dtype=np.int64), ends[:-1] + 1))
-        return cls(data, starts, ends)
+        return cls(data, starts, ends, unusual)
 
-    def suspicious(self, text: bool = False) -> npt.NDArray[np.bool_]:
-        """Lines with a byte that plain rows don't have (with `text`: that plain text doesn't have), or too short."""
+    def suspicious(self) -> npt.NDArray[np.bool_]:
+        """Lines with a byte that plain rows don't have, or too short."""
+        return self._too_short_or_with(self.unusual)
+
+    def suspicious_text(self) -> npt.NDArray[np.bool_]:
+        """Lines with a byte that plain text doesn't have (printable ASCII but quotes), or too short."""
+        view = np.frombuffer(self.data, dtype=np.uint8)
+        kinds = view[self.unusual]
+        return self._too_short_or_with(self.unusual[(kinds - np.uint8(_SPACE) > _TILDE - _SPACE) | (kinds == _QUOTE)])
+
+    def _too_short_or_with(self, positions: Int64s) -> npt.NDArray[np.bool_]:
         marked = (self.ends - self.starts) <= 1
-        for positions in _unusual_bytes(np.frombuffer(self.data, dtype=np.uint8), text):
-            marked[np.searchsorted(self.ends, positions)] = True
+        marked[np.searchsorted(self.ends, positions)] = True
         return marked
 
     def line(self, number: int) -> bytes:
@@ -57,26 +75,11 @@ def _mend_lone_cr(data: bytes) -> bytes:
     return bytes(mended.data)
 
 
-def _unusual_bytes(view: npt.NDArray[np.uint8], text: bool) -> Iterator[Int64s]:
-    """Positions of unusual bytes, chunk by chunk; CR and LF are usual."""
+def _outside(view: npt.NDArray[np.uint8], low: int, high: int) -> Int64s:
+    """Positions of bytes below `low` or above `high`, found chunk by chunk."""
+    found = [np.zeros(0, dtype=np.int64)]
     for begin in range(0, len(view), _CHUNK):
-        chunk = view[begin : begin + _CHUNK]
-        odd = _other_than_text(chunk) if text else _other_than_numbers(chunk)
-        odd &= chunk != _LF
-        odd &= chunk != _CR
-        if odd.any():
-            yield np.flatnonzero(odd) + begin
-
-
-def _other_than_numbers(chunk: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Bytes other than `, - . / 0-9 :` and space."""
-    odd: npt.NDArray[np.bool_] = (chunk - np.uint8(ord(","))) > ord(":") - ord(",")
-    odd &= chunk != _SPACE
-    return odd
-
-
-def _other_than_text(chunk: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Bytes other than the printable ones of ASCII, and the quote."""
-    odd: npt.NDArray[np.bool_] = (chunk - np.uint8(_SPACE)) > _TILDE - _SPACE
-    odd |= chunk == _QUOTE
-    return odd
+        positions = np.flatnonzero((view[begin : begin + _CHUNK] - np.uint8(low)) > high - low)
+        positions += begin
+        found.append(positions)
+    return np.concatenate(found)

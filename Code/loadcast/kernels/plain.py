@@ -6,9 +6,7 @@ A line that this path cannot vouch for is marked, and left to `rows.parse_row`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -28,53 +26,32 @@ _ATTEMPTS = 3
 _COMPLAINT = re.compile(r"invalid value '(.*)'$", re.DOTALL)
 #: Missing numbers among plain lines. The parser compares these before it drops spaces; longer runs of spaces are rare.
 _MISSING = ["", "-", " ", "  ", "   ", "    "]
+_NUMBER = pa.float64()
+#: With a larger share of lines in which a number is missing, these are not looked at singly.
+_MOST_DOUBTFUL = 0.02
 _PLAIN_NUMBER = r"^(-?[0-9]+(\.[0-9]*)?|-?\.[0-9]+|-| {0,4})$"
 
 
 class BadNumbers:
-    """Texts met in number columns that are no numbers, such as `1.2.3`.
+    """Texts met in number columns that are no numbers, such as `1.2.3`, one of which stops the parser.
 
-    Lines that hold one are put aside before parsing, which one such text would stop. What is remembered from block to
-    block changes how long scanning takes, never its result.
+    Once met they are parsed as missing, and the lines in which a number is missing are looked at again. What is
+    remembered from block to block changes how long scanning takes, never its result.
     """
 
-    _MOST, _LONGEST, _LARGEST_SHARE = 16, 64, 0.02
+    _MOST, _LONGEST = 16, 64
 
     def __init__(self) -> None:
-        self._texts: list[bytes] = []
-        self._common: set[bytes] = set()
+        self.texts: list[str] = []
 
     def learn(self, error: pa.ArrowInvalid) -> bool:
         """Remember the text that an attempt to parse complained about; whether it was a new one."""
         match = _COMPLAINT.search(str(error))
-        text = match.group(1).encode() if match else b""
-        if not text or len(text) > self._LONGEST or text in self._texts or text in self._common:
+        text = match.group(1) if match else ""
+        if not text or len(text) > self._LONGEST or text in self.texts:
             return False
-        self._texts = [text, *self._texts[: self._MOST - 1]]
+        self.texts = [text, *self.texts[: self._MOST - 1]]
         return True
-
-    def lines_with(self, lines: Lines) -> Int64s:
-        """Numbers of the lines that hold a remembered text as a field."""
-        found: list[int] = []
-        most = 1 + int(self._LARGEST_SHARE * len(lines.ends))
-        for text in tuple(self._texts):
-            places = [place + 1 for place in islice(_places_of(b"," + text, lines.data), most + 1)]
-            if len(places) <= most:
-                found += places
-            elif len(self._common) < self._MOST:
-                # An address in a number column, say: many good lines hold it elsewhere.
-                self._texts.remove(text)
-                self._common.add(text)
-        return np.searchsorted(lines.ends, np.array(found, dtype=np.int64))
-
-
-def _places_of(head: bytes, data: bytes) -> Iterator[int]:
-    """Where `head` stands at the end of a field."""
-    place = data.find(head)
-    while place >= 0:
-        if data[place + len(head) : place + len(head) + 1] in b",\r\n":
-            yield place
-        place = data.find(head, place + 1)
 
 
 @dataclass(frozen=True)
@@ -97,6 +74,13 @@ class Plain:
         marked[self.line_numbers[~sure]] = True
         return marked
 
+    def with_missing(self) -> Int64s:
+        """Numbers of the lines in which a number is missing."""
+        missing = np.zeros(len(self.line_numbers), dtype=bool)
+        for values in self.values:
+            missing |= np.isnan(values)
+        return self.line_numbers[missing]
+
 
 def read_plain(
     lines: Lines, slow: npt.NDArray[np.bool_], layout: Layout, bad_numbers: BadNumbers, text_lines: bool = False
@@ -107,28 +91,51 @@ def read_plain(
     """
     attempts = 0 if text_lines else _ATTEMPTS
     while attempts >= 0:
-        slow[bad_numbers.lines_with(lines)] = True
         numbers = np.flatnonzero(~slow)
         if not len(numbers):
             return None
         text = _without(lines, np.flatnonzero(slow))
-        read = _convert if attempts else _convert_marking_bad_numbers
         try:
-            table, bad = read(text, layout)
+            if attempts:
+                table, bad = _convert(text, layout, bad_numbers.texts)
+            else:
+                table, bad = _convert_marking_bad_numbers(text, layout)
         except pa.ArrowInvalid as error:
             attempts = attempts - 1 if bad_numbers.learn(error) else min(attempts - 1, 0)
             continue
         if table.num_rows + len(bad) != len(numbers):
             break
         slow[numbers[bad]] = True
-        return _plain(table, np.delete(numbers, bad), len(slow))
+        plain = _plain(table, np.delete(numbers, bad), len(slow))
+        if attempts and bad_numbers.texts:
+            doubtful = plain.with_missing()
+            if len(doubtful) > _MOST_DOUBTFUL * len(slow):
+                attempts = 0  # many are missing: too many to look at singly
+                continue
+            slow[doubtful] = True
+        return plain
     # The parser sees other lines than we do, or refuses the text: nothing is lost, every line is read singly.
     slow[:] = True
     return None
 
 
-def _plain(table: pa.Table, line_numbers: Int64s, total_lines: int) -> Plain:
-    values = [_as_floats(table.column(name)) for name in schema.MEASURES]
+def read_places(lines: Lines, slow: npt.NDArray[np.bool_], layout: Layout) -> Plain | None:
+    """As read_plain, but without numbers: in half the time."""
+    numbers = np.flatnonzero(~slow)
+    if not len(numbers):
+        return None
+    table, bad = _convert(_without(lines, np.flatnonzero(slow)), layout, [], measures=())
+    if table.num_rows + len(bad) != len(numbers):
+        slow[:] = True
+        return None
+    slow[numbers[bad]] = True
+    return _plain(table, np.delete(numbers, bad), len(slow), measures=())
+
+
+def _plain(
+    table: pa.Table, line_numbers: Int64s, total_lines: int, measures: tuple[str, ...] = schema.MEASURES
+) -> Plain:
+    values = [_as_floats(table.column(name)) for name in measures]
     seconds = parse_seconds(_one_chunk(table.column(schema.SESSION_START)))
     return Plain(line_numbers, total_lines, _one_chunk(table.column(schema.SERVER)), seconds, values)
 
@@ -139,16 +146,21 @@ def _without(lines: Lines, numbers: Int64s) -> bytes:
         return lines.data
     begins = np.concatenate(([0], lines.ends[numbers] + 1))
     stops = np.append(lines.starts[numbers], len(lines.data))
+    some = begins < stops
     view = memoryview(lines.data)
-    return b"".join(
-        view[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True) if begin < stop
-    )
+    return b"".join(map(view.__getitem__, map(slice, begins[some].tolist(), stops[some].tolist())))
 
 
-def _convert(text: bytes, layout: Layout, as_text: bool = False) -> tuple[pa.Table, list[int]]:
+def _convert(
+    text: bytes,
+    layout: Layout,
+    missing: list[str],
+    measures: tuple[str, ...] = schema.MEASURES,
+    number: pa.DataType = _NUMBER,
+) -> tuple[pa.Table, list[int]]:
     """Parse plain text into columns; also the numbers of the lines with another count of fields.
 
-    Raises ArrowInvalid.
+    Numbers that read as one of the `missing` texts are missing, too. Raises ArrowInvalid.
     """
     bad: list[int] = []
 
@@ -156,7 +168,6 @@ def _convert(text: bytes, layout: Layout, as_text: bool = False) -> tuple[pa.Tab
         bad.append(row.number - 1)
         return "skip"
 
-    number = pa.string() if as_text else pa.float64()
     types = {schema.SESSION_START: pa.string(), schema.SERVER: pa.dictionary(pa.int32(), pa.string())}
     table = csv.read_csv(
         pa.py_buffer(text),
@@ -167,9 +178,9 @@ def _convert(text: bytes, layout: Layout, as_text: bool = False) -> tuple[pa.Tab
             quote_char=False, double_quote=False, ignore_empty_lines=False, invalid_row_handler=note
         ),
         convert_options=csv.ConvertOptions(
-            column_types={**types, **dict.fromkeys(schema.MEASURES, number)},
-            include_columns=[schema.SESSION_START, schema.SERVER, *schema.MEASURES],
-            null_values=_MISSING,
+            column_types={**types, **dict.fromkeys(measures, number)},
+            include_columns=[schema.SESSION_START, schema.SERVER, *measures],
+            null_values=[*_MISSING, *missing],
             strings_can_be_null=False,
             check_utf8=False,
         ),
@@ -179,7 +190,7 @@ def _convert(text: bytes, layout: Layout, as_text: bool = False) -> tuple[pa.Tab
 
 def _convert_marking_bad_numbers(text: bytes, layout: Layout) -> tuple[pa.Table, list[int]]:
     """As _convert, for text in which some numbers are none (`1.2.3`): their lines count as bad too."""
-    table, bad = _convert(text, layout, as_text=True)
+    table, bad = _convert(text, layout, [], number=pa.string())
     fine = np.ones(table.num_rows, dtype=bool)
     for name in schema.MEASURES:
         fine &= pc.match_substring_regex(_one_chunk(table.column(name)), _PLAIN_NUMBER).to_numpy(zero_copy_only=False)

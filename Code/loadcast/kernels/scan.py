@@ -20,7 +20,7 @@ from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels import rows as row_kernel
 from loadcast.kernels.buckets import Buckets, Float64s, Int64s
 from loadcast.kernels.lines import Lines
-from loadcast.kernels.plain import BadNumbers, Plain, read_plain
+from loadcast.kernels.plain import BadNumbers, Plain, read_places, read_plain
 from loadcast.kernels.rows import Layout, Row
 from loadcast.schema import Reason, Repair
 
@@ -48,10 +48,11 @@ class Counts:
     other_server: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     repaired: Counter[str] = field(default_factory=Counter)  # by "<column>:<kind>"
+    breaches: Counter[str] = field(default_factory=Counter)  # of the data contract, by column
 
     def as_dict(self) -> dict[str, Any]:
         """The counts as plain values, fit for JSON and for Counts(**values)."""
-        return {**vars(self), "rejected": dict(self.rejected), "repaired": dict(self.repaired)}
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
 
     def add(self, other: Counts) -> None:
         """Add the counts of another piece of the input."""
@@ -59,6 +60,7 @@ class Counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.rejected.update(other.rejected)
         self.repaired.update(other.repaired)
+        self.breaches.update(other.breaches)
 
 
 @dataclass(frozen=True)
@@ -89,16 +91,50 @@ def scan_block(data: bytes, layout: Layout, keep: RowFilter, bad_numbers: BadNum
     # Text in columns that are not used, or IPv6 servers: reading all such lines singly would take twenty times longer.
     text_lines = bool(np.count_nonzero(slow) > _TEXT_SHARE * len(slow))
     if text_lines:
-        slow = lines.suspicious(text=True)
-    fast = read_plain(lines, slow, layout, bad_numbers or BadNumbers(), text_lines)
+        slow = lines.suspicious_text()
     counts = Counts()
     kept = _Kept()
+    if keep.servers is not None:
+        others = _leave_out_others(lines, slow, layout, keep, counts)
+        unread = slow | others
+        fast = read_plain(lines, unread, layout, bad_numbers or BadNumbers(), text_lines)
+        slow |= unread & ~others
+    else:
+        fast = read_plain(lines, slow, layout, bad_numbers or BadNumbers(), text_lines)
     if fast is not None:
         slow |= fast.unsure()
         kept.add_fast(fast, ~slow[fast.line_numbers], keep, counts)
     rejected = _read_singly(lines, np.flatnonzero(slow), layout, (keep, counts, kept))
     counts.rows = counts.good + counts.outside_period + counts.other_server + sum(counts.rejected.values())
     return ScanResult(kept.buckets(), rejected, counts)
+
+
+def _leave_out_others(
+    lines: Lines, slow: npt.NDArray[np.bool_], layout: Layout, keep: RowFilter, counts: Counts
+) -> npt.NDArray[np.bool_]:
+    """Count rows out of the period or of other servers, before their numbers are read; over all lines: which they are.
+
+    Marks further lines `slow`.
+    """
+    others = np.zeros(len(slow), dtype=bool)
+    places = read_places(lines, slow, layout)
+    if places is not None:
+        slow |= places.unsure()
+        sure = ~slow[places.line_numbers]
+        others[places.line_numbers[sure & ~_chosen(places, sure, keep, counts)]] = True
+    return others
+
+
+def _chosen(plain: Plain, sure: npt.NDArray[np.bool_], keep: RowFilter, counts: Counts) -> npt.NDArray[np.bool_]:
+    """Which sure entries lie in the period and belong to the wanted servers; the others are counted."""
+    inside = sure & (plain.seconds >= keep.begin) & (plain.seconds <= keep.end)
+    counts.outside_period += int(np.count_nonzero(sure) - np.count_nonzero(inside))
+    if keep.servers is None:
+        return inside
+    wanted = np.array([name in keep.servers for name in plain.servers.dictionary.to_pylist()], dtype=bool)
+    chosen = inside & wanted[plain.servers.indices.to_numpy()] if len(wanted) else inside
+    counts.other_server += int(np.count_nonzero(inside) - np.count_nonzero(chosen))
+    return chosen
 
 
 class _Kept:
@@ -112,12 +148,7 @@ class _Kept:
         """Count and keep the sure entries that lie in the period and belong to the wanted servers."""
         names = tuple(plain.servers.dictionary.to_pylist())
         codes = plain.servers.indices.to_numpy()
-        inside = sure & (plain.seconds >= keep.begin) & (plain.seconds <= keep.end)
-        counts.outside_period += int(sure.sum() - inside.sum())
-        chosen = inside
-        if keep.servers is not None:
-            chosen = inside & np.array([name in keep.servers for name in names], dtype=bool)[codes]
-            counts.other_server += int(inside.sum() - chosen.sum())
+        chosen = _chosen(plain, sure, keep, counts)
         counts.good += int(chosen.sum())
         everything = bool(chosen.all())
         columns = [_repair(values if everything else values[chosen], name, counts)
@@ -171,6 +202,8 @@ def join(parts: list[Buckets]) -> Buckets:
 
 def _repair(values: Float64s, name: str, counts: Counts) -> Float64s:
     """The values with missing ones as 0; each is counted under its kind."""
+    if ((values >= 0) & (values <= schema.LARGEST_NUMBER)).all():  # comparing with NaN gives False
+        return values
     missing = np.isnan(values)
     with np.errstate(invalid="ignore"):
         negative = values < 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -27,30 +29,45 @@ def parse_seconds(texts: pa.StringArray) -> Int64s:
     if len(texts) == 0 or data is None:
         return result
     offsets = np.frombuffer(offset_buffer, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    characters = np.frombuffer(data, dtype=np.uint8)
     right_length = np.diff(offsets) == TIME_BYTES
     if right_length.all():
-        return _seconds_of(characters[offsets[0] : offsets[-1]].reshape(-1, TIME_BYTES))
+        return _seconds_of(data, slice(offsets[0], None, TIME_BYTES), len(texts))
     begins = offsets[:-1][right_length]
     if len(begins):
-        result[right_length] = _seconds_of(characters[begins[:, None] + np.arange(TIME_BYTES)])
+        result[right_length] = _seconds_of(data, begins, len(begins))
     return result
 
 
-def _seconds_of(characters: npt.NDArray[np.uint8]) -> Int64s:
-    """Epoch seconds of times given as (n, 19) bytes, n > 0.
+def _seconds_of(data: pa.Buffer, begins: slice | npt.NDArray[np.int32], number: int) -> Int64s:
+    """Epoch seconds of `number` > 0 times of 19 bytes that begin at these places of the buffer.
 
-    Logs are near sorted: a date is read once per run of equal dates.
+    Logs are near sorted: a time is read once per run of equal times, a date once per run of equal dates.
     """
-    year_month = np.ascontiguousarray(characters[:, :8]).view("<u8").ravel()
-    month_day = np.ascontiguousarray(characters[:, 7:_DATE_BYTES]).view("<u4").ravel()
-    changes = (year_month[1:] != year_month[:-1]) | (month_day[1:] != month_day[:-1])
-    heads = np.concatenate((np.zeros(1, dtype=np.int64), np.flatnonzero(changes) + 1))
-    days = _days_of(characters[heads])
-    day_seconds = np.repeat(np.where(days < 0, -1, days * 86_400), np.diff(np.append(heads, len(characters))))
-    clock = _clock_seconds(np.ascontiguousarray(characters[:, _DATE_BYTES:]).view("<u8").ravel())
-    seconds: Int64s = np.where((day_seconds < 0) | (clock < 0), -1, day_seconds + clock)
-    return seconds
+
+    def words(place: int, kind: str) -> npt.NDArray[Any]:
+        """As many bytes as `kind` has, from this place of each time on, as one number."""
+        size = np.dtype(kind).itemsize
+        anywhere = np.ndarray((data.size - size - place + 1,), kind, data, place, (1,))  # at every byte of the buffer
+        found: npt.NDArray[Any] = anywhere[begins][:number].copy()
+        return found
+
+    year_month, month_day, clock = words(0, "<u8"), words(_DATE_BYTES - 4, "<u4"), words(_DATE_BYTES, "<u8")
+    day_changes = (year_month[1:] != year_month[:-1]) | (month_day[1:] != month_day[:-1])
+    heads = _heads(day_changes | (clock[1:] != clock[:-1]))
+    day_heads = _heads(day_changes[heads[1:] - 1])  # among the heads
+    dates = np.concatenate((year_month.view(np.uint8).reshape(-1, 8)[heads[day_heads]],
+                            month_day.view(np.uint8).reshape(-1, 4)[heads[day_heads], 1:]), axis=1)  # fmt: skip
+    days = _days_of(dates)
+    day_seconds = np.repeat(np.where(days < 0, -1, days * 86_400), np.diff(day_heads, append=len(heads)))
+    clock_seconds = _clock_seconds(clock[heads])
+    seconds: Int64s = np.where((day_seconds < 0) | (clock_seconds < 0), -1, day_seconds + clock_seconds)
+    repeated: Int64s = np.repeat(seconds, np.diff(heads, append=number))
+    return repeated
+
+
+def _heads(changes: npt.NDArray[np.bool_]) -> Int64s:
+    """Where runs begin, given where an entry differs from the one before it (from the second entry on)."""
+    return np.concatenate((np.zeros(1, dtype=np.int64), np.flatnonzero(changes) + 1))
 
 
 def _clock_seconds(words: npt.NDArray[np.uint64]) -> Int64s:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loadcast import paths, schema
 from loadcast.pipeline.artefacts import run_info, write_json
-from loadcast.pipeline.sessions import input_files, session_rows
+from loadcast.pipeline.sessions import SessionRows, input_files, session_rows
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
-from loadcast.spark.server import ServerRows
 from loadcast.spark.session import SparkOptions, create_session
 from loadcast.spark.write import Job, parquet_job, side_by_side, statistics_jobs
 from loadcast.storage.publish import output_folder, stage_run
@@ -30,30 +28,32 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
 
     With `filter_ip` only the configured servers' sessions are used. Raises a LoadcastError; then nothing was published.
     """
-    split = settings.split
+    _ = settings.split  # ETL needs one: said before anything is started
     files = input_files(settings)
     with stage_run(output_folder(settings)) as staging, spark_failures():
         with progress("Starting Spark"):
             spark = create_session("loadcast etl", options, brief=True, meanwhile=_ENCODERS)
         with (
-            session_rows(spark, settings, files, filter_ip, progress) as (rows, quality),
-            watched(spark, progress, "Fitting encoders, writing features"),
+            session_rows(spark, settings, files, filter_ip, progress) as sessions,
+            watched(spark, progress, "Encoding, writing features"),
             side_by_side() as start,
         ):
-            encoders = _encode_and_write(rows, split, staging, start)
-        write_json(staging / paths.QUALITY, quality)
+            encoders = _encode_and_write(sessions, staging, start)
+        write_json(staging / paths.QUALITY, sessions.quality)
         write_json(staging / paths.INFO, run_info(settings, encoders, filter_ip))
-    return quality
+    return sessions.quality
 
 
-def _encode_and_write(rows: ServerRows, split: datetime, staging: Path, start: Callable[[Job], None]) -> Encoders:
-    """Fit the encoders while what does not need them is being written; then write the features."""
-    from loadcast.spark.encoders import encode, fit_encoders
+def _encode_and_write(sessions: SessionRows, staging: Path, start: Callable[[Job], None]) -> Encoders:
+    """Make the encoders; write features, encoders, statistics and rejected rows side by side."""
+    from loadcast.spark.encoders import encode, make_encoders
 
+    rows = sessions.rows
     for job in (*statistics_jobs(rows, staging), parquet_job(rows.rejected().coalesce(1), staging / paths.REJECTED)):
         start(job)
-    encoders = fit_encoders(rows.training(split))
-    start(parquet_job(encode(rows.hours().select(*schema.FEATURES_SCHEMA.names), encoders), staging / paths.FEATURES))
+    features = rows.hours().select(*schema.FEATURES_SCHEMA.names)
+    encoders = make_encoders(features, sessions.training)
+    start(parquet_job(encode(features, encoders), staging / paths.FEATURES))
     for job in encoders.save_jobs(staging):
         start(job)
     return encoders

@@ -34,18 +34,18 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
         fresh = staging / "fresh"
         fresh.mkdir()
         with (
-            session_rows(spark, settings, files, False, progress) as (rows, quality),
+            session_rows(spark, settings, files, False, progress) as sessions,
             watched(spark, progress, "Writing statistics"),
             side_by_side() as start,
         ):
-            start(parquet_job(rows.rejected().coalesce(1), staging / paths.REJECTED))
-            for job in statistics_jobs(rows, fresh):
+            start(parquet_job(sessions.rows.rejected().coalesce(1), staging / paths.REJECTED))
+            for job in statistics_jobs(sessions.rows, fresh):
                 start(job)
         for kind in (paths.HOURLY, paths.DAILY):
             _replace_months(fresh / kind, staging / kind)
         shutil.rmtree(fresh)
-        write_json(staging / paths.QUALITY, quality)
-    return quality
+        write_json(staging / paths.QUALITY, sessions.quality)
+    return sessions.quality
 
 
 def _replace_months(fresh: Path, target: Path) -> None:

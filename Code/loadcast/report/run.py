@@ -13,7 +13,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from loadcast.progress import Update
+from loadcast.report.quality import listing
 
+_NAMED_FILES = 3
 _NAMES = {
     "sameClassAs48hBefore": "same class as 48 h before",
     "sameClassAs168hBefore": "same class as 168 h before",
@@ -53,6 +55,11 @@ def quality_lines(quality: dict[str, Any]) -> list[str]:
     if quality["repaired"]:
         lines.append(
             f"{quality['repaired']:,} bad numbers count as missing, in {len(quality['repairedByColumn'])} columns"
+        )
+    if files := quality["filesThatStandOut"]:
+        lines.append(
+            f"{len(files):,} of {len(quality['files']):,} files stand out by their rejected rows: "
+            f"{listing(files, len(files), _NAMED_FILES)}. More of them: loadcast quality"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""String indexing, one-hot encoding and scaling: fitted on the training rows, kept as Spark ML models."""
+"""String indexing, one-hot encoding and scaling: what the training rows say, kept as Spark ML models."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeVar, cast
 
+from py4j.java_gateway import JavaGateway
 from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml.common import _py2java
 from pyspark.ml.feature import (
     OneHotEncoder,
     StandardScaler,
     StandardScalerModel,
     StringIndexer,
     StringIndexerModel,
-    VectorAssembler,
 )
-from pyspark.sql import Column, DataFrame
+from pyspark.ml.linalg import Vectors
+from pyspark.ml.wrapper import JavaEstimator, JavaModel
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from loadcast import paths, schema
 from loadcast.errors import InputError
+from loadcast.kernels.training import TrainingSummary
+
+_Model = TypeVar("_Model", bound=JavaModel)
 
 
 @dataclass(frozen=True)
@@ -44,21 +50,21 @@ class Encoders:
         return [partial(model.write().save, str(folder / name)) for name, model in models.items()]
 
 
-def fit_encoders(training: DataFrame) -> Encoders:
-    """Fit on training rows with schema.FEATURES_SCHEMA columns.
+def make_encoders(rows: DataFrame, training: TrainingSummary) -> Encoders:
+    """The models that Spark would fit on the training rows, from what the server kernel has found out about these.
 
-    A level not among them gets an index of its own, and no slot.
+    So there is no further pass over `rows`, whose schema.FEATURES_SCHEMA columns alone matter. A level not among the
+    training rows gets an index of its own, and no slot. Raises InputError where there are too few training rows.
     """
-    columns = list(schema.CATEGORICAL_COLUMNS)
-    indexer = StringIndexer(inputCols=columns, outputCols=[schema.indexed(name) for name in columns])
-    string_index = Pipeline(stages=[indexer.setHandleInvalid("keep")]).fit(training)
-    levels = dict(zip(columns, cast(StringIndexerModel, string_index.stages[0]).labelsArray, strict=True))
-    for_encode = tuple(name for name in columns if len(levels[name]) > 1)
+    levels = {name: training.ordered_levels(name) for name in schema.CATEGORICAL_COLUMNS}
+    for_encode = tuple(name for name, known in levels.items() if len(known) > 1)
     if not for_encode:
         raise InputError(
             "Found no two observed hours before testSplitStart to train on. "
             "Check trainBegin, testSplitStart and dataFile."
         )
+    spark = rows.sparkSession
+    string_index = PipelineModel(stages=[_make_indexer(spark, levels)])
     # The indexer's metadata names the levels, so this fit reads no data. With dropLast the extra level "unseen" has no
     # slot.
     one_hot = Pipeline(
@@ -69,11 +75,40 @@ def fit_encoders(training: DataFrame) -> Encoders:
                 dropLast=True,
             )
         ]
-    ).fit(string_index.transform(training))
-    history = VectorAssembler(inputCols=list(schema.HISTORY_COLUMNS), outputCol="history")
+    ).fit(string_index.transform(rows))
+    only_indexed = tuple(name for name in levels if name not in for_encode)
+    return Encoders(string_index, one_hot, _make_scaler(spark, training), only_indexed, for_encode)
+
+
+# Spark's public ways to a fitted indexer and scaler are to fit one (a pass over the data each) or, for the indexer, one
+# that pads shorter lists of levels with nulls. So both are made as their estimators make them, in the JVM.
+
+
+def _make_indexer(spark: SparkSession, levels: dict[str, list[str]]) -> StringIndexerModel:
+    """A StringIndexerModel that has these levels per column, in index order."""
+    names = list(levels)
+    indexer = StringIndexer(inputCols=names, outputCols=[schema.indexed(name) for name in names])
+    gateway = cast(JavaGateway, spark.sparkContext._gateway)
+    labels = gateway.new_array(gateway.jvm.java.lang.String, len(names), 0)
+    line_end = gateway.jvm.java.util.regex.Pattern.compile("\n")
+    for place, known in enumerate(levels.values()):
+        labels[place] = line_end.split("\n".join(known))  # one call: setting 100,000 levels singly takes many seconds
+    return _as_fitted(spark, indexer.setHandleInvalid("keep"), StringIndexerModel, labels)
+
+
+def _make_scaler(spark: SparkSession, training: TrainingSummary) -> StandardScalerModel:
+    """A StandardScalerModel that has these means and deviations."""
     scaler = StandardScaler(inputCol="history", outputCol="scaledHistory", withMean=True, withStd=True)
-    only_indexed = tuple(name for name in columns if name not in for_encode)
-    return Encoders(string_index, one_hot, scaler.fit(history.transform(training)), only_indexed, for_encode)
+    vectors = (_py2java(spark.sparkContext, Vectors.dense(values)) for values in (training.deviation, training.mean))
+    return _as_fitted(spark, scaler, StandardScalerModel, *vectors)
+
+
+def _as_fitted(spark: SparkSession, estimator: JavaEstimator[Any], kind: type[_Model], *content: object) -> _Model:
+    """What estimator.fit would give, had it found `content`."""
+    made = getattr(spark.sparkContext._jvm.org.apache.spark.ml.feature, kind.__name__)(estimator.uid, *content)  # type: ignore[union-attr]
+    model = kind(made)
+    model._resetUid(estimator.uid)
+    return estimator._copyValues(model)
 
 
 def encode(rows: DataFrame, encoders: Encoders) -> DataFrame:

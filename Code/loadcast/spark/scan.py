@@ -43,7 +43,7 @@ class ScanTask:
                     yield from self._scan(split)
 
     def _scan(self, split: Split) -> Iterator[pa.RecordBatch]:
-        layout = self.layout or detect_layout(*storage.read_head(split.path))
+        layout = self.layout or detect_layout(*storage.read_head(split.file))
         counts = Counts()
         sums = []
         bad_numbers = BadNumbers()

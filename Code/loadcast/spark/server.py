@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,21 +17,25 @@ from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels import server as server_kernel
 from loadcast.kernels.calendar import CalendarRule
+from loadcast.kernels.coverage import coverage_of
 from loadcast.kernels.features import Thresholds, features_table
+from loadcast.kernels.training import summarize
 from loadcast.spark.scan import KIND_BUCKETS, KIND_COUNTS, KIND_REJECTED
 from loadcast.spark.types import to_struct
 
 # What a row of the wide result is.
-ROW_HOUR, ROW_DAY, ROW_REJECTED, ROW_COUNTS = "hour", "day", "rejected", "counts"
+ROW_HOUR, ROW_DAY, ROW_REJECTED = "hour", "day", "rejected"
+# What a row is that holds nothing but a JSON text for the driver, a few of each partition: ServerRows.collect_reports.
+REPORT_COUNTS, REPORT_COVERAGE, REPORT_TRAINING = "counts", "coverage", "training"
 _KIND = "kind"
-_COUNTS = "counts"
+_REPORT = "report"
 
 _HOUR_SCHEMA = pa.schema(
     [*schema.FEATURES_SCHEMA, *(schema.HOURLY_SCHEMA.field(name) for name in schema.PEAKS if name != schema.PEAK_LOAD)]
 )
 _SCHEMAS = {ROW_HOUR: _HOUR_SCHEMA, ROW_DAY: schema.DAILY_SCHEMA, ROW_REJECTED: schema.REJECTED_SCHEMA}
 _FIELDS = {field.name: field for part in _SCHEMAS.values() for field in part}
-WIDE_SCHEMA = pa.schema([pa.field(_KIND, pa.string()), *_FIELDS.values(), pa.field(_COUNTS, pa.string())])
+WIDE_SCHEMA = pa.schema([pa.field(_KIND, pa.string()), *_FIELDS.values(), pa.field(_REPORT, pa.string())])
 
 #: Packed sums worked on together; the last server of them waits for what else may come of it.
 _WORK_BYTES = 16 << 20
@@ -42,10 +46,14 @@ _ROWS_PER_BATCH = 32_768
 
 @dataclass(frozen=True)
 class ServerTask:
-    """The function that Spark runs on rows of scan.SCAN_SCHEMA sorted by place: WIDE_SCHEMA rows out."""
+    """The function that Spark runs on rows of scan.SCAN_SCHEMA sorted by place: WIDE_SCHEMA rows out.
+
+    The rows before `split_seconds` (None: none) are the training rows.
+    """
 
     calendar: CalendarRule
     thresholds: Thresholds
+    split_seconds: int | None
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         waiting: list[pa.Table] = []
@@ -73,10 +81,13 @@ class ServerTask:
     def _rows(self, grid: server_kernel.Grid) -> Iterator[pa.RecordBatch]:
         hourly = server_kernel.hourly_table(grid)
         rows = features_table(grid, self.calendar, self.thresholds)
+        if self.split_seconds is not None:
+            yield from _report(REPORT_TRAINING, summarize(rows, self.split_seconds).as_json())
         for name in _HOUR_SCHEMA.names[rows.num_columns :]:
             rows = rows.append_column(_HOUR_SCHEMA.field(name), hourly.column(name))
         yield from _widen(rows, ROW_HOUR)
         yield from _widen(server_kernel.daily_table(grid), ROW_DAY)
+        yield from _report(REPORT_COVERAGE, coverage_of(grid).as_json())
 
 
 def _cut_last_server(sums: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -91,7 +102,11 @@ def _pass_on(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         if kind == KIND_REJECTED:
             yield from _widen(pa.ipc.open_stream(payload).read_all(), ROW_REJECTED)
         elif kind == KIND_COUNTS:
-            yield from _widen(pa.table({_COUNTS: [payload.decode()]}), ROW_COUNTS)
+            yield from _report(REPORT_COUNTS, payload.decode())
+
+
+def _report(kind: str, text: str) -> Iterator[pa.RecordBatch]:
+    return _widen(pa.table({_REPORT: [text]}), kind)
 
 
 def _widen(table: pa.Table, kind: str) -> Iterator[pa.RecordBatch]:
@@ -123,13 +138,12 @@ class ServerRows:
         """Rows of the input that could not be placed."""
         return self._rows_of(ROW_REJECTED)
 
-    def training(self, split: datetime) -> DataFrame:
-        """The observed hours before `split`."""
-        return self.hours().filter(F.col(schema.OBSERVED) & (F.col(schema.HOUR) < F.lit(split)))
-
-    def collect_counts(self) -> list[str]:
-        """The counts of each split, as JSON."""
-        return [row[0] for row in self._wide.filter(F.col(_KIND) == ROW_COUNTS).select(_COUNTS).collect()]
+    def collect_reports(self) -> dict[str, list[str]]:
+        """What the tasks report, as JSON texts by kind (REPORT_…): one Spark job for all kinds."""
+        reports: dict[str, list[str]] = defaultdict(list)
+        for kind, text in self._wide.filter(F.col(_REPORT).isNotNull()).select(_KIND, _REPORT).collect():
+            reports[kind].append(text)
+        return reports
 
     def _rows_of(self, kind: str) -> DataFrame:
         return self._wide.filter(F.col(_KIND) == kind).select(*_SCHEMAS[kind].names)

@@ -26,17 +26,30 @@ _LINE_END = re.compile(rb"\n|\r(?!\n)")
 
 
 @dataclass(frozen=True)
+class SourceFile:
+    """An input file as it was when it was found: `size` in bytes, and a `version` that changes when the file does."""
+
+    path: str
+    size: int
+    version: str
+
+
+@dataclass(frozen=True)
 class Split:
     """The lines of a file that start in the bytes from `start` to `end` (not included)."""
 
-    path: str
+    file: SourceFile
     start: int
     end: int
-    size: int
+
+    @property
+    def path(self) -> str:
+        """The file's path."""
+        return self.file.path
 
 
-def find_files(pattern: str) -> list[tuple[str, int]]:
-    """Files that match a path, `file:` URL or glob pattern, as (path, size in bytes), sorted.
+def find_files(pattern: str) -> list[SourceFile]:
+    """Files that match a path, `file:` URL or glob pattern, sorted by path.
 
     Raises InputError where there are none.
     """
@@ -52,7 +65,12 @@ def find_files(pattern: str) -> list[tuple[str, int]]:
             "Check the path, or write sample data with `loadcast sample`."
         )
     with _explained(pattern):
-        return [(name, os.path.getsize(name)) for name in files]
+        return [_source_file(name) for name in files]
+
+
+def _source_file(path: str) -> SourceFile:
+    state = os.stat(path)
+    return SourceFile(path, state.st_size, str(state.st_mtime_ns))
 
 
 def _matches(pattern: str) -> list[str]:
@@ -85,13 +103,13 @@ def is_compressed(path: str) -> bool:
     return path.endswith(".gz")
 
 
-def plan_splits(files: list[tuple[str, int]], split_bytes: int) -> list[Split]:
+def plan_splits(files: list[SourceFile], split_bytes: int) -> list[Split]:
     """Cut files into near equal ranges of at most `split_bytes`; a compressed file stays whole."""
     splits = []
-    for path, size in files:
-        pieces = 1 if is_compressed(path) else max(1, -(-size // split_bytes))
-        bounds = [size * piece // pieces for piece in range(pieces + 1)]
-        splits += [Split(path, start, end, size) for start, end in pairwise(bounds)]
+    for file in files:
+        pieces = 1 if is_compressed(file.path) else max(1, -(-file.size // split_bytes))
+        bounds = [file.size * piece // pieces for piece in range(pieces + 1)]
+        splits += [Split(file, start, end) for start, end in pairwise(bounds)]
     return splits
 
 
@@ -108,11 +126,11 @@ def group_splits(splits: list[Split], task_bytes: int) -> list[list[Split]]:
     return tasks
 
 
-def read_head(path: str) -> tuple[bytes, bool]:
+def read_head(file: SourceFile) -> tuple[bytes, bool]:
     """A file's first LAYOUT_HEAD_BYTES (decompressed, without byte order mark), and whether they are all of it."""
-    with _open(path) as file, _explained(path):
-        head = _read_fully(file.read, LAYOUT_HEAD_BYTES)
-        complete = not file.read(1)
+    with _open(file.path) as stream, _explained(file.path):
+        head = _read_fully(stream.read, LAYOUT_HEAD_BYTES)
+        complete = not stream.read(1)
     return head.removeprefix(_BYTE_ORDER_MARK), complete
 
 
@@ -122,7 +140,7 @@ def read_blocks(split: Split, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[
         if is_compressed(split.path):
             yield from _blocks(file.read, 0, None, block_bytes)
             return
-        begin, stop = (_line_start(file, place, split.size) for place in (split.start, split.end))
+        begin, stop = (_line_start(file, place, split.file.size) for place in (split.start, split.end))
         file.seek(begin)
         yield from _blocks(file.read, begin, stop, block_bytes)
 

@@ -1,0 +1,53 @@
+"""`loadcast quality`: what became of the input's rows, as a page."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from loadcast import paths
+from loadcast.cli.common import friendly
+from loadcast.errors import ArtefactError
+from loadcast.report.quality import load_quality, page_console, parse_quality, show_quality
+from loadcast.settings import load_settings
+from loadcast.storage.publish import open_run, output_folder
+
+_NUMBER = click.IntRange(min=0)
+
+
+@click.command()
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--files", default=20, show_default=True, type=_NUMBER, help="Files that are listed, the worst first.")
+@click.option("--servers", default=20, show_default=True, type=_NUMBER, help="Servers that are listed.")
+@click.option("--json", "as_json", is_flag=True, help="Print quality.json itself.")
+@friendly
+def quality(output: Path, files: int, servers: int, as_json: bool) -> None:
+    """Show what became of the input's rows: rejected, repaired, files that stand out, hours without data.
+
+    OUTPUT is an output folder, a run's folder, or the configuration whose output it is.
+
+    \b
+    Examples:
+      loadcast quality output/demo
+      loadcast quality Config/demo.json --files 100
+      loadcast quality output/demo --json | jq .rejectedByReason
+    """
+    run = _find_run(output)
+    content = load_quality(run)
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+    else:
+        show_quality(parse_quality(content, run), str(output), page_console(), (files, servers))
+
+
+def _find_run(place: Path) -> Path:
+    """The run that a command line's OUTPUT stands for. Raises ArtefactError or ConfigError."""
+    if os.path.isfile(place):
+        return open_run(output_folder(load_settings(place)))
+    if not os.path.exists(place):
+        raise ArtefactError(f"{place}: there is no such folder. Wanted an output folder, or a configuration file.")
+    is_run = os.path.exists(place / paths.QUALITY) and not os.path.exists(place / paths.CURRENT)
+    return place if is_run else open_run(place)

@@ -1,0 +1,18 @@
+"""Where Spark's Python workers come from on one machine: a process that has imported what they need, and forks them.
+
+Spark's own daemon forks bare workers, each of which then spends a second or two on the same imports.
+Named in `spark.python.daemon.module`.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyspark.worker  # noqa: F401
+from pyspark.daemon import manager
+
+import loadcast.spark.scan
+import loadcast.spark.server  # noqa: F401
+
+if __name__ == "__main__":
+    pa.array([0])  # pyarrow imports pandas with its first array
+    manager()
