@@ -42,6 +42,9 @@ CURRENT = "current"
 MODEL = "model"
 STAGING_PREFIX = ".staging-"
 
+# Results of scanned files, beside the runs (see storage/kept.py).
+SCANNED = "scanned"
+
 
 def month_folder(kind: str, year: int, month: int) -> str:
     """Folder of one month's statistics, e.g. `hourlyfeature/2016/06`; `kind` is HOURLY or DAILY."""

@@ -175,6 +175,7 @@ class Settings(BaseModel):
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     holiday_country: Annotated[str, AfterValidator(_known_country)] = "US"
     max_rejected_fraction: float = Field(0.05, ge=0, le=1, allow_inf_nan=False, strict=True)
+    keep_scanned: bool | None = Field(None, strict=True)
     contract: dict[Annotated[str, AfterValidator(_measure)], AllowedRange] = Field(default_factory=dict)
     forest: ForestSettings = ForestSettings()  # type: ignore[call-arg]  # every field has a default
 
@@ -208,6 +209,11 @@ class Settings(BaseModel):
                 "output: found nothing, wanted a folder for results, or storageAccount and storageContainer"
             )
         return self
+
+    @property
+    def keeps_scanned(self) -> bool:
+        """Whether the results of scanned files are kept for the next run: unless set, where scanning takes long."""
+        return self.duration == "FULL" if self.keep_scanned is None else self.keep_scanned
 
     @property
     def split(self) -> datetime:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from loadcast import schema
+from loadcast.kernels.buckets import Float64s
 
 
 @dataclass(frozen=True)
@@ -19,3 +25,45 @@ class Contract:
     low: tuple[float, ...] = (-math.inf,) * len(schema.MEASURES)
     high: tuple[float, ...] = (math.inf,) * len(schema.MEASURES)
     reject: tuple[bool, ...] = (False,) * len(schema.MEASURES)
+
+    @classmethod
+    def of(cls, ranges: Mapping[str, tuple[float | None, float | None, bool]]) -> Contract:
+        """From (smallest, largest, whether a breach rejects the row) by column; None is no bound."""
+        found = [ranges.get(name, (None, None, False)) for name in schema.MEASURES]
+        return cls(
+            tuple(-math.inf if low is None else low for low, _, _ in found),
+            tuple(math.inf if high is None else high for _, high, _ in found),
+            tuple(reject for _, _, reject in found),
+        )
+
+    def breaks(self, values: Sequence[float | None], breaches: Counter[str]) -> bool:
+        """Whether a row of these numbers (None: missing) is rejected; its breaches are counted, by column."""
+        broken = False
+        for name, value, (low, high, reject) in zip(schema.MEASURES, values, self._ranges(), strict=True):
+            if value is not None and not low <= value <= high:
+                breaches[name] += 1
+                broken |= reject
+        return broken
+
+    def broken_rows(
+        self, columns: Sequence[Float64s], among: npt.NDArray[np.bool_], breaches: Counter[str]
+    ) -> npt.NDArray[np.bool_] | None:
+        """Which of many rows are rejected, looking only `among` these (both by row); None where none is.
+
+        `columns` hold the rows' numbers before any repair (NaN: missing); breaches are counted, by column.
+        """
+        broken: npt.NDArray[np.bool_] | None = None
+        for name, values, (low, high, reject) in zip(schema.MEASURES, columns, self._ranges(), strict=True):
+            outside = ~((values >= low) & (values <= high))  # NaN is, too
+            if not outside.any():
+                continue
+            outside &= among & (values >= 0) & (values <= schema.LARGEST_NUMBER)  # a repair makes the others missing
+            number = int(np.count_nonzero(outside))
+            if number:
+                breaches[name] += number
+            if number and reject:
+                broken = outside if broken is None else broken | outside
+        return broken
+
+    def _ranges(self) -> Iterator[tuple[float, float, bool]]:
+        return zip(self.low, self.high, self.reject, strict=True)

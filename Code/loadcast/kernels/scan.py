@@ -1,8 +1,8 @@
 """The scan kernel: bytes of session logs → sums per server and 5 minutes, rejected rows, counts.
 
 Rows made of nothing but digits and separators are parsed together, as columns; any row that such parsing cannot vouch
-for goes, alone,
-through `rows.parse_row`, which defines what a row means. What comes out is the same as if every row had gone there.
+for goes, alone, through `rows.parse_row`, which defines what a row means. What comes out is the same as if every row
+had gone there.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels import rows as row_kernel
 from loadcast.kernels.buckets import Buckets, Float64s, Int64s
+from loadcast.kernels.contract import Contract
 from loadcast.kernels.lines import Lines
 from loadcast.kernels.plain import BadNumbers, Plain, read_places, read_plain
 from loadcast.kernels.rows import Layout, Row
@@ -30,11 +31,15 @@ _TEXT_SHARE = 0.1
 
 @dataclass(frozen=True)
 class RowFilter:
-    """Which placed rows are kept: epoch seconds from `begin` to `end`, both included, and these servers (None: all)."""
+    """Which placed rows are kept: epoch seconds from `begin` to `end`, both included, and these servers (None: all).
+
+    Of those, rows that break the `contract` are rejected.
+    """
 
     begin: int
     end: int
     servers: frozenset[str] | None = None
+    contract: Contract | None = None
 
 
 @dataclass
@@ -65,7 +70,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Rejected:
-    """One row that could not be placed; `offset` in bytes from the start of the block."""
+    """One row that could not be placed, or breaks the contract; `offset` in bytes from the start of the block."""
 
     offset: int
     reason: Reason
@@ -94,6 +99,7 @@ def scan_block(data: bytes, layout: Layout, keep: RowFilter, bad_numbers: BadNum
         slow = lines.suspicious_text()
     counts = Counts()
     kept = _Kept()
+    broken: list[Rejected] = []
     if keep.servers is not None:
         others = _leave_out_others(lines, slow, layout, keep, counts)
         unread = slow | others
@@ -103,8 +109,10 @@ def scan_block(data: bytes, layout: Layout, keep: RowFilter, bad_numbers: BadNum
         fast = read_plain(lines, slow, layout, bad_numbers or BadNumbers(), text_lines)
     if fast is not None:
         slow |= fast.unsure()
-        kept.add_fast(fast, ~slow[fast.line_numbers], keep, counts)
+        numbers = kept.add_fast(fast, ~slow[fast.line_numbers], keep, counts)
+        broken = [_rejected(lines, number, Reason.CONTRACT, counts) for number in numbers]
     rejected = _read_singly(lines, np.flatnonzero(slow), layout, (keep, counts, kept))
+    rejected = sorted(rejected + broken, key=lambda row: row.offset)
     counts.rows = counts.good + counts.outside_period + counts.other_server + sum(counts.rejected.values())
     return ScanResult(kept.buckets(), rejected, counts)
 
@@ -137,6 +145,21 @@ def _chosen(plain: Plain, sure: npt.NDArray[np.bool_], keep: RowFilter, counts: 
     return chosen
 
 
+def _leave_out_broken(plain: Plain, chosen: npt.NDArray[np.bool_], keep: RowFilter, counts: Counts) -> list[int]:
+    """Count breaches of the contract among the chosen entries, and drop those it rejects; the numbers of their lines.
+
+    Changes `chosen`.
+    """
+    if keep.contract is None:
+        return []
+    broken = keep.contract.broken_rows(plain.values, chosen, counts.breaches)
+    if broken is None:
+        return []
+    chosen &= ~broken
+    numbers: list[int] = plain.line_numbers[broken].tolist()
+    return numbers
+
+
 class _Kept:
     """The kept rows of a block, gathered from both paths."""
 
@@ -144,30 +167,35 @@ class _Kept:
         self._parts: list[Buckets] = []
         self._rows: list[Row] = []
 
-    def add_fast(self, plain: Plain, sure: npt.NDArray[np.bool_], keep: RowFilter, counts: Counts) -> None:
-        """Count and keep the sure entries that lie in the period and belong to the wanted servers."""
-        names = tuple(plain.servers.dictionary.to_pylist())
-        codes = plain.servers.indices.to_numpy()
+    def add_fast(self, plain: Plain, sure: npt.NDArray[np.bool_], keep: RowFilter, counts: Counts) -> list[int]:
+        """Keep the sure entries of the period and the wanted servers; numbers of the lines that break the contract."""
         chosen = _chosen(plain, sure, keep, counts)
+        broken = _leave_out_broken(plain, chosen, keep, counts)
         counts.good += int(chosen.sum())
         everything = bool(chosen.all())
         columns = [_repair(values if everything else values[chosen], name, counts)
                    for name, values in zip(schema.MEASURES, plain.values, strict=True)]  # fmt: skip
         seconds = plain.seconds if everything else plain.seconds[chosen]
+        names = tuple(plain.servers.dictionary.to_pylist())
+        codes = plain.servers.indices.to_numpy()
         code = (codes if everything else codes[chosen]).astype(np.int64)
         values = np.stack(columns, axis=1) if len(code) else np.zeros((0, len(schema.MEASURES)))
         self._parts.append(bucket_kernel.sum_rows(names, code, seconds // schema.BUCKET_SECONDS, values))
+        return broken
 
-    def add_row(self, row: Row, keep: RowFilter, counts: Counts) -> None:
-        """Count one singly read row, and keep it where it is wanted."""
+    def add_row(self, row: Row, keep: RowFilter, counts: Counts) -> bool:
+        """Count one singly read row, and keep it where it is wanted; False where it breaks the contract."""
         if not keep.begin <= row.second <= keep.end:
             counts.outside_period += 1
         elif keep.servers is not None and row.server not in keep.servers:
             counts.other_server += 1
+        elif keep.contract is not None and keep.contract.breaks(row.values, counts.breaches):
+            return False
         else:
             counts.good += 1
             counts.repaired.update(f"{name}:{kind.value}" for name, kind in row.repairs)
             self._rows.append(row)
+        return True
 
     def buckets(self) -> Buckets:
         """Sums of all kept rows."""
@@ -219,7 +247,7 @@ def _repair(values: Float64s, name: str, counts: Counts) -> Float64s:
 def _read_singly(
     lines: Lines, numbers: Int64s, layout: Layout, into: tuple[RowFilter, Counts, _Kept]
 ) -> list[Rejected]:
-    """Read lines one at a time; the placed ones are kept, the others returned."""
+    """Read lines one at a time; the good ones are kept, the rejected ones returned."""
     keep, counts, kept = into
     rejected = []
     for number in numbers.tolist():
@@ -228,9 +256,14 @@ def _read_singly(
             counts.blank += 1
             continue
         row = row_kernel.parse_row(line, layout)
-        if isinstance(row, Row):
-            kept.add_row(row, keep, counts)
-        else:
-            counts.rejected[row.value] += 1
-            rejected.append(Rejected(int(lines.starts[number]), row, line))
+        if not isinstance(row, Row):
+            rejected.append(_rejected(lines, number, row, counts))
+        elif not kept.add_row(row, keep, counts):
+            rejected.append(_rejected(lines, number, Reason.CONTRACT, counts))
     return rejected
+
+
+def _rejected(lines: Lines, number: int, reason: Reason, counts: Counts) -> Rejected:
+    """The line of this number as a rejected row, which is counted."""
+    counts.rejected[reason.value] += 1
+    return Rejected(int(lines.starts[number]), reason, lines.line(number))

@@ -15,6 +15,7 @@ from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
 from loadcast.spark.session import SparkOptions, create_session
 from loadcast.spark.write import Job, parquet_job, side_by_side, statistics_jobs
+from loadcast.storage.kept import KeptResults
 from loadcast.storage.publish import output_folder, stage_run
 
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
     """
     _ = settings.split  # ETL needs one: said before anything is started
     files = input_files(settings)
-    with stage_run(output_folder(settings)) as staging, spark_failures():
+    output = output_folder(settings)
+    kept = None if filter_ip or not settings.keeps_scanned else KeptResults(str((output / paths.SCANNED).absolute()))
+    with stage_run(output) as staging, spark_failures():
         with progress("Starting Spark"):
             spark = create_session("loadcast etl", options, brief=True, meanwhile=_ENCODERS)
         with (
-            session_rows(spark, settings, files, filter_ip, progress) as sessions,
+            session_rows(spark, settings, files, progress, filter_ip, kept) as sessions,
             watched(spark, progress, "Encoding, writing features"),
             side_by_side() as start,
         ):

@@ -34,7 +34,7 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
         fresh = staging / "fresh"
         fresh.mkdir()
         with (
-            session_rows(spark, settings, files, False, progress) as sessions,
+            session_rows(spark, settings, files, progress) as sessions,
             watched(spark, progress, "Writing statistics"),
             side_by_side() as start,
         ):

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
+from pyspark import Broadcast
 from pyspark.sql import DataFrame, SparkSession
 
+import loadcast
 from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels import scan as scan_kernel
 from loadcast.kernels.plain import BadNumbers
 from loadcast.kernels.rows import Layout, detect_layout
 from loadcast.kernels.scan import Counts, Rejected, RowFilter
-from loadcast.storage import files as storage
-from loadcast.storage.files import Split
+from loadcast.storage.blocks import read_blocks, read_head
+from loadcast.storage.files import Split, pack_splits, unpack_splits
+from loadcast.storage.kept import KeptResults
+
+#: To be raised with every change of what the scan of a split gives: results kept by older versions are not used then.
+_RESULT_VERSION = 1
 
 # What a row of the scan's output holds in `payload`.
 KIND_BUCKETS, KIND_REJECTED, KIND_COUNTS = 0, 1, 2
@@ -30,24 +37,39 @@ _PARTS_KEPT = 32
 
 @dataclass(frozen=True)
 class ScanTask:
-    """The function that Spark runs: task number → its splits → scanned rows."""
+    """The function that Spark runs: task number → its splits → scanned rows.
 
-    tasks: tuple[tuple[Split, ...], ...]
+    `plan` is sent once to each machine, however many tasks run there; a task reads only its own entry.
+    """
+
+    plan: Broadcast[tuple[str, ...]]
     layout: Layout | None
     keep: RowFilter
+    kept: KeptResults | None = None
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch.column(0).to_pylist():
-                for split in self.tasks[number]:
-                    yield from self._scan(split)
+                for split in unpack_splits(self.plan.value[number]):
+                    yield from self._scan(split) if self.kept is None else self._kept_or_scanned(split, self.kept)
+
+    def _kept_or_scanned(self, split: Split, kept: KeptResults) -> Iterator[pa.RecordBatch]:
+        name = result_name(split, self.layout, self.keep)
+        batches = kept.load(name)
+        if batches is not None:
+            yield from batches
+            return
+        with kept.save(name, SCAN_SCHEMA) as write:
+            for batch in self._scan(split):
+                write(batch)
+                yield batch
 
     def _scan(self, split: Split) -> Iterator[pa.RecordBatch]:
-        layout = self.layout or detect_layout(*storage.read_head(split.file))
+        layout = self.layout or detect_layout(*read_head(split.file))
         counts = Counts()
         sums = []
         bad_numbers = BadNumbers()
-        for offset, block in storage.read_blocks(split):
+        for offset, block in read_blocks(split):
             result = scan_kernel.scan_block(block, layout, self.keep, bad_numbers)
             counts.add(result.counts)
             sums.append(result.buckets)
@@ -59,26 +81,44 @@ class ScanTask:
         yield pa.RecordBatch.from_arrays(
             [names, pa.array([KIND_BUCKETS] * len(names), pa.int32()), payloads], schema=SCAN_SCHEMA
         )
-        yield _one(
-            split, KIND_COUNTS, json.dumps({"file": split.path, "start": split.start, **counts.as_dict()}).encode()
-        )
+        report = {"file": split.file.shown, "start": split.start, **counts.as_dict()}
+        yield _one(split, KIND_COUNTS, json.dumps(report).encode())
 
 
-def scan_sessions(spark: SparkSession, task: ScanTask) -> DataFrame:
-    """Scan the task's splits, one Spark task for each of `task.tasks`."""
-    number = len(task.tasks)
-    return spark.range(0, number, 1, numPartitions=number).mapInArrow(task, SCAN_DDL)
+def result_name(split: Split, layout: Layout | None, keep: RowFilter) -> str:
+    """The name of a split's result among KeptResults: a digest of all that it depends on."""
+    servers = None if keep.servers is None else sorted(keep.servers)
+    columns = None if layout is None else layout.columns
+    parts = [loadcast.__version__, _RESULT_VERSION, columns, {**asdict(keep), "servers": servers}, asdict(split)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def scan_sessions(
+    spark: SparkSession,
+    tasks: Sequence[Sequence[Split]],
+    layout: Layout | None,
+    keep: RowFilter,
+    kept: KeptResults | None = None,
+) -> DataFrame:
+    """Scan the splits of each of `tasks` in a Spark task of its own, as `layout` (None: as each file's head says).
+
+    What `kept` has of them is not scanned again; what it has not is added to it.
+    """
+    plan = spark.sparkContext.broadcast(tuple(map(pack_splits, tasks)))
+    # Of all frames that hold one row a task, a range alone promises a partition for each.
+    numbers = spark.range(0, len(tasks), 1, numPartitions=len(tasks))
+    return numbers.mapInArrow(ScanTask(plan, layout, keep, kept), SCAN_DDL)
 
 
 def _one(split: Split, kind: int, payload: bytes) -> pa.RecordBatch:
-    place = f"{split.path}:{split.start}"
+    place = f"{split.file.shown}:{split.start}"
     return pa.RecordBatch.from_pydict({"place": [place], "kind": [kind], "payload": [payload]}, schema=SCAN_SCHEMA)
 
 
 def _rejected_batch(split: Split, offset: int, rows: list[Rejected]) -> pa.RecordBatch:
     table = pa.Table.from_pydict(
         {
-            schema.REJECTED_FILE: [split.path] * len(rows),
+            schema.REJECTED_FILE: [split.file.shown] * len(rows),
             schema.REJECTED_OFFSET: [offset + row.offset for row in rows],
             schema.REJECTED_REASON: [row.reason.value for row in rows],
             schema.REJECTED_LINE: [_readable(row.line) for row in rows],

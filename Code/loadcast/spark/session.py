@@ -15,6 +15,7 @@ from typing import TypeGuard
 from pyspark.sql import SparkSession
 
 from loadcast.errors import EnvironmentNotReadyError
+from loadcast.spark.archive import archive_options
 from loadcast.spark.java import find_java
 from loadcast.spark.options import SparkOptions
 
@@ -45,19 +46,21 @@ def default_settings(master: str | None) -> dict[str, str]:
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.sql.shuffle.partitions": str(2 * _local_cores(master)),
+            "spark.python.daemon.module": "loadcast.spark.daemon",
         }
     return settings
 
 
-def java_options(master: str | None, brief: bool, show_log: bool) -> str:
+def java_options(master: str | None, brief: bool, show_log: bool, java_home: Path | None = None) -> str:
     """Options of the driver's JVM. `brief`: it mostly hands data on, for seconds or minutes, as in ETL.
 
     On one machine such a JVM ends sooner without the optimizing compiler, which would take a core for itself; the
-    forest needs it (Docs/BENCHMARKS.md).
+    forest needs it (Docs/BENCHMARKS.md). With `java_home` it shares the classes of earlier runs with that Java.
     """
     options = [] if show_log else [f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION.as_uri()}"]
     if _is_local(master):
         options += ["-XX:+UseParallelGC", *(["-XX:TieredStopAtLevel=1"] if brief else [])]
+        options += archive_options(java_home) if java_home else []
     return " ".join(options)
 
 
@@ -70,13 +73,14 @@ def create_session(
     pyspark.ml, which takes a second. Raises EnvironmentNotReadyError where Java is missing or Spark does not start.
     """
     options = options or SparkOptions()
-    os.environ["JAVA_HOME"] = str(find_java())
+    java_home = find_java()
+    os.environ["JAVA_HOME"] = str(java_home)
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)
     os.environ["PYTHONPATH"] = _with_package(os.environ.get("PYTHONPATH", ""))
     master = _master(options)
     if _is_local(master):  # Spark need not know the machine's name, which need not resolve
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    builder = _builder(app_name, master, options, brief)
+    builder = _builder(app_name, master, options, java_options(master, brief, options.show_log, java_home))
     with ThreadPoolExecutor(1) as pool, _java_output(options.show_log) as log:
         imported = pool.submit(importlib.import_module, meanwhile) if meanwhile else None
         try:
@@ -97,12 +101,12 @@ def _master(options: SparkOptions) -> str | None:
     return named or (None if "PYSPARK_GATEWAY_PORT" in os.environ else "local[*]")
 
 
-def _builder(app_name: str, master: str | None, options: SparkOptions, brief: bool) -> SparkSession.Builder:
+def _builder(app_name: str, master: str | None, options: SparkOptions, java: str) -> SparkSession.Builder:
     builder = SparkSession.builder.appName(app_name)
     if master is not None:
         builder = builder.master(master)
     settings = default_settings(master)
-    settings["spark.driver.extraJavaOptions"] = java_options(master, brief, options.show_log)
+    settings["spark.driver.extraJavaOptions"] = java
     for key, value in (settings | options.extra).items():
         builder = builder.config(key, value)
     return builder

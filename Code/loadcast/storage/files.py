@@ -1,28 +1,32 @@
-"""Input files: from a pattern to byte ranges, and from a byte range to blocks of whole lines."""
+"""Input files: from a pattern to files, and from files to byte ranges, evenly shared among tasks."""
 
 from __future__ import annotations
 
+import errno
+import fnmatch
 import glob
-import gzip
+import json
 import os
 import re
-import zlib
-from collections.abc import Callable, Iterator
+import stat
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import BinaryIO, cast
 from urllib.parse import unquote
 
-from loadcast.errors import InputError
-from loadcast.kernels.rows import LAYOUT_HEAD_BYTES
+import numpy as np
 
-#: Bytes per kernel call: measured fastest, as a block and its columns then stay near the processor.
-BLOCK_BYTES = 8 << 20
-#: A longer line is no session but a damaged file, and would not fit into a worker's memory.
-LONGEST_LINE_BYTES = 256 << 20
-_PIECE_BYTES = 64 << 10
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_LINE_END = re.compile(rb"\n|\r(?!\n)")
+from loadcast.errors import InputError
+from loadcast.storage.compressed import is_compressed
+
+#: What a file costs at least, in bytes of a plain file that could be scanned instead: opening it, looking at its head.
+SMALLEST_COST = 256 << 10
+#: What a compressed byte costs: session logs unpack to about four times their size.
+COMPRESSED_COST = 4
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+#: File systems keep this folder for themselves, and nobody may read it.
+_SYSTEM_FOLDER = "lost+found"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,16 @@ class SourceFile:
     path: str
     size: int
     version: str
+
+    @property
+    def shown(self) -> str:
+        r"""The path as text, for messages and tables: bytes that are not UTF-8 as `\xNN`."""
+        return shown(self.path)
+
+    def described(self) -> str:
+        """Size and version in words."""
+        seconds, nanoseconds = divmod(int(self.version), 10**9)
+        return f"{self.size:,} bytes of {np.datetime64(seconds, 's')}.{nanoseconds:09} UTC"
 
 
 @dataclass(frozen=True)
@@ -43,41 +57,54 @@ class Split:
     end: int
 
     @property
-    def path(self) -> str:
-        """The file's path."""
-        return self.file.path
+    def cost(self) -> int:
+        """What reading it costs, in bytes of a plain file."""
+        return reading_cost(self.file.path, self.end - self.start)
 
 
 def find_files(pattern: str) -> list[SourceFile]:
     """Files that match a path, `file:` URL or glob pattern, sorted by path.
 
-    Raises InputError where there are none.
+    Only regular files count; one that symbolic links lead to under several names is found once. Raises InputError where
+    there are none, or a folder cannot be read.
     """
     path = local_path(pattern)
-    if os.path.isdir(path):
+    try:
+        state = _state(path)
+        found = dict(_matches(*_parts(path))) if state is None else {path: state}
+    except OSError as error:
         raise InputError(
-            f"dataFile {pattern} is a folder; wanted a file or a pattern such as {pattern.rstrip('/')}/*/*.csv."
+            f"Cannot look for dataFile in {shown(error.filename or path)}: {error.strerror or error}. "
+            "Make it readable, or leave it out of dataFile."
+        ) from error
+    if state is not None and stat.S_ISDIR(state.st_mode):
+        raise InputError(
+            f"dataFile {shown(pattern)} is a folder; wanted a file or a pattern such as "
+            f"{shown(pattern).rstrip('/')}/*/*.csv."
         )
-    files = [path] if os.path.isfile(path) else _matches(path)
+    files = {name: state for name, state in found.items() if stat.S_ISREG(state.st_mode)}
     if not files:
         raise InputError(
-            f"dataFile {pattern} matches no file (looked from {os.getcwd()}). "
+            f"dataFile {shown(pattern)} matches no file (looked from {os.getcwd()}; pipes and devices do not count). "
             "Check the path, or write sample data with `loadcast sample`."
         )
-    with _explained(pattern):
-        return [_source_file(name) for name in files]
+    return [SourceFile(name, files[name].st_size, version_of(files[name])) for name in _once(files)]
 
 
-def _source_file(path: str) -> SourceFile:
-    state = os.stat(path)
-    return SourceFile(path, state.st_size, str(state.st_mtime_ns))
+def version_of(state: os.stat_result) -> str:
+    """What tells a local file's state from an earlier one of the same size."""
+    return str(state.st_mtime_ns)
 
 
-def _matches(pattern: str) -> list[str]:
-    try:
-        return sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
-    except ValueError:  # a NUL character: no file can have such a name
-        return []
+def shown(path: str) -> str:
+    r"""A path as text: bytes that are not UTF-8 as `\xNN`."""
+    return path.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
+
+
+def unreadable(path: str, error: Exception) -> InputError:
+    """The InputError for a complaint of the operating system, or of a decompressor, about `path`."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return InputError(f"Cannot read {shown(path)}: {reason}. Replace the file, or leave it out of dataFile.")
 
 
 def local_path(url: str) -> str:
@@ -98,12 +125,103 @@ def local_path(url: str) -> str:
     )
 
 
-def is_compressed(path: str) -> bool:
-    """Whether the file is read as gzip, by its name."""
-    return path.endswith(".gz")
+def _parts(path: str) -> tuple[str, list[str]]:
+    """The folder to start from, and the parts of the pattern below it; one `**` does what several in a row do."""
+    *above, last = path.split("/")
+    parts = [*filter(None, above), *(["**", "*"] if last == "**" else [last])]
+    kept = [part for before, part in pairwise(["", *parts]) if not before == part == "**"]
+    return "/" if path.startswith("/") else "", kept
 
 
-def plan_splits(files: list[SourceFile], split_bytes: int) -> list[Split]:
+def _matches(folder: str, parts: Sequence[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """What lies below `folder` under a path that matches the parts of a pattern, with one look at each.
+
+    As glob.glob finds it, but that loops of links end, and that a folder that cannot be read is an OSError.
+    """
+    part, rest = parts[0], parts[1:]
+    if part == "**":
+        for below in _folders(folder):
+            yield from _matches(below, rest)
+        return
+    if glob.has_magic(part):
+        fits = re.compile(fnmatch.translate(part)).match
+        entries = [entry for entry in _entries(folder, hidden=part.startswith(".")) if fits(entry.name)]
+        paths = [os.path.join(folder, entry.name) for entry in entries if not rest or _is_folder(entry)]
+    else:
+        paths = [os.path.join(folder, part)]
+    for path in paths:
+        if rest:
+            yield from _matches(path, rest)
+        elif (state := _state(path)) is not None:
+            yield path, state
+
+
+def _folders(top: str) -> Iterator[str]:
+    """The folder and all below it. What links lead to is entered once, so that a loop of links comes to an end."""
+    linked = {os.path.realpath(top)}
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        yield folder
+        for entry in filter(_is_folder, _entries(folder, hidden=False)):
+            path = os.path.join(folder, entry.name)
+            if entry.is_symlink():
+                target = os.path.realpath(path)
+                if target in linked:
+                    continue
+                linked.add(target)
+            waiting.append(path)
+
+
+def _entries(folder: str, hidden: bool) -> list[os.DirEntry[str]]:
+    """What a folder holds: only names with a dot in front (`hidden`), or none of them."""
+    try:
+        with os.scandir(folder or os.curdir) as found:
+            return [item for item in found if item.name.startswith(".") == hidden and item.name != _SYSTEM_FOLDER]
+    except (OSError, ValueError) as error:
+        _raise_unless_absent(error)
+        return []
+
+
+def _state(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except (OSError, ValueError) as error:
+        _raise_unless_absent(error)
+        return None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        _raise_unless_absent(error)
+        return False
+
+
+def _raise_unless_absent(error: OSError | ValueError) -> None:
+    """A ValueError speaks of a name that no file can have: one with a NUL, say."""
+    if isinstance(error, OSError) and error.errno not in _ABSENT:
+        raise error
+
+
+def _once(files: dict[str, os.stat_result]) -> list[str]:
+    """The names, sorted, without those that symbolic links give to a file that an earlier name stands for."""
+    same: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for name in sorted(files):
+        same[files[name].st_dev, files[name].st_ino].append(name)
+    # Some file systems number all files alike, and hard links may be meant: so the paths decide.
+    firsts = [{os.path.realpath(name): name for name in reversed(names)} for names in same.values() if len(names) > 1]
+    alone = [names[0] for names in same.values() if len(names) == 1]
+    return sorted([*alone, *(name for by_target in firsts for name in by_target.values())])
+
+
+def reading_cost(path: str, size: int) -> int:
+    """What reading so many bytes of a file costs, in bytes of a large plain file."""
+    return max(SMALLEST_COST, size * (COMPRESSED_COST if is_compressed(path) else 1))
+
+
+def plan_splits(files: Iterable[SourceFile], split_bytes: int) -> list[Split]:
     """Cut files into near equal ranges of at most `split_bytes`; a compressed file stays whole."""
     splits = []
     for file in files:
@@ -113,121 +231,28 @@ def plan_splits(files: list[SourceFile], split_bytes: int) -> list[Split]:
     return splits
 
 
-def group_splits(splits: list[Split], task_bytes: int) -> list[list[Split]]:
-    """Put splits together, in order, into tasks of at least `task_bytes`: small files do not make many tasks."""
+def group_splits(splits: Iterable[Split], task_cost: int) -> list[list[Split]]:
+    """Share splits out among tasks that cost about `task_cost`, the dearest task first so that none ends long after.
+
+    A task costs at most one and a half times as much, unless it is a single split.
+    """
     tasks: list[list[Split]] = []
-    filled = task_bytes
+    costs: list[int] = []
     for split in splits:
-        if filled >= task_bytes:
+        cost = split.cost
+        if not tasks or costs[-1] >= task_cost * 3 // 4 or costs[-1] + cost > task_cost * 3 // 2:
             tasks.append([])
-            filled = 0
+            costs.append(0)
         tasks[-1].append(split)
-        filled += split.end - split.start
-    return tasks
+        costs[-1] += cost
+    return [tasks[number] for number in sorted(range(len(tasks)), key=lambda number: -costs[number])]
 
 
-def read_head(file: SourceFile) -> tuple[bytes, bool]:
-    """A file's first LAYOUT_HEAD_BYTES (decompressed, without byte order mark), and whether they are all of it."""
-    with _open(file.path) as stream, _explained(file.path):
-        head = _read_fully(stream.read, LAYOUT_HEAD_BYTES)
-        complete = not stream.read(1)
-    return head.removeprefix(_BYTE_ORDER_MARK), complete
+def pack_splits(splits: Iterable[Split]) -> str:
+    """Splits as a text to be sent elsewhere, for unpack_splits."""
+    return json.dumps([[item.file.path, item.file.size, item.file.version, item.start, item.end] for item in splits])
 
 
-def read_blocks(split: Split, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
-    """Blocks of whole lines of a split, each with its byte offset in the (decompressed) file."""
-    with _open(split.path) as file, _explained(split.path):
-        if is_compressed(split.path):
-            yield from _blocks(file.read, 0, None, block_bytes)
-            return
-        begin, stop = (_line_start(file, place, split.file.size) for place in (split.start, split.end))
-        file.seek(begin)
-        yield from _blocks(file.read, begin, stop, block_bytes)
-
-
-def _open(path: str) -> BinaryIO:
-    with _explained(path):
-        return cast(BinaryIO, gzip.open(path)) if is_compressed(path) else open(path, "rb", buffering=0)
-
-
-class _explained:
-    """Turns an operating system's or gzip's complaint about `path` into an InputError."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (OSError, EOFError, zlib.error)):
-            reason = getattr(error, "strerror", None) or str(error)
-            raise InputError(
-                f"Cannot read {self._path}: {reason}. Replace the file, or leave it out of dataFile."
-            ) from error
-
-
-def _line_start(file: BinaryIO, place: int, size: int) -> int:
-    """The first start of a line at or after `place`."""
-    if place <= 0 or place >= size:
-        return max(0, min(place, size))
-    length = _PIECE_BYTES
-    while True:
-        file.seek(place - 1)
-        piece = _read_fully(file.read, length)
-        ended = place - 1 + len(piece) >= size
-        match = _LINE_END.search(piece)
-        # A CR at the end of what was read may be the first half of a CRLF.
-        if match and (ended or match.end() < len(piece)):
-            return place - 1 + match.end()
-        if ended:
-            return size
-        _check_line(len(piece))
-        length *= 4
-
-
-def _check_line(size: int) -> None:
-    if size > LONGEST_LINE_BYTES:
-        raise OSError(f"it has a line of more than {LONGEST_LINE_BYTES >> 20} MB")
-
-
-def _read_fully(read: Callable[[int], bytes], length: int) -> bytes:
-    parts = []
-    while length > 0 and (part := read(length)):
-        parts.append(part)
-        length -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _blocks(
-    read: Callable[[int], bytes], position: int, stop: int | None, block_bytes: int
-) -> Iterator[tuple[int, bytes]]:
-    """Cut a stream that begins at `position` into blocks that end at a line's end, up to `stop` or the stream's end."""
-    rest = b""
-    while True:
-        # A line longer than a block: twice as much each time, so that the whole of it is not copied over and over.
-        wanted = max(block_bytes - len(rest), len(rest))
-        if stop is not None:
-            wanted = min(wanted, stop - position - len(rest))
-        fresh = _read_fully(read, wanted)
-        data = rest + fresh if rest else fresh
-        last = len(fresh) < wanted or (stop is not None and position + len(data) >= stop)
-        cut = len(data) if last else _after_last_line(data)
-        if cut:
-            block = data[:cut] if cut < len(data) else data
-            marked = position == 0 and block.startswith(_BYTE_ORDER_MARK)
-            yield (len(_BYTE_ORDER_MARK), block[len(_BYTE_ORDER_MARK) :]) if marked else (position, block)
-        if last:
-            return
-        rest = data[cut:]
-        _check_line(len(rest))
-        position += cut
-
-
-def _after_last_line(data: bytes) -> int:
-    """Where the last complete line of `data` ends; 0 if none does."""
-    end = data.rfind(b"\n") + 1
-    if end:
-        return end
-    # Only CRs: the last byte may be half of a CRLF, so it does not count.
-    return data.rfind(b"\r", 0, len(data) - 1) + 1
+def unpack_splits(text: str) -> list[Split]:
+    """The splits in a text of pack_splits."""
+    return [Split(SourceFile(path, size, version), start, end) for path, size, version, start, end in json.loads(text)]

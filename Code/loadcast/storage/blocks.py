@@ -1,0 +1,158 @@
+"""Reading input files: from a byte range to blocks of whole lines, all of one state of the file."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+from loadcast.errors import InputError
+from loadcast.kernels.rows import LAYOUT_HEAD_BYTES
+from loadcast.storage.compressed import Readable, is_compressed, unpacked
+from loadcast.storage.files import SourceFile, Split, unreadable, version_of
+
+#: Bytes per kernel call: measured fastest, as a block and its columns then stay near the processor.
+BLOCK_BYTES = 8 << 20
+#: A longer line is no session but a damaged file, and would not fit into a worker's memory.
+LONGEST_LINE_BYTES = 256 << 20
+_PIECE_BYTES = 64 << 10
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\n|\r(?!\n)")
+
+
+def read_head(file: SourceFile) -> tuple[bytes, bool]:
+    """A file's first LAYOUT_HEAD_BYTES (decompressed, without byte order mark), and whether they are all of it.
+
+    Raises InputError as read_blocks does.
+    """
+    with _opened(file) as (_, stream):
+        head = _read_fully(stream.read, LAYOUT_HEAD_BYTES)
+        complete = not stream.read(1)
+    return head.removeprefix(_BYTE_ORDER_MARK), complete
+
+
+def read_blocks(split: Split, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
+    """Blocks of whole lines of a split, each with its byte offset in the (decompressed) file.
+
+    Raises InputError where the file cannot be read to the split's end or is no longer what was found: no block holds
+    bytes of another state of the file.
+    """
+    file = split.file
+    with _opened(file) as (raw, stream):
+        if is_compressed(file.path):
+            blocks = _blocks(stream.read, 0, None, block_bytes)
+        else:
+            begin, stop = (_line_start(raw, place, file.size) for place in (split.start, split.end))
+            raw.seek(begin)
+            blocks = _blocks(raw.read, begin, stop, block_bytes)
+        for block in blocks:
+            _check_unchanged(file, raw)
+            yield block
+
+
+@contextmanager
+def _opened(file: SourceFile) -> Iterator[tuple[BinaryIO, Readable]]:
+    """The open file and the stream of what it holds, unchanged at the start and at the end.
+
+    What goes wrong with it becomes an InputError.
+    """
+    try:
+        with cast(BinaryIO, open(file.path, "rb", buffering=0, opener=_open_at_once)) as raw:
+            _check_unchanged(file, raw)
+            try:
+                stream = unpacked(file.path, raw)  # kept here: pyarrow's closes the file when it goes
+                yield raw, stream
+            except (OSError, EOFError, zlib.error):
+                _check_unchanged(file, raw)  # the reason behind the reason
+                raise
+            _check_unchanged(file, raw)
+    except FileNotFoundError as error:
+        raise _changed(file, "gone") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(file.path, error) from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for a writer, should a pipe have taken the file's place."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _check_unchanged(file: SourceFile, raw: BinaryIO) -> None:
+    state = os.fstat(raw.fileno())
+    if (state.st_size, version_of(state)) != (file.size, file.version):
+        raise _changed(file, SourceFile(file.path, state.st_size, version_of(state)).described())
+
+
+def _changed(file: SourceFile, now: str) -> InputError:
+    return InputError(
+        f"{file.shown} changed while it was being read (was {file.described()}, is {now}). "
+        "Run again when it is complete, or leave it out of dataFile."
+    )
+
+
+def _line_start(file: BinaryIO, place: int, size: int) -> int:
+    """The first start of a line at or after `place`."""
+    if place <= 0 or place >= size:
+        return max(0, min(place, size))
+    position = place - 1
+    file.seek(position)
+    while piece := _read_fully(file.read, min(_PIECE_BYTES, size - position)):
+        if piece.endswith(b"\r"):  # perhaps the first half of a CRLF
+            piece += file.read(1)
+        if b"\n" in piece or b"\r" in piece:  # far faster than the expression
+            match = _LINE_END.search(piece)
+            if match:
+                return position + match.end()
+        position += len(piece)
+        _check_line(position - place)
+    return size
+
+
+def _check_line(size: int) -> None:
+    if size > LONGEST_LINE_BYTES:
+        raise OSError(f"it has a line of more than {LONGEST_LINE_BYTES >> 20} MB")
+
+
+def _read_fully(read: Callable[[int], bytes], length: int) -> bytes:
+    parts = []
+    while length > 0 and (part := read(length)):
+        parts.append(part)
+        length -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _blocks(
+    read: Callable[[int], bytes], position: int, stop: int | None, block_bytes: int
+) -> Iterator[tuple[int, bytes]]:
+    """Cut a stream that begins at `position` into blocks that end at a line's end, up to `stop` or the stream's end."""
+    rest = b""
+    while True:
+        # A line longer than a block: twice as much each time, so that the whole of it is not copied over and over.
+        wanted = min(max(block_bytes - len(rest), len(rest)), LONGEST_LINE_BYTES + 1 - len(rest))
+        if stop is not None:
+            wanted = min(wanted, stop - position - len(rest))
+        fresh = _read_fully(read, wanted)
+        data = rest + fresh if rest else fresh
+        last = len(fresh) < wanted or (stop is not None and position + len(data) >= stop)
+        cut = len(data) if last else _after_last_line(data)
+        if cut:
+            block = data[:cut] if cut < len(data) else data
+            marked = position == 0 and block.startswith(_BYTE_ORDER_MARK)
+            yield (len(_BYTE_ORDER_MARK), block[len(_BYTE_ORDER_MARK) :]) if marked else (position, block)
+        if last:
+            return
+        rest = data[cut:]
+        _check_line(len(rest))
+        position += cut
+
+
+def _after_last_line(data: bytes) -> int:
+    """Where the last complete line of `data` ends; 0 if none does."""
+    end = data.rfind(b"\n") + 1
+    if end:
+        return end
+    # Only CRs: the last byte may be half of a CRLF, so it does not count.
+    return data.rfind(b"\r", 0, len(data) - 1) + 1

@@ -1,0 +1,142 @@
+"""Results of scanned splits, kept beside the runs: a run that was killed, or has more files, scans only what is new.
+
+A result is one file of Arrow record batches, named after everything it depends on. It appears when it is complete, by
+a rename, and ends with a checksum of itself: one that is cut short or damaged counts as absent.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+
+_SUFFIX = ".arrows"
+_UNFINISHED = ".tmp"
+_MAGIC = b"LCK1"
+_TRAILER_BYTES = 4 + len(_MAGIC)
+_CHUNK_BYTES = 1 << 20
+
+Write = Callable[[pa.RecordBatch], None]
+
+
+@dataclass(frozen=True)
+class KeptResults:
+    """The results in one folder, by name (letters and digits)."""
+
+    folder: str
+
+    def has(self, name: str) -> bool:
+        """Whether there is a result of this name, as far as can be told without reading it."""
+        return self._place(name).is_file()
+
+    def load(self, name: str) -> Iterator[pa.RecordBatch] | None:
+        """The batches of a result; None where there is none, or a damaged one."""
+        place = self._place(name)
+        try:
+            if not _is_whole(place):
+                return None
+            return _batches(place)
+        except OSError:
+            return None
+
+    @contextmanager
+    def save(self, name: str, schema: pa.Schema) -> Iterator[Write]:
+        """Give a function that takes the result's batches; the result appears when the block ends without an error.
+
+        Nothing is raised where the folder cannot be written: then nothing is kept, which only costs time.
+        """
+        place = self._place(name)
+        unfinished = place.with_name(f"{name}-{secrets.token_hex(6)}{_UNFINISHED}")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            options = pa.ipc.IpcWriteOptions(compression="zstd")
+            writer = pa.ipc.new_stream(pa.OSFile(str(unfinished), "wb"), schema, options=options)
+        except OSError:
+            yield _ignore
+            return
+        attempt = _Attempt(writer)
+        try:
+            yield attempt.write
+            if attempt.finish():
+                with suppress(OSError):
+                    _seal(unfinished)
+                    os.replace(unfinished, place)
+        finally:
+            attempt.finish()
+            unfinished.unlink(missing_ok=True)
+
+    def prune(self, names: Iterable[str]) -> None:
+        """Remove all results but these, and what killed runs have left."""
+        wanted = {self._place(name) for name in names}
+        for place in Path(self.folder).glob("*/*"):
+            if place.suffix == _UNFINISHED or (place.suffix == _SUFFIX and place not in wanted):
+                with suppress(OSError):
+                    place.unlink()
+
+    def _place(self, name: str) -> Path:
+        return Path(self.folder, name[:2], f"{name}{_SUFFIX}")
+
+
+class _Attempt:
+    """A result being written; a disk that is full ends the attempt, not the run."""
+
+    def __init__(self, writer: pa.ipc.RecordBatchStreamWriter) -> None:
+        self._writer: pa.ipc.RecordBatchStreamWriter | None = writer
+        self._complete = True
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if self._writer is not None and self._complete:
+            try:
+                self._writer.write_batch(batch)
+            except OSError:
+                self._complete = False
+
+    def finish(self) -> bool:
+        """Close the file; whether all was written."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                writer.close()
+            except OSError:
+                self._complete = False
+        return self._complete
+
+
+def _ignore(batch: pa.RecordBatch) -> None:
+    return
+
+
+def _batches(place: Path) -> Iterator[pa.RecordBatch]:
+    with pa.OSFile(str(place)) as file, pa.ipc.open_stream(file) as reader:
+        yield from reader
+
+
+def _seal(place: Path) -> None:
+    """Add the checksum of what stands in the file."""
+    with open(place, "r+b") as file:
+        checksum = _crc(file, os.fstat(file.fileno()).st_size)
+        file.write(checksum.to_bytes(4, "little") + _MAGIC)
+
+
+def _is_whole(place: Path) -> bool:
+    with open(place, "rb") as file:
+        size = os.fstat(file.fileno()).st_size - _TRAILER_BYTES
+        if size < 0:
+            return False
+        checksum = _crc(file, size)
+        return file.read() == checksum.to_bytes(4, "little") + _MAGIC
+
+
+def _crc(file: BinaryIO, size: int) -> int:
+    checksum = 0
+    while size > 0 and (chunk := file.read(min(size, _CHUNK_BYTES))):
+        checksum = zlib.crc32(chunk, checksum)
+        size -= len(chunk)
+    return checksum
