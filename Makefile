@@ -4,13 +4,16 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 INTEGRATION_TESTS := $(wildcard tests/integration/test_*.py)
-BENCHMARKS := $(wildcard tests/bench/bench_*.py)
+BENCH := PYTHONPATH=tests $(BIN)/python -m
+# Options of the benchmarks, such as BENCHFLAGS="--data data/bench --runs 5".
+BENCHFLAGS ?=
 # `make lock LOCKFLAGS=--upgrade` takes the newest versions; without it only what has to change does.
 LOCKFLAGS ?=
 UV_COMPILE = .venv-tools/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.10 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCKFLAGS)
 
-.PHONY: help setup demo test test-integration lint format bench model lock clean
+.PHONY: help setup demo test test-integration lint format bench bench-scan bench-whole bench-training bench-large \
+	bench-setup model lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,12 +44,26 @@ format: setup ## Lay out the code as lint wants it
 	@$(BIN)/ruff check --fix Code tests
 	@$(BIN)/ruff format Code tests
 
-bench: setup ## Measure speed and memory
-ifeq ($(BENCHMARKS),)
-	@echo "There are no benchmarks yet."
-else
-	@for bench in $(BENCHMARKS); do $(BIN)/python $$bench || exit; done
-endif
+# Not by prerequisites: with make -j these would run at once.
+bench: bench-setup ## Measure speed and memory: all benchmarks but the large one
+	@$(BENCH) bench.bench_scan $(BENCHFLAGS)
+	@$(BENCH) bench.bench_whole $(BENCHFLAGS)
+	@$(BENCH) bench.bench_training $(BENCHFLAGS)
+
+bench-scan: bench-setup ## Scan and sums of 5 GB, beside DuckDB, Polars and Spark's CSV reader
+	@$(BENCH) bench.bench_scan $(BENCHFLAGS)
+
+bench-whole: bench-setup ## Whole ETL and training on 1 and 5 GB
+	@$(BENCH) bench.bench_whole $(BENCHFLAGS)
+
+bench-training: bench-setup ## Training beside scikit-learn and LightGBM
+	@$(BENCH) bench.bench_training $(BENCHFLAGS)
+
+bench-large: bench-setup ## Whole ETL and training on 1, 5 and 20 GB
+	@$(BENCH) bench.bench_whole --large $(BENCHFLAGS)
+
+bench-setup: setup
+	@scripts/setup-bench.sh
 
 model: setup ## Train the small bundle in Model/ anew, on the demo's data
 	@$(BIN)/loadcast sample data/demo --rows 400000 --overwrite
@@ -58,8 +75,9 @@ lock: setup ## Write the lock files anew from requirements*.in
 	@$(UV_COMPILE) requirements-uv.in --output-file requirements-uv.lock
 	@$(UV_COMPILE) requirements.in --output-file requirements.lock
 	@$(UV_COMPILE) requirements-dev.in --constraints requirements.lock --output-file requirements-dev.lock
+	@$(UV_COMPILE) requirements-bench.in --constraints requirements.lock --output-file requirements-bench.lock
 
 clean: ## Remove the environment, caches and the demo's files
-	@rm -rf .venv .venv-tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache \
+	@rm -rf .venv .venv-tools .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache \
 		build dist spark-warehouse metastore_db derby.log data/demo output/demo
 	@find Code tests -name __pycache__ -prune -exec rm -rf {} +

@@ -77,5 +77,7 @@ export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
 [[ -e /etc/ssl/certs/ca-certificates.crt ]] && export UV_SYSTEM_CERTS=1
 uv=.venv-tools/bin/uv
 python=$(find_python)
+# setup-bench.sh reads this file for its functions.
+[[ ${BASH_SOURCE[0]} == "$0" ]] || return 0
 install_packages
 install_java

@@ -56,6 +56,11 @@ _PLAIN_NUMBERS = (
     "1e15",
     "0" * 30 + "7",
 )
+#: Numbers that the scan reads together with others, those that are repaired among them.
+_READ_TOGETHER = (
+    *("0", "-0", "0.3", ".5", "1", "1.25", "5", "7.", "42", "042", "100", "1000000000000000", "1000000000000001"),
+    *("", "-", "-1", "-.5", "9" * 400),
+)
 
 
 def _bytes_of(texts: tuple[str, ...]) -> tuple[bytes, ...]:
@@ -124,6 +129,28 @@ def rows(layout: int) -> st.SearchStrategy[bytes]:
         st.sampled_from(_bytes_of((*SERVERS, *_ADDRESSES))),
         changes,
         noise.map(lambda one: [] if one is None else [one]),
+    )
+
+
+def plain_logs(layout: int) -> st.SearchStrategy[bytes]:
+    """Rows that are read together, most of them in the period, and now and then one of any other kind."""
+    changes = st.lists(
+        st.tuples(st.sampled_from(_MEASURES[layout]), st.sampled_from(_bytes_of(_READ_TOGETHER))),
+        min_size=1,
+        max_size=4,
+    )
+    plain = st.builds(
+        _row,
+        st.just(layout),
+        st.sampled_from(_bytes_of(_STARTS[:6])),
+        st.sampled_from(_bytes_of((*SERVERS[:2], "::1"))),
+        changes,
+        st.just([]),
+    )
+    others = st.lists(rows(layout), max_size=1)
+    return st.builds(
+        lambda before, other, after: b"\n".join([*before, *other, *after]),
+        *(st.lists(plain, min_size=2, max_size=8), others, st.lists(plain, max_size=4)),
     )
 
 

@@ -45,6 +45,15 @@ IPV6_FORMS = (
     "2001:db8::0.10.0.1",
 )
 
+#: Broken by some rows of every hostile log, but by few: other rows of the same five minutes stay.
+CONTRACT = {
+    "TotalLoad": {"max": 700, "onBreach": "reject"},
+    "MbytesTransferred": {"min": 0.2, "max": 60},
+    "SubService_3_Load": {"min": 0.5, "max": 199, "onBreach": "reject"},
+    "SubService_5_Load": {"max": 1e14},
+    "SecureBytes_Load": {"min": 1, "onBreach": "count"},
+}
+
 _COLUMNS = 17
 _START, _END, _MBYTES, _SUBS, _SECURE, _TOTAL, _SERVER, _CLIENT = 1, 2, 4, range(8, 13), 13, 14, 15, 16
 _NUMBERS = (_MBYTES, *_SUBS, _SECURE, _TOTAL)

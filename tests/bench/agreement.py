@@ -50,10 +50,8 @@ def compare(ours: pa.Table, other: pa.Table) -> Agreement:
 
     Raises ValueError where a table has a key twice, or a null in a key or count. A null sum counts as wrong, as NaN.
     """
-    names = sorted(
-        set(ours.column(schema.SERVER).unique().to_pylist() + other.column(schema.SERVER).unique().to_pylist())
-    )
-    servers = pa.array(names, pa.string())
+    names = {name for table in (ours, other) for name in table.column(schema.SERVER).unique().to_pylist()}
+    servers = pa.array(sorted(names - {None}), pa.string())
     a, b = _Sorted.of(ours, servers), _Sorted.of(other, servers)
     _, at_a, at_b = np.intersect1d(a.keys, b.keys, assume_unique=True, return_indices=True)
     errors = _relative_errors(a.sums[at_a], b.sums[at_b])

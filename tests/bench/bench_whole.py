@@ -1,55 +1,82 @@
-"""Seconds and peak memory of the whole ETL and the whole training on 1 GB: 8 million rows, 200 servers, 30 days."""
+"""Whole ETL and whole training by our scripts on 1 and 5 GB, and on 20 GB with --large; FILTER_IP on the smallest.
+
+8, 41 and 164 million lines of 30, 150 and 600 days and 200 servers. With --rows, the smallest has that many lines and
+the others as many times more as they would.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import sys
-import tempfile
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
-from processes import Measured, measure
+from bench.data import Arguments, make_sample, read_through
+from bench.harness import Run, Scale, Summary, run_contender, summarize, take_turns
+from bench.results import parse, parser, save, show, work_folder
+from bench.runs import ETL, FILTER_IP, TRAINING, whole_run, write_config
 
-ROOT = Path(__file__).resolve().parents[2]
-_SCRIPTS = {"ETL, FILTER_IP": ["etl.py", "FILTER_IP"], "ETL": ["etl.py"], "training": ["train.py"]}
+_ROWS = 8_000_000
+#: GB → lines and days.
+_SIZES = {1: (_ROWS, 30), 5: (41_000_000, 150), 20: (164_000_000, 600)}
 
 
 def main() -> None:
-    """Make the data, run each command several times, print medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=8_000_000)
-    parser.add_argument("--servers", type=int, default=200)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--master", default="local[2]")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="loadcast-bench-") as name:
-        folder = Path(name)
-        _loadcast(["sample", f"{folder}/data", "--rows", f"{options.rows}", "--servers", f"{options.servers}"])
-        config = folder / "config.json"
-        pattern = f"{folder}/data/*/*/[ab]/[0-6]/request.csv"
-        config.write_text(json.dumps({"dataFile": pattern, "duration": "ONE_MONTH", "output": f"{folder}/output"}))
-        size = sum(file.stat().st_size for file in (folder / "data").rglob("request.csv"))
-        print(f"{options.rows:,} rows, {options.servers} servers, {size / 1e6:,.0f} MB, {options.master}")
-        for title, script in _SCRIPTS.items():
-            command = [sys.executable, f"Code/{script[0]}", str(config), *script[1:], "--master", options.master]
-            _print(title, [measure(command, ROOT) for _ in range(options.runs)], size)
-        print(json.dumps(json.loads((folder / "output" / "metrics.json").read_text())["test"]["liftOverBestNaive"]))
+    """Measure one size after the other, print the table and how time grows."""
+    options = parser(__doc__)
+    options.add_argument("--gigabytes", type=int, nargs="+", choices=_SIZES, default=[1, 5], help="default: 1 5")
+    options.add_argument("--large", action="store_true", help="20 GB, too")
+    chosen = parse(options)
+    sizes = sorted({*chosen.gigabytes, *([20] if chosen.large else [])})
+    rows: list[Summary] = []
+    runs: dict[str, list[Run]] = {}
+    with work_folder(chosen.data) as (data, scratch):
+        for size in sizes:
+            measured, summaries = _measure(
+                size, [ETL, TRAINING, *([FILTER_IP] if size == sizes[0] else [])], chosen, (data, scratch)
+            )
+            rows += summaries
+            runs |= measured
+    lines = growth(rows, sizes)
+    show(f"Whole runs; {chosen.servers} servers; {chosen.cores} cores; medians of {chosen.runs}", rows, lines)
+    save(chosen.json, "whole", rows, runs, growth=lines)
 
 
-def _loadcast(arguments: list[str]) -> None:
-    measure([sys.executable, "-m", "loadcast", *arguments], ROOT)
+def _measure(
+    size: int, kinds: Sequence[str], chosen: argparse.Namespace, folders: tuple[Path, Path]
+) -> tuple[dict[str, list[Run]], list[Summary]]:
+    """All rounds of one size."""
+    data, scratch = folders
+    lines, days = _SIZES[size]
+    sample = make_sample(data, Arguments((chosen.rows or _ROWS) * lines // _ROWS, chosen.servers, days))
+    read_through(sample)
+    contenders = []
+    for kind in kinds:
+        # FILTER_IP must not replace what training reads.
+        config = write_config(sample, scratch, f"{'few' if kind == FILTER_IP else 'all'}-{size}")
+        contenders.append(whole_run(_title(kind, size), kind, config, chosen.cores))
+    runs = take_turns(contenders, chosen.runs, lambda contender: run_contender(contender, scratch))
+    note = f"{sample.size_bytes / 1e9:.2f} GB, {sample.arguments.rows:,} lines, {days} days"
+    # Training reads what ETL made of the logs, not the logs.
+    scales = {
+        _title(kind, size): Scale(None if kind == TRAINING else sample.size_bytes, chosen.cores) for kind in kinds
+    }
+    return runs, [summarize(name, items, scales[name], note) for name, items in runs.items()]
 
 
-def _print(title: str, runs: list[Measured], size: int) -> None:
-    seconds = sorted(run.seconds for run in runs)
-    peak = statistics.median(run.peak_bytes for run in runs)
-    median = statistics.median(seconds)
-    print(
-        f"{title:16} median {median:6.1f} s (from {seconds[0]:.1f} to {seconds[-1]:.1f}), "
-        f"{size / 1e6 / median:6.1f} MB/s, peak memory {peak / 1e9:.2f} GB",
-        flush=True,
-    )
+def _title(kind: str, size: int) -> str:
+    return f"{kind}, {size} GB"
+
+
+def growth(rows: Sequence[Summary], sizes: Sequence[int]) -> list[str]:
+    """How many times longer each size takes than the one before it, in words."""
+    seconds = {row.name: row.seconds for row in rows}
+    lines = []
+    for kind in (ETL, TRAINING):
+        for small, large in pairwise(sizes):
+            ratio = seconds[_title(kind, large)] / seconds[_title(kind, small)]
+            lines.append(f"{kind}: {large} GB takes {ratio:.2f} × the time of {small} GB")
+    return lines
 
 
 if __name__ == "__main__":

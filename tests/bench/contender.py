@@ -1,4 +1,4 @@
-"""What the scans of this folder share: the job they are given, and how they say what their work alone took.
+"""What the contenders share: the job they are given, and how they say what their work alone took.
 
 Needs nothing but the standard library: a contender imports its engine and this.
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 WORK_SECONDS = "workSeconds"
 
@@ -49,25 +50,44 @@ class ScanJob:
     missing: list[str]
     largest: float
 
-    def save(self, path: Path) -> None:
-        """Write the job for `read_job`."""
-        path.write_text(json.dumps(vars(self)), encoding="utf-8")
+
+@dataclass(frozen=True)
+class LearnJob:
+    """A classifier to be fitted on the observed hours before `split` and scored on those after it.
+
+    `features` is an mlSource.parquet, `columns` the forest's inputs in it; `subset` is the number of features drawn for
+    each split.
+    """
+
+    features: str
+    columns: list[str]
+    split: str
+    trees: int
+    depth: int
+    subset: int
+    seed: int
+    threads: int
 
 
-def read_job(path: str) -> ScanJob:
-    """The job in a file that `ScanJob.save` wrote."""
-    return ScanJob(**json.loads(Path(path).read_text(encoding="utf-8")))
+Job = TypeVar("Job", ScanJob, LearnJob)
 
 
-def arguments() -> tuple[str, ScanJob]:
-    """A contender's command line: the variant and the job."""
+def save_job(job: ScanJob | LearnJob, path: Path) -> None:
+    """Write a job for `arguments`."""
+    path.write_text(json.dumps(vars(job)), encoding="utf-8")
+
+
+def arguments(kind: type[Job]) -> tuple[str, Job]:
+    """A contender's command line: the variant, and the job in the file named."""
     variant, path = sys.argv[1:]
-    return variant, read_job(path)
+    return variant, kind(**json.loads(Path(path).read_text(encoding="utf-8")))
 
 
 @contextmanager
-def timed_work() -> Iterator[None]:
-    """Print, as a line of JSON, how long the block took: harness.py reads it."""
+def timed_work() -> Iterator[dict[str, Any]]:
+    """Print, as a line of JSON, how long the block took and what it put into the dict: harness.py reads it."""
+    said: dict[str, Any] = {}
     begin = time.perf_counter()
-    yield
-    print(json.dumps({WORK_SECONDS: time.perf_counter() - begin}), flush=True)
+    yield said
+    said.setdefault(WORK_SECONDS, time.perf_counter() - begin)
+    print(json.dumps(said), flush=True)

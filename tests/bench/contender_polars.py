@@ -22,10 +22,11 @@ _NOWHERE = "\x01"
 
 def main() -> None:
     """Run one variant."""
-    variant, job = arguments()
+    variant, job = arguments(ScanJob)
     if pl.thread_pool_size() != job.threads:
         raise SystemExit(f"POLARS_MAX_THREADS: found {pl.thread_pool_size()} threads, wanted {job.threads}.")
-    with timed_work():
+    with timed_work() as said:
+        said["engine"] = f"Polars {pl.__version__}"
         sums = _sums(job, _typed(job))
         if variant == "exact":
             sums = _added(job, sums, _sums(job, _misplaced(job), pl.col(_WEIGHT)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -29,9 +29,9 @@ class OracleResult:
     """Every stage of a run.
 
     `features` holds one-hot columns as (number of slots, hot slot or None); `dense` writes one out. `counts` has rows,
-    blank, good, outsidePeriod, otherServer, rejected {reason: n}, repaired {column: {kind: n}} (zeros included) and
-    rejectedFraction; `quality` what quality.json says of the time, of servers and of files that stand out. `levels`,
-    `only_indexed` and `for_encode` are empty where no test_split_start was given.
+    blank, good, outsidePeriod, otherServer, rejected {reason: n}, repaired {column: {kind: n}}, breaches {column: n}
+    (zeros included) and rejectedFraction; `quality` what quality.json says of the time, of servers and of files that
+    stand out. `levels`, `only_indexed` and `for_encode` are empty where no test_split_start was given.
     """
 
     hourly: pd.DataFrame
@@ -56,8 +56,9 @@ def run(
     holidays: set[date],
     columns: Sequence[str] | None = None,
     keep_servers: Iterable[str] | None = None,
+    contract: Mapping[str, Mapping] | None = None,
 ) -> OracleResult:
-    """Take files through the whole contract. Without test_split_start nothing is encoded or scaled."""
+    """Take files through every stage. Without test_split_start nothing is encoded or scaled."""
     readings = {
         str(path): rows.read_rows(
             _content(Path(path)),
@@ -65,6 +66,7 @@ def run(
             train_end,
             None if columns is None else tuple(columns),
             None if keep_servers is None else set(keep_servers),
+            contract,
         )
         for path in files
     }
@@ -161,8 +163,10 @@ def _rejected_frame(readings: dict[str, rows.Reading]) -> pd.DataFrame:
 def _counts(readings: list[rows.Reading]) -> dict:
     reasons = Counter(reason for reading in readings for _, reason, _ in reading.rejected)
     repaired: Counter[tuple[str, str]] = Counter()
+    breaches: Counter[str] = Counter()
     for reading in readings:
         repaired.update(reading.repaired)
+        breaches.update(reading.breaches)
     total = sum(reading.rows for reading in readings)
     return {
         "rows": total,
@@ -172,5 +176,6 @@ def _counts(readings: list[rows.Reading]) -> dict:
         "otherServer": sum(reading.other_server for reading in readings),
         "rejected": {reason: reasons[reason] for reason in REASONS},
         "repaired": {name: {kind: repaired[name, kind] for kind in KINDS} for name in rows.NUMBER_COLUMNS},
+        "breaches": {name: breaches[name] for name in rows.NUMBER_COLUMNS},
         "rejectedFraction": reasons.total() / total if total else 0.0,
     }

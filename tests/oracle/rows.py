@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -96,6 +96,7 @@ class Reading:
     outside_period: int = 0
     other_server: int = 0
     repaired: Counter[tuple[str, str]] = field(default_factory=Counter)
+    breaches: Counter[str] = field(default_factory=Counter)
 
 
 def read_rows(
@@ -104,8 +105,9 @@ def read_rows(
     end: datetime,
     columns: tuple[str, ...] | None = None,
     keep_servers: set[str] | None = None,
+    contract: Mapping[str, Mapping] | None = None,
 ) -> Reading:
-    """Read one (decompressed) file, line by line."""
+    """Read one (decompressed) file, line by line. `contract` is as the configuration has it."""
     layout = columns or detect_layout(data)
     reading = Reading()
     for line in lines(data):
@@ -125,9 +127,28 @@ def read_rows(
         elif keep_servers is not None and server not in keep_servers:
             reading.other_server += 1
         else:
-            numbers = tuple(read_counted(row[name], name, reading.repaired) for name in NUMBER_COLUMNS)
-            reading.sessions.append(Session(server, start, numbers))
+            repaired: Counter[tuple[str, str]] = Counter()
+            numbers = {name: read_counted(row[name], name, repaired) for name in NUMBER_COLUMNS}
+            breaching = breaches(numbers, contract or {})
+            reading.breaches.update(breaching)
+            if any(contract[name].get("onBreach") == "reject" for name in breaching):
+                reading.rejected.append((line.offset, "contract", shown(line.text)))
+            else:
+                reading.repaired.update(repaired)
+                reading.sessions.append(Session(server, start, tuple(numbers.values())))
     return reading
+
+
+def breaches(numbers: Mapping[str, float | None], contract: Mapping[str, Mapping]) -> list[str]:
+    """Columns whose number is there, and is below the smallest or above the largest that the contract allows."""
+    found = []
+    for name, allowed in contract.items():
+        value, least, most = numbers[name], allowed.get("min"), allowed.get("max")
+        if value is None:
+            continue
+        if (least is not None and value < least) or (most is not None and value > most):
+            found.append(name)
+    return found
 
 
 def lines(data: bytes) -> Iterator[Line]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import log_bytes
+import scanned_files
 from loadcast.kernels.rows import LAYOUT_17, detect_layout
 from loadcast.kernels.scan import Counts, RowFilter, join, scan_block
-from loadcast.storage import files
-from loadcast.storage.files import SourceFile, Split, find_files, group_splits, plan_splits, read_blocks, read_head
+from loadcast.storage import blocks
+from loadcast.storage.blocks import read_blocks, read_head
+from loadcast.storage.files import SMALLEST_COST, SourceFile, Split, group_splits, plan_splits
 from oracle import rows as oracle_rows
 
 EVERYTHING = RowFilter(-(1 << 40), 1 << 40)
@@ -27,17 +27,6 @@ def any_file() -> st.SearchStrategy[bytes]:
     ends = st.lists(st.sampled_from((b"\r", b"\n", b"\r\n", b"a", b"\xc3\xa9", b",")), max_size=30).map(b"".join)
     start = st.sampled_from((b"", b"", b"\xef\xbb\xbf", b"\xef\xbb"))
     return st.builds(bytes.__add__, start, ends | ends | log_bytes.any_bytes(17))
-
-
-def source(path: Path) -> SourceFile:
-    (file,) = find_files(str(path))
-    return file
-
-
-def cut(file: SourceFile, places: Iterable[int]) -> list[Split]:
-    """Splits of a file at these places."""
-    bounds = [0, *sorted(place % (file.size + 1) for place in places), file.size]
-    return [Split(file, start, end) for start, end in pairwise(bounds)]
 
 
 def lines_of(splits: list[Split], block_bytes: int) -> Lines:
@@ -78,18 +67,18 @@ def test_any_cut_and_any_block_size_give_the_file_s_lines(
     whole = [(line.offset, line.text) for line in oracle_rows.lines(data)]
     with pytest.MonkeyPatch.context() as patch:
         # How much is read at a time in looking for a line's end.
-        patch.setattr(files, "_PIECE_BYTES", piece_bytes)
-        assert lines_of(cut(source(path), places), block_bytes) == whole
+        patch.setattr(blocks, "_PIECE_BYTES", piece_bytes)
+        assert lines_of(scanned_files.cut(scanned_files.source(path), places), block_bytes) == whole
 
 
-@given(data=any_file(), block_bytes=st.integers(1, 40))
+@given(data=any_file(), suffix=st.sampled_from((".gz", ".zst")), block_bytes=st.integers(1, 40))
 @settings(max_examples=log_bytes.examples(0.5))
-def test_a_compressed_file_gives_the_lines_of_what_it_holds(folder: Path, data: bytes, block_bytes: int) -> None:
-    path = folder / "packed.csv.gz"
-    path.write_bytes(gzip.compress(data, 1, mtime=0))
-    (split,) = plan_splits([source(path)], split_bytes=4)
+def test_a_compressed_file_gives_the_lines_of_what_it_holds(
+    folder: Path, data: bytes, suffix: str, block_bytes: int
+) -> None:
+    file = scanned_files.write(folder / f"packed.csv{suffix}", data)
     whole = [(line.offset, line.text) for line in oracle_rows.lines(data)]
-    assert lines_of([split], block_bytes) == whole
+    assert lines_of(plan_splits([file], split_bytes=4), block_bytes) == whole
 
 
 @given(data=any_file())
@@ -97,7 +86,7 @@ def test_a_compressed_file_gives_the_lines_of_what_it_holds(folder: Path, data: 
 def test_the_head_of_a_file_tells_the_layout_that_the_oracle_sees(folder: Path, data: bytes) -> None:
     path = folder / "head.csv"
     path.write_bytes(data)
-    assert detect_layout(*read_head(source(path))).columns == oracle_rows.detect_layout(data)
+    assert detect_layout(*read_head(scanned_files.source(path))).columns == oracle_rows.detect_layout(data)
 
 
 @given(data=log_bytes.logs(17), places=st.lists(st.integers(0, 2000), max_size=4), block_bytes=st.integers(1, 300))
@@ -105,16 +94,16 @@ def test_the_head_of_a_file_tells_the_layout_that_the_oracle_sees(folder: Path, 
 def test_a_file_scanned_in_pieces_is_as_scanned_at_once(
     folder: Path, data: bytes, places: list[int], block_bytes: int
 ) -> None:
-    path = folder / "scanned.csv"
-    path.write_bytes(data)
-    total, rejected, sums = Counts(), [], []
-    for split in cut(source(path), places):
+    file = scanned_files.write(folder / "scanned.csv", data)
+    total, sums = Counts(), []
+    rejected = []
+    for split in scanned_files.cut(file, places):
         for offset, block in read_blocks(split, block_bytes):
             result = scan_block(block, LAYOUT_17, EVERYTHING)
             total.add(result.counts)
             rejected += [(offset + row.offset, row.reason, row.line) for row in result.rejected]
             sums.append(result.buckets)
-    ((start, whole),) = read_blocks(Split(source(path), 0, len(data)), len(data) + 1) if data else [(0, b"")]
+    ((start, whole),) = read_blocks(Split(file, 0, len(data)), len(data) + 1) if data else [(0, b"")]
     once = scan_block(whole, LAYOUT_17, EVERYTHING)
     assert total == once.counts
     assert rejected == [(start + row.offset, row.reason, row.line) for row in once.rejected]
@@ -122,24 +111,25 @@ def test_a_file_scanned_in_pieces_is_as_scanned_at_once(
 
 
 @given(
-    sizes=st.lists(st.integers(0, 500), max_size=12),
-    packed=st.lists(st.booleans(), min_size=12, max_size=12),
-    split_bytes=st.integers(1, 120),
-    task_bytes=st.integers(1, 400),
+    sizes=st.lists(st.sampled_from((0, 1, SMALLEST_COST)) | st.integers(0, 20 * SMALLEST_COST), max_size=20),
+    packed=st.lists(st.booleans(), min_size=20, max_size=20),
+    task_cost=st.integers(4 * SMALLEST_COST, 12 * SMALLEST_COST),
 )
 @settings(max_examples=log_bytes.examples(1))
-def test_tasks_cover_every_byte_of_every_file_once(
-    sizes: list[int], packed: list[bool], split_bytes: int, task_bytes: int
+def test_tasks_cover_every_byte_of_every_file_once_and_are_even(
+    sizes: list[int], packed: list[bool], task_cost: int
 ) -> None:
     found = [SourceFile(f"{number}.csv{'.gz' * packed[number]}", size, "") for number, size in enumerate(sizes)]
-    splits = plan_splits(found, split_bytes)
-    tasks = group_splits(splits, task_bytes)
-    assert [split for task in tasks for split in task] == splits
+    splits = plan_splits(found, task_cost)
+    tasks = group_splits(splits, task_cost)
+    assert sorted(map(repr, (split for task in tasks for split in task))) == sorted(map(repr, splits))
     assert all(tasks)
     for file in found:
         own = [split for split in splits if split.file == file]
         assert (own[0].start, own[-1].end) == (0, file.size)
         assert all(one.end == other.start for one, other in pairwise(own))
-        assert len(own) == 1 if file.path.endswith(".gz") else all(one.end - one.start <= split_bytes for one in own)
-    filled = [sum(split.end - split.start for split in task) for task in tasks]
-    assert all(size >= task_bytes for size in filled[:-1])
+        assert len(own) == 1 if file.path.endswith(".gz") else all(one.end - one.start <= task_cost for one in own)
+    costs = [sum(split.cost for split in task) for task in tasks]
+    assert all(cost <= 1.5 * task_cost or len(task) == 1 for task, cost in zip(tasks, costs, strict=True))
+    # Two that follow each other would not have fitted into one.
+    assert len(tasks) <= 2 * sum(costs) / (1.5 * task_cost) + 1

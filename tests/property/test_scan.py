@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels import scan
 from loadcast.kernels.calendar import epoch_seconds
+from loadcast.kernels.contract import Contract
 from loadcast.kernels.plain import BadNumbers
 from loadcast.kernels.rows import LAYOUT_16, LAYOUT_17, Layout, Row, is_blank, parse_row
 from loadcast.kernels.scan import RowFilter, ScanResult, scan_block
@@ -29,6 +30,7 @@ LAYOUTS = {17: LAYOUT_17, 16: LAYOUT_16}
 BEGIN, END = (datetime.strptime(text, schema.TIME_FORMAT) for text in (log_bytes.BEGIN, log_bytes.END))
 PERIOD = (epoch_seconds(BEGIN), epoch_seconds(END))
 FILTERS = (None, frozenset({log_bytes.SERVERS[0]}), frozenset(log_bytes.SERVERS[1:]))
+BOUNDS = (-1e300, -1.0, -0.0, 5e-324, 0.3, 0.5, 1.25, 5.0, 7.0, 41.0, 42.0, 100.0, 1e15, 1e16, 1e308)
 LINE = re.compile(rb"([^\r\n]*)(?:\r\n|\n|\r|\Z)")
 # Sums of the two are added up in another order, and hypothesis finds terms of every size.
 TOLERANCE = 1e-13
@@ -44,6 +46,7 @@ class Outcome:
     counts: Counter[str] = field(default_factory=Counter)
     rejected: list[tuple[int, str]] = field(default_factory=list)
     repaired: Counter[str] = field(default_factory=Counter)
+    breaches: Counter[str] = field(default_factory=Counter)
     sums: Sums = field(default_factory=dict)
 
 
@@ -65,6 +68,8 @@ def line_by_line(data: bytes, layout: Layout, keep: RowFilter) -> Outcome:
             outcome.counts["outside_period"] += 1
         elif keep.servers is not None and row.server not in keep.servers:
             outcome.counts["other_server"] += 1
+        elif breaks(row, keep.contract or Contract(), outcome.breaches):
+            outcome.rejected.append((match.start(), schema.Reason.CONTRACT.value))
         else:
             outcome.counts["good"] += 1
             outcome.repaired.update(f"{name}:{kind.value}" for name, kind in row.repairs)
@@ -75,11 +80,23 @@ def line_by_line(data: bytes, layout: Layout, keep: RowFilter) -> Outcome:
     return outcome
 
 
+def breaks(row: Row, contract: Contract, breaches: Counter[str]) -> bool:
+    """Whether the contract rejects the row; its breaches are counted."""
+    found = [
+        place
+        for place, value in enumerate(row.values)
+        if value is not None and (value < contract.low[place] or value > contract.high[place])
+    ]
+    breaches.update(schema.MEASURES[place] for place in found)
+    return any(contract.reject[place] for place in found)
+
+
 def by_oracle(data: bytes, layout: Layout, keep: RowFilter) -> Outcome:
     """As the oracle reads it."""
     servers = None if keep.servers is None else set(keep.servers)
-    reading = oracle_rows.read_rows(data, BEGIN, END, layout.columns, servers)
-    outcome = Outcome(rejected=[(offset, reason) for offset, reason, _ in reading.rejected])
+    contract = None if keep.contract is None else as_configured(keep.contract)
+    reading = oracle_rows.read_rows(data, BEGIN, END, layout.columns, servers, contract)
+    outcome = Outcome(rejected=[(offset, reason) for offset, reason, _ in reading.rejected], breaches=reading.breaches)
     outcome.repaired = Counter({f"{name}:{kind}": number for (name, kind), number in reading.repaired.items()})
     outcome.counts = Counter(
         rows=reading.rows,
@@ -95,6 +112,17 @@ def by_oracle(data: bytes, layout: Layout, keep: RowFilter) -> Outcome:
     return outcome
 
 
+def as_configured(contract: Contract) -> dict[str, dict[str, Any]]:
+    """As a configuration says it."""
+    bounds = zip(schema.MEASURES, contract.low, contract.high, contract.reject, strict=True)
+    found = {
+        name: {"min": None if low == -math.inf else low, "max": None if high == math.inf else high}
+        | ({"onBreach": "reject"} if reject else {})
+        for name, low, high, reject in bounds
+    }
+    return {name: one for name, one in found.items() if (one["min"], one["max"]) != (None, None)}
+
+
 def scanned(result: ScanResult) -> Outcome:
     counts = {name: value for name, value in vars(result.counts).items() if isinstance(value, int)}
     sums = result.buckets
@@ -104,6 +132,7 @@ def scanned(result: ScanResult) -> Outcome:
         Counter(counts),
         [(row.offset, row.reason.value) for row in result.rejected],
         result.counts.repaired,
+        result.counts.breaches,
         dict(zip(places, values, strict=True)),
     )
 
@@ -112,6 +141,7 @@ def assert_same(found: Outcome, wanted: Outcome) -> None:
     assert found.counts == wanted.counts
     assert found.rejected == wanted.rejected
     assert found.repaired == wanted.repaired
+    assert found.breaches == wanted.breaches
     assert {place: number for place, (number, _) in found.sums.items()} == {
         place: number for place, (number, _) in wanted.sums.items()
     }
@@ -120,14 +150,25 @@ def assert_same(found: Outcome, wanted: Outcome) -> None:
 
 
 @st.composite
+def contracts(draw: st.DrawFn) -> Contract:
+    """Bounds of some columns: of what the numbers of the logs are, and of what no number is."""
+    ranges = {}
+    for name in draw(st.lists(st.sampled_from(schema.MEASURES), min_size=1, unique=True)):
+        low, high = sorted((draw(st.sampled_from(BOUNDS)), draw(st.sampled_from(BOUNDS))))
+        ends = draw(st.sampled_from(((low, high), (low, None), (None, high))))
+        ranges[name] = (*ends, draw(st.booleans()))
+    return Contract.of(ranges)
+
+
+@st.composite
 def cases(draw: st.DrawFn) -> tuple[bytes, Layout, RowFilter]:
-    """Bytes, the layout they are read as (mostly theirs), and a filter."""
+    """Bytes, the layout they are read as (mostly theirs), and a filter, often with a contract."""
     layout = draw(st.sampled_from((17, 17, 16)))
     data = draw(log_bytes.any_bytes(layout))
     # A byte order mark is for the reader of files, who takes it off.
     while data.startswith(oracle_rows.BYTE_ORDER_MARK):
         data = data.removeprefix(oracle_rows.BYTE_ORDER_MARK)
-    return data, LAYOUTS[layout], RowFilter(*PERIOD, draw(st.sampled_from(FILTERS)))
+    return data, LAYOUTS[layout], RowFilter(*PERIOD, draw(st.sampled_from(FILTERS)), draw(st.none() | contracts()))
 
 
 @given(case=cases(), text_share=st.sampled_from((0.0, 0.1, 1.0)))
@@ -139,6 +180,17 @@ def test_a_block_is_read_as_if_each_line_had_been_read_alone_and_as_the_oracle_r
         # So few lines would otherwise nearly always be taken for lines of text.
         patch.setattr(scan, "_TEXT_SHARE", text_share)
         found = scanned(scan_block(*case))
+    assert_same(found, line_by_line(*case))
+    assert_same(found, by_oracle(*case))
+
+
+@given(data=log_bytes.plain_logs(17), contract=contracts(), servers=st.sampled_from(FILTERS))
+@settings(max_examples=log_bytes.examples(2))
+def test_a_contract_does_to_rows_read_together_what_it_does_to_each(
+    data: bytes, contract: Contract, servers: Any
+) -> None:
+    case = data, LAYOUT_17, RowFilter(*PERIOD, servers, contract)
+    found = scanned(scan_block(*case))
     assert_same(found, line_by_line(*case))
     assert_same(found, by_oracle(*case))
 
@@ -161,6 +213,19 @@ def test_every_line_is_counted_exactly_once(case: Any) -> None:
     assert counts.rows == counts.good + counts.outside_period + counts.other_server + counts.rejected.total()
 
 
+@given(case=cases())
+@settings(max_examples=log_bytes.examples(0.3))
+def test_a_contract_that_nothing_breaks_is_as_none(case: Any) -> None:
+    data, layout, keep = case
+    plain = RowFilter(keep.begin, keep.end, keep.servers)
+    wanted = scan_block(data, layout, plain)
+    for contract in (Contract(), Contract.of(dict.fromkeys(schema.MEASURES, (0.0, schema.LARGEST_NUMBER, True)))):
+        found = scan_block(data, layout, replace(plain, contract=contract))
+        assert (found.counts, found.rejected) == (wanted.counts, wanted.rejected)
+        assert found.buckets.sums.tobytes() == wanted.buckets.sums.tobytes()
+    assert wanted.counts.breaches == Counter()
+
+
 @given(data=st.binary(max_size=300), layout=st.sampled_from((LAYOUT_16, LAYOUT_17)))
 @settings(max_examples=log_bytes.examples(1))
 def test_no_bytes_at_all_make_the_scan_fail(data: bytes, layout: Layout) -> None:
@@ -173,14 +238,14 @@ def test_the_grammar_yields_rows_that_are_kept_and_rows_of_every_other_fate(layo
     """Else the properties would hold for nothing: the strategies must reach every branch."""
     total: Counter[str] = Counter()
 
-    @given(data=log_bytes.logs(layout))
+    @given(data=log_bytes.logs(layout), contract=st.none() | contracts())
     @settings(max_examples=60, database=None)
-    def collect(data: bytes) -> None:
-        counts = scan_block(data, LAYOUTS[layout], RowFilter(*PERIOD, FILTERS[2])).counts
+    def collect(data: bytes, contract: Contract | None) -> None:
+        counts = scan_block(data, LAYOUTS[layout], RowFilter(*PERIOD, FILTERS[2], contract)).counts
+        total.update(breaches=counts.breaches.total())
         total.update(good=counts.good, blank=counts.blank, outside=counts.outside_period, other=counts.other_server)
         total.update(counts.rejected)
 
     collect()
-    fates = {"good", "blank", "outside", "other", *(reason.value for reason in schema.Reason)}
-    fates.remove(schema.Reason.CONTRACT.value)  # there is none
+    fates = {"good", "blank", "outside", "other", "breaches", *(reason.value for reason in schema.Reason)}
     assert {fate for fate in fates if total[fate]} == fates

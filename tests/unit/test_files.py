@@ -1,21 +1,33 @@
-"""Finding files, and reading them: by examples, and for files that are broken."""
+"""Finding files by path or pattern, and sharing their bytes out among tasks."""
 
 from __future__ import annotations
 
-import gzip
+import errno
+import glob
 import os
-import time
-from itertools import pairwise
+import random
+import socket
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from loadcast.errors import InputError
-from loadcast.kernels.rows import LAYOUT_HEAD_BYTES
-from loadcast.storage import files
-from loadcast.storage.files import SourceFile, Split, find_files, local_path, plan_splits, read_blocks, read_head
+from loadcast.storage.files import (
+    COMPRESSED_COST,
+    SMALLEST_COST,
+    SourceFile,
+    Split,
+    find_files,
+    group_splits,
+    local_path,
+    pack_splits,
+    plan_splits,
+    unpack_splits,
+)
 
-MARK = b"\xef\xbb\xbf"
+MEGABYTE = 1 << 20
 
 
 def write(folder: Path, data: bytes, name: str = "request.csv") -> str:
@@ -24,15 +36,8 @@ def write(folder: Path, data: bytes, name: str = "request.csv") -> str:
     return str(path)
 
 
-def found(path: str) -> SourceFile:
-    (file,) = find_files(path)
-    return file
-
-
-def blocks(path: str, block_bytes: int = 8, *bounds: int) -> list[tuple[int, bytes]]:
-    file = found(path)
-    splits = [Split(file, start, end) for start, end in pairwise([0, *bounds, file.size])]
-    return [block for split in splits for block in read_blocks(split, block_bytes)]
+def names(pattern: str) -> list[str]:
+    return [file.path for file in find_files(pattern)]
 
 
 # --- finding --------------------------------------------------------------------------------------------------------
@@ -60,16 +65,49 @@ def logs(tmp_path: Path) -> Path:
 )
 def test_a_path_or_pattern_finds_its_files_sorted(logs: Path, pattern: str, found: list[str]) -> None:
     wanted = [f"{logs}/{place}/request.csv" for place in found]
-    assert [file.path for file in find_files(f"{logs}/{pattern}")] == wanted
-    assert [file.path for file in find_files(f"file://{logs}/{pattern}")] == wanted
+    assert names(f"{logs}/{pattern}") == names(f"file://{logs}/{pattern}") == wanted
     assert [(file.path, file.size) for file in find_files(f"file:{logs}/{pattern}")] == [(path, 2) for path in wanted]
 
 
-@pytest.mark.parametrize("name", ["part[1].csv", "what?.csv", "a*b.csv", "with space.csv", "é\n.csv", "-rf.csv"])
-def test_a_file_that_exists_is_found_by_its_very_name(tmp_path: Path, name: str) -> None:
+PATTERNS = (
+    *("*", "**", "*/*", "**/*", "*/**", "**/*.csv", "**/**/*.csv", "**/a/**", "a/**/b/*.csv", "a/**", ".*/*", "**/.*"),
+    *("[ab]/*.csv", "[!a]/x.csv", "a//x.csv", "../*/a/x.csv", "./a/*.csv", "*/../a/*.csv", "a/x.csv", "a/missing.csv"),
+    *("missing/*.csv", "a/x.csv/*", "*/", "**/", "a?/*"),
+)
+
+
+@pytest.mark.parametrize("start", ["", "absolute"])
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_pattern_finds_what_glob_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, start: str
+) -> None:
+    top = tmp_path / "top"
+    for folder in ("", "a", "b", "a/b", "a/b/a", ".hidden", "a/.hidden", "ab"):
+        (top / folder).mkdir(parents=True, exist_ok=True)
+        for name in ("x.csv", ".x.csv", "x"):
+            write(top / folder, b"", name)
+    monkeypatch.chdir(top)
+    pattern = f"{top}/{pattern}" if start else pattern
+    wanted = {os.path.normpath(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)}
+    if wanted:
+        assert {os.path.normpath(name) for name in names(pattern)} == wanted
+    else:
+        with pytest.raises(InputError, match="matches no file"):
+            find_files(pattern)
+
+
+HOSTILE_NAMES = (
+    *("part[1].csv", "what?.csv", "a*b.csv", "with space.csv", "é\n.csv", "-rf.csv", 'a,"b"\'.csv', "\udcff\r.csv"),
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_a_file_that_exists_is_found_by_its_very_name_and_by_a_pattern(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, b"", name)
+    assert names(f"{tmp_path}/*.csv") == [path]
     write(tmp_path, b"", "other.csv")
     assert [(file.path, file.size) for file in find_files(path)] == [(path, 0)]
+    assert find_files(path)[0].shown == path.replace("\udcff", "\\xff")
 
 
 def test_folders_that_match_a_pattern_are_no_files(tmp_path: Path) -> None:
@@ -88,6 +126,123 @@ def test_a_pattern_without_files_is_an_error_that_names_it(tmp_path: Path, patte
 def test_a_folder_is_an_error_that_says_what_to_write(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is a folder; wanted .*/\*/\*\.csv"):
         find_files(f"{tmp_path}/")
+
+
+@pytest.fixture
+def odd_files(tmp_path: Path) -> list[str]:
+    """A pipe, a socket, a link to a device, and a link to nothing."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(tmp_path / "socket.csv"))
+    (tmp_path / "device.csv").symlink_to("/dev/zero")
+    (tmp_path / "nothing.csv").symlink_to(tmp_path / "gone")
+    return [entry.path for entry in os.scandir(tmp_path)]
+
+
+def test_only_regular_files_count(tmp_path: Path, odd_files: list[str]) -> None:
+    assert len(odd_files) == 4
+    for pattern in (*odd_files, f"{tmp_path}/*.csv"):
+        with pytest.raises(InputError, match=r"matches no file .*pipes and devices do not count"):
+            find_files(pattern)
+    path = write(tmp_path, b"x")
+    assert names(f"{tmp_path}/*.csv") == [path]
+
+
+def test_loops_of_links_end_and_a_file_is_found_once(logs: Path) -> None:
+    wanted = names(f"{logs}/**/*.csv")
+    for place in ("2016", "2016/05", "2016/05/a", "2017"):
+        for number in range(3):
+            (logs / place / f"loop{number}").symlink_to(logs, target_is_directory=True)
+    (logs / "2016/self").symlink_to("self")
+    assert names(f"{logs}/**/*.csv") == wanted
+    assert names(f"{logs}/2016/*/*/0/request.csv") == [name for name in wanted if "2016" in name and "/0/" in name]
+
+
+def test_what_a_link_leads_to_is_found_once_under_its_first_name(logs: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write(elsewhere, b"x")
+    (logs / "2016/linked").symlink_to(elsewhere, target_is_directory=True)
+    (logs / "2016/linked/newest.csv").symlink_to("request.csv")
+    assert names(f"{logs}/2016/linked/*.csv") == [f"{logs}/2016/linked/newest.csv"]
+    assert f"{logs}/2016/linked/newest.csv" in names(f"{logs}/2016/**/*.csv")
+    assert len(names(f"{logs}/**/*.csv")) == 7
+
+
+def test_hard_links_are_files_of_their_own(tmp_path: Path) -> None:
+    path = write(tmp_path, b"x", "1.csv")
+    os.link(path, tmp_path / "2.csv")
+    assert len(find_files(f"{tmp_path}/*.csv")) == 2
+
+
+@pytest.mark.parametrize("pattern", ["*/*.csv", "**/*.csv", "2016/request.csv"])
+def test_a_folder_that_cannot_be_read_is_an_error_that_names_it(
+    logs: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    """Else its files would be missing from the result, and nobody would know."""
+
+    def refusing(look: Any) -> Any:
+        def refuse(path: str, *rest: Any) -> Any:
+            if str(path).startswith(f"{logs}/2016"):
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return look(path, *rest)
+
+        return refuse
+
+    name = "stat" if pattern.startswith("2016") else "scandir"
+    monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+    with pytest.raises(InputError, match=rf"in {logs}/2016.*: Permission denied\. Make it readable, or leave it out"):
+        find_files(f"{logs}/{pattern}")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_without_permission_is_an_error_but_not_the_file_system_s_own(logs: Path) -> None:
+    (logs / "lost+found").mkdir(mode=0)
+    assert len(names(f"{logs}/**/*.csv")) == 6
+    (logs / "2017").chmod(0)
+    with pytest.raises(InputError, match="Permission denied"):
+        find_files(f"{logs}/**/*.csv")
+    for name in ("lost+found", "2017"):
+        (logs / name).chmod(0o700)
+
+
+def test_two_thousand_small_files_are_found_with_one_look_at_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2_000):
+        place = tmp_path / f"{number // 100:02}"
+        place.mkdir(exist_ok=True)
+        write(place, b"x" * (number % 7), f"{number}.csv")
+    looked: list[str] = []
+    look = os.stat
+    monkeypatch.setattr(os, "stat", lambda path, *rest, **more: (looked.append(path), look(path, *rest, **more))[1])
+    found = find_files(f"{tmp_path}/*/*.csv")
+    assert sorted(int(Path(file.path).stem) for file in found) == list(range(2_000))
+    assert all(file.size == int(Path(file.path).stem) % 7 for file in found)
+    assert len(looked) <= 2_010
+    tasks = group_splits(plan_splits(found, 64 * MEGABYTE), 64 * MEGABYTE)
+    assert 2_000 * SMALLEST_COST / (96 * MEGABYTE) <= len(tasks) <= 2_000 * SMALLEST_COST / (48 * MEGABYTE) + 1
+
+
+def test_files_that_come_and_go_while_they_are_looked_for_do_no_harm(tmp_path: Path) -> None:
+    write(tmp_path, b"x", "stays.csv")
+    done = threading.Event()
+
+    def churn() -> None:
+        while not done.is_set():
+            os.unlink(write(tmp_path, b"x", f"{random.random()}.csv"))
+
+    other = threading.Thread(target=churn)
+    other.start()
+    try:
+        for _ in range(200):
+            assert f"{tmp_path}/stays.csv" in names(f"{tmp_path}/*.csv")
+    finally:
+        done.set()
+        other.join()
+
+
+# --- URLs -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -120,113 +275,66 @@ def test_a_file_url_of_another_machine_is_an_error(url: str) -> None:
         local_path(url)
 
 
-# --- lines and blocks -----------------------------------------------------------------------------------------------
+# --- sharing out ----------------------------------------------------------------------------------------------------
 
 
-def test_blocks_end_where_lines_end(tmp_path: Path) -> None:
-    path = write(tmp_path, b"aa\nbbb\r\ncccc\rdd\nlast")
-    assert blocks(path, 8) == [(0, b"aa\nbbb\r\n"), (8, b"cccc\rdd\n"), (16, b"last")]
-    assert blocks(path, 7) == [(0, b"aa\n"), (3, b"bbb\r\n"), (8, b"cccc\r"), (13, b"dd\nlast")]
-    assert blocks(path, 1000) == [(0, b"aa\nbbb\r\ncccc\rdd\nlast")]
+def synthetic(sizes: list[int], suffix: str = ".csv") -> list[SourceFile]:
+    return [SourceFile(f"/logs/{number:06}{suffix}", size, "0") for number, size in enumerate(sizes)]
 
 
-@pytest.mark.parametrize("place", range(9))
-def test_a_cut_inside_a_crlf_or_a_character_moves_to_the_next_line(tmp_path: Path, place: int) -> None:
-    path = write(tmp_path, "é\r\n\r\nö\r".encode())
-    assert b"".join(block for _, block in blocks(path, 100, place)) == "é\r\n\r\nö\r".encode()
-    assert all(offset in (0, 4, 6) for offset, _ in blocks(path, 100, place))
+def task_costs(tasks: list[list[Split]]) -> list[int]:
+    return [sum(split.cost for split in task) for task in tasks]
 
 
-@pytest.mark.parametrize("block_bytes", [1, 2, 3, 4, 5, 8, 100])
-@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r", b""])
-def test_a_byte_order_mark_is_left_out_and_counted(tmp_path: Path, end: bytes, block_bytes: int) -> None:
-    path = write(tmp_path, MARK + b"a" + end)
-    assert blocks(path, block_bytes) == [(3, b"a" + end)]
-    assert read_head(found(path)) == (b"a" + end, True)
+def mixed_sizes(number: int) -> list[int]:
+    """From none to four gigabytes, small ones most often."""
+    rng = random.Random(1)
+    return [int(rng.choice((0, 1e3, 1e5, 1e7, 1e9, 4e9)) * rng.random() ** 3) for _ in range(number)]
 
 
-def test_a_mark_elsewhere_stays(tmp_path: Path) -> None:
-    path = write(tmp_path, MARK + MARK + b"a\n" + MARK + b"b\n")
-    assert blocks(path, 8) == [(3, MARK + b"a\n"), (8, MARK + b"b\n")]
-
-
-@pytest.mark.parametrize("name", ["request.csv", "request.csv.gz"])
-@pytest.mark.parametrize("data", [b"", b"x", b"x\n", b"\n", b"\r", b"\r\n", MARK])
-def test_the_smallest_files(tmp_path: Path, data: bytes, name: str) -> None:
-    path = write(tmp_path, gzip.compress(data) if name.endswith("gz") else data, name)
-    (split,) = plan_splits(find_files(path), 4)
-    assert b"".join(block for _, block in read_blocks(split)) == data.removeprefix(MARK)
-    assert read_head(found(path)) == (data.removeprefix(MARK), True)
-
-
-@pytest.mark.parametrize(("size", "complete"), [(-1, True), (0, True), (1, False)])
-def test_the_head_says_whether_it_is_all(tmp_path: Path, size: int, complete: bool) -> None:
-    data = b"x" * (LAYOUT_HEAD_BYTES + size)
-    for path in (write(tmp_path, data), write(tmp_path, gzip.compress(data), "x.gz")):
-        assert read_head(found(path)) == (data[:LAYOUT_HEAD_BYTES], complete)
-
-
-def test_a_line_longer_than_many_blocks_and_searches_comes_whole(tmp_path: Path) -> None:
-    data = b"a\n" + b"x" * 300_000 + b"\r\nb\n"
-    path = write(tmp_path, data)
-    assert blocks(path, 1000) == [(0, b"a\n"), (2, data[2:])]
-    assert blocks(path, 1 << 20, 2, 3, 150_000, 300_003) == [(0, b"a\n"), (2, data[2:300_004]), (300_004, b"b\n")]
-
-
-def test_a_long_line_is_not_copied_over_and_over(tmp_path: Path) -> None:
-    path = write(tmp_path, b"x" * (8 << 20))
-    begin = time.perf_counter()
-    assert len(blocks(path, 1024)) == 1
-    # Adding block after block would copy 32 GB.
-    assert time.perf_counter() - begin < 5
-
-
-def test_a_line_that_is_too_long_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LONGEST_LINE_BYTES", 1 << 20)
-    data = b"\0" * (8 << 20)
-    for path in (write(tmp_path, data), write(tmp_path, gzip.compress(data), "bomb.csv.gz")):
-        with pytest.raises(InputError, match=r"has a line of more than 1 MB\. Replace the file, or leave it out"):
-            blocks(path, 4096)
-    with pytest.raises(InputError, match="has a line of more than 1 MB"):
-        list(read_blocks(Split(found(str(tmp_path / "request.csv")), 5, 6)))
-
-
-def test_a_file_that_grows_or_shrinks_while_it_is_read_ends_where_it_was_or_is(tmp_path: Path) -> None:
-    path = write(tmp_path, b"aa\nbb\ncc\n")
-    grown, shrunk = Split(SourceFile(path, 6, ""), 0, 6), Split(SourceFile(path, 20, ""), 0, 20)
-    assert list(read_blocks(grown)) == [(0, b"aa\nbb\n")]
-    assert list(read_blocks(shrunk)) == [(0, b"aa\nbb\ncc\n")]
-
-
-# --- broken files ---------------------------------------------------------------------------------------------------
-
-PACKED = gzip.compress(b"a line\n" * 50_000)
-BROKEN = {
-    "cut": PACKED[:-9],
-    "cut early": PACKED[:30],
-    "no gzip": b"plain text\n",
-    "one byte": PACKED[:1],
-    "wrong sum": PACKED[:-8] + b"\0\0\0\0" + PACKED[-4:],
-    "damaged": PACKED[:40] + b"\xff" * 20 + PACKED[60:],
-    "garbage behind": PACKED + b"garbage",
+TARGET = 64 * MEGABYTE
+SHAPES = {
+    "mixed": mixed_sizes(3_000),
+    "tiny": [10] * 3_000,
+    "empty": [0] * 3_000,
+    "a bit more than a task": [TARGET + 1] * 300,
+    "a bit more than half": [TARGET // 2 + 1] * 300,
+    "three quarters": [TARGET * 3 // 4 - 1] * 300,
+    "large": [3 << 30] * 20,
+    "one large among tiny": [10] * 1_500 + [5 << 30] + [10] * 1_500,
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_compressed_file_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path, BROKEN[name], "request.csv.gz")
-    with pytest.raises(InputError, match=r"Cannot read .*request\.csv\.gz: .+ Replace the file, or leave it out"):
-        blocks(path, 1000)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_tasks_are_even(shape: str) -> None:
+    costs = task_costs(group_splits(plan_splits(synthetic(SHAPES[shape]), TARGET), TARGET))
+    assert max(costs) <= 1.5 * TARGET
+    # But for the last, a task is less than half full only where the next split would have made it too large.
+    assert sum(cost < TARGET // 2 for cost in costs) <= 1
+    assert costs == sorted(costs, reverse=True)
 
 
-def test_several_compressed_members_are_one_file(tmp_path: Path) -> None:
-    path = write(tmp_path, gzip.compress(b"a\nb") + gzip.compress(b"c\n") + b"\0" * 10, "request.csv.gz")
-    assert blocks(path) == [(0, b"a\nbc\n")]
+@pytest.mark.parametrize("suffix", [".csv.gz", ".csv.zst", ".csv.zstd"])
+def test_a_compressed_file_stays_whole_counts_as_what_it_holds_and_starts_first(suffix: str) -> None:
+    files = [*synthetic(mixed_sizes(500)), *synthetic([1 << 30, 3 << 30, 20 * MEGABYTE, 10], suffix)]
+    tasks = group_splits(plan_splits(files, TARGET), TARGET)
+    first = [split.file.path for task in tasks[:2] for split in task]
+    assert first == [f"/logs/000001{suffix}", f"/logs/000000{suffix}"]
+    assert tasks[0][0].cost == COMPRESSED_COST * (3 << 30)
+    assert all(len(task) == 1 or cost <= 1.5 * TARGET for task, cost in zip(tasks, task_costs(tasks), strict=True))
 
 
-@pytest.mark.parametrize("read", [read_head, lambda file: list(read_blocks(Split(file, 0, 9)))])
-def test_a_file_that_is_gone_is_an_error_that_names_it(tmp_path: Path, read: object) -> None:
-    file = found(write(tmp_path, b"x"))
-    os.unlink(file.path)
-    with pytest.raises(InputError, match=r"Cannot read .*request\.csv: No such file"):
-        read(file)  # type: ignore[operator]
+def test_a_hundred_thousand_files_are_shared_out_evenly() -> None:
+    files = synthetic(mixed_sizes(100_000))
+    tasks = group_splits(plan_splits(files, TARGET), TARGET)
+    assert max(task_costs(tasks)) <= 1.5 * TARGET
+    assert max(map(len, tasks)) <= 1.5 * TARGET / SMALLEST_COST
+    assert sum(split.end - split.start for task in tasks for split in task) == sum(file.size for file in files)
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_splits_travel_as_text_whatever_the_file_is_called(name: str) -> None:
+    splits = plan_splits([SourceFile(f"/logs/{name}", 1 << 60, "1464739500123456789")], 1 << 58)
+    assert len(splits) == 4
+    assert unpack_splits(pack_splits(splits)) == splits
+    assert pack_splits(splits).isascii()

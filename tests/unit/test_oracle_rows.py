@@ -272,6 +272,42 @@ def test_repairs_are_counted_by_column_and_kind_for_kept_rows_only():
     assert reading.sessions[0].numbers[:3] == (None, None, 11)
 
 
+# --- the data contract ----------------------------------------------------------------------------------------------
+
+CONTRACT = {"TotalLoad": {"min": 1, "max": 9, "onBreach": "reject"}, "MbytesTransferred": {"max": 5}}
+
+
+@pytest.mark.parametrize(
+    ("total", "mbytes", "found"),
+    [
+        *[("1", "5", []), ("9.0", "0", []), ("-1", "-1", []), ("1e16", "1e16", []), ("x", "", [])],
+        *[("0.999", "5", ["TotalLoad"]), ("9.001", "5.001", ["TotalLoad", "MbytesTransferred"])],
+        *[("-0", "1", ["TotalLoad"]), ("1", "1e15", ["MbytesTransferred"])],
+    ],
+)
+def test_a_number_beyond_a_bound_is_a_breach_and_one_that_is_not_there_is_none(total, mbytes, found):
+    reading = read(raw(total=total, mbytes=mbytes), contract=CONTRACT)
+    assert list(reading.breaches) == found
+    assert [row[1] for row in reading.rejected] == (["contract"] if "TotalLoad" in found else [])
+    assert len(reading.sessions) + len(reading.rejected) == 1
+
+
+def test_breaches_are_of_rows_kept_or_rejected_for_them_and_repairs_of_rows_kept():
+    kept, broken = raw(mbytes="6"), raw(total="0", mbytes="6")
+    missing = broken.replace(b",11,", b",x,")
+    others = [raw(start, server, total="0") for start in ("2015-06-01 00:00:00", "x") for server in (A, B)]
+    data = b"\n".join([kept, broken, missing, *others, raw(server=B, total="0"), b"0"])
+    reading = read(data, keep_servers={A}, contract=CONTRACT)
+    assert reading.breaches == {"TotalLoad": 2, "MbytesTransferred": 3}
+    assert reading.rejected[:2] == [
+        (len(kept) + 1, "contract", broken.decode()),
+        (len(kept) + len(broken) + 2, "contract", missing.decode()),
+    ]
+    assert reading.repaired == {}
+    assert [session.numbers[:2] for session in reading.sessions] == [(1, 6)]
+    assert (reading.rows, reading.outside_period, reading.other_server) == (9, 2, 1)
+
+
 def test_a_row_without_numbers_is_still_a_session():
     buckets = stages.make_buckets([Session(A, BEGIN, (None,) * 8)])
     assert buckets == {A: {BEGIN: stages.Bucket(1, (0.0,) * 8)}}

@@ -6,38 +6,18 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from block_rows import ALL, row, scan, sums_of
 from loadcast import schema
 from loadcast.kernels import rows as row_kernel
 from loadcast.kernels.plain import BadNumbers
 from loadcast.kernels.rows import LAYOUT_16, LAYOUT_17, Layout
 from loadcast.kernels.scan import Counts, Rejected, RowFilter, ScanResult, join, scan_block
 from loadcast.schema import Reason
-
-SECOND = 1_464_739_500  # 2016-06-01 00:05:00
-BUCKET = SECOND // 300
-ALL = RowFilter(SECOND, SECOND + 3600)
-
-
-def row(
-    start: str = "2016-06-01 00:05:00", server: str = "10.0.0.1", total: str = "1", mbytes: str = "2", kind: str = "0"
-) -> bytes:
-    return f"{kind},{start},9,3,{mbytes},0,0,0,11,12,13,14,15,16,{total},{server},7".encode()
-
-
-def scan(*lines: bytes, end: bytes = b"\n", keep: RowFilter = ALL) -> ScanResult:
-    return scan_block(end.join(lines) + end, LAYOUT_17, keep)
-
-
-def sums_of(result: ScanResult) -> dict[tuple[str, int], tuple[int, list[float]]]:
-    """(server, buckets after BUCKET) → (sessions, sums)."""
-    made = result.buckets
-    places = zip(made.codes.tolist(), (made.buckets - BUCKET).tolist(), strict=True)
-    values = zip(made.counts.tolist(), made.sums.tolist(), strict=True)
-    return dict(zip(((made.servers[code], bucket) for code, bucket in places), values, strict=True))
 
 
 @pytest.fixture
@@ -280,7 +260,7 @@ def test_no_blocks_joined_are_empty_sums() -> None:
 
 
 def test_counts_add_up_and_travel_as_json() -> None:
-    one = scan(row(total="x"), b"bad", b"").counts
+    one = replace(scan(row(total="x"), b"bad", b"").counts, breaches=Counter(TotalLoad=3))
     total = Counts()
     for text in (json.dumps(one.as_dict()), json.dumps(one.as_dict())):
         total.add(Counts(**json.loads(text)))
@@ -292,6 +272,7 @@ def test_counts_add_up_and_travel_as_json() -> None:
         "other_server": 0,
         "rejected": {"field_count": 2},
         "repaired": {"TotalLoad:not_a_number": 2},
+        "breaches": {"TotalLoad": 6},
     }
 
 

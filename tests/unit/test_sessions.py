@@ -37,9 +37,10 @@ def test_every_item_ends_with_lf_and_is_found_alone_as_in_a_file(log):
 
 
 def test_a_log_holds_every_reason_kind_class_and_server(log, tmp_path):
-    result = run_log(sessions.write_split(log, tmp_path, 3, 1))
+    result = run_log(sessions.write_split(log, tmp_path, 3, 1), contract=sessions.CONTRACT)
     counts = result.counts
-    assert {reason for reason, number in counts["rejected"].items() if not number} == {"contract"}  # there is none
+    assert all(counts["rejected"][reason] for reason in oracle.REASONS)
+    assert {name for name, number in counts["breaches"].items() if number} == set(sessions.CONTRACT)
     assert all(sum(kinds[kind] for kinds in counts["repaired"].values()) for kind in oracle.KINDS)
     assert min(counts["blank"], counts["outsidePeriod"], counts["good"]) > 0
     assert counts["rows"] == counts["good"] + counts["outsidePeriod"] + sum(counts["rejected"].values())

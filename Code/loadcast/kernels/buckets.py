@@ -9,7 +9,7 @@ not millions of rows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -156,19 +156,26 @@ def pack(sums: Buckets) -> tuple[pa.Array, pa.Array]:
 
 def unpack(servers: pa.Array, payloads: pa.Array) -> Buckets:
     """Undo `pack` for any values put together: sums of the same server and bucket are added up, then rounded."""
+    merged = _merge_packed(servers, payloads)
+    return replace(merged, sums=round_sums(merged.sums))
+
+
+def compact(servers: pa.Array, payloads: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Packed values of the same meaning, with one record per server and bucket; nothing is rounded yet."""
+    return pack(_merge_packed(servers, payloads))
+
+
+def _merge_packed(servers: pa.Array, payloads: pa.Array) -> Buckets:
     encoded = servers.dictionary_encode()
-    names = tuple(encoded.dictionary.to_pylist())
     data, lengths = _binary_data(payloads)
     records = np.frombuffer(data, dtype=RECORD)
-    codes = np.repeat(encoded.indices.to_numpy().astype(np.int64), lengths // RECORD.itemsize)
-    merged = merge(
-        names,
-        codes,
+    return merge(
+        tuple(encoded.dictionary.to_pylist()),
+        np.repeat(encoded.indices.to_numpy().astype(np.int64), lengths // RECORD.itemsize),
         records["bucket"].astype(np.int64),
         records["count"].astype(np.int64),
         np.ascontiguousarray(records["sums"]),
     )
-    return Buckets(names, merged.codes, merged.buckets, merged.counts, round_sums(merged.sums))
 
 
 def _binary_data(values: pa.Array) -> tuple[memoryview, Int64s]:

@@ -60,7 +60,8 @@ def _fit_and_score(
         side_by_side() as start,
     ):
         start(partial(forest.save_model, model, staging / paths.FOREST_MODEL))
-        forest.write_predictions(predicted, settings.split, staging / paths.PREDICTIONS)
+        predicted.count()  # computes and keeps the rows on all cores, before a job that writes them with one task
+        start(partial(forest.write_predictions, predicted, settings.split, staging / paths.PREDICTIONS))
         return evaluation.evaluate(predicted, settings.split, thresholds(settings))
 
 

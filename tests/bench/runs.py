@@ -1,0 +1,36 @@
+"""Whole runs of loadcast's scripts, as contenders."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from bench.data import ROOT, Sample
+from bench.harness import Contender
+
+ETL, FILTER_IP, TRAINING = "ETL", "ETL, FILTER_IP", "training"
+
+
+def write_config(sample: Sample, folder: Path, name: str) -> Path:
+    """A configuration for the sample, with its results in `folder`/`name`."""
+    begin, end, split = sample.period
+    content = {
+        "dataFile": sample.pattern,
+        "duration": "CUSTOM",
+        "trainBegin": begin,
+        "trainEnd": end,
+        "testSplitStart": split,
+        "output": str(folder / name),
+    }
+    config = folder / f"{name}.json"
+    config.write_text(json.dumps(content), encoding="utf-8")
+    return config
+
+
+def whole_run(name: str, kind: str, config: Path, cores: int) -> Contender:
+    """The script of ETL, FILTER_IP or TRAINING."""
+    script = "train.py" if kind == TRAINING else "etl.py"
+    filtered = ["FILTER_IP"] if kind == FILTER_IP else []
+    command = [sys.executable, str(ROOT / "Code" / script), str(config), *filtered, "--master", f"local[{cores}]"]
+    return Contender(name, command)
