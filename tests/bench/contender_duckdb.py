@@ -3,7 +3,7 @@
 `repaired`: typed columns; then the refused lines as text; then the lines with an underscore, as DuckDB reads `1_000` as
 1000. The fastest way found to the right answer.
 `text`: every field as text, converted in SQL with TRY_CAST, and then the refused lines (those that are not UTF-8).
-`typed`: typed columns and no other check; what is refused is left out. Approximate.
+`typed`: typed columns and no check but of the numbers' bounds; what is refused is left out. Approximate.
 
 `strict_mode` is off, as DuckDB refuses a file with both LF and CRLF otherwise. It then drops surplus fields in silence,
 so the first two ask for an eighteenth, with `null_padding`.

@@ -2,7 +2,7 @@
 
 `text`: fields as text, converted in SQL with try_cast; the reader's corrupt-record column says which lines have another
 number of fields. The right answer, and the least work of those that give it.
-`typed`: typed columns and no other check. Approximate.
+`typed`: typed columns and no check but of the numbers' bounds. Approximate.
 """
 
 from __future__ import annotations

@@ -33,8 +33,9 @@ def _is_silenced(item: bytes) -> bool:
 
 @pytest.fixture(scope="session")
 def hostile(spark: SparkSession, hostile_logs: runs.Logs, tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
-    """ETL and training on those logs, in eight files."""
+    """ETL and training on those logs, in eight files, under a data contract."""
     folder = tmp_path_factory.mktemp("hostile")
     pattern = hostile_logs.write(folder / "data", {17: 5, 16: 3}, seed=1, shuffle=False)
-    settings = runs.make_settings(pattern, folder / "output", DAYS, TEST_DAYS, forest={"numTrees": 30})
+    changes = {"forest": {"numTrees": 30}, "contract": sessions.CONTRACT}
+    settings = runs.make_settings(pattern, folder / "output", DAYS, TEST_DAYS, **changes)
     return runs.train(runs.etl(settings))

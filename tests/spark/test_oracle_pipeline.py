@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
 import oracle
 import runs
 import sessions
 from loadcast import paths, schema
+from loadcast.cli.main import main
 from loadcast.storage.files import find_files
 
 if TYPE_CHECKING:
@@ -64,19 +66,20 @@ def ask_oracle(run: runs.Run, filter_ip: bool) -> Pair:
         holidays=set(run.calendar.holidays),
         columns=settings.columns,
         keep_servers=settings.filter_servers if filter_ip else None,
+        contract=run.quality["contract"],
     )
     return Pair(run, result)
 
 
 @pytest.fixture(scope="module")
 def everything(hostile: runs.Run) -> Pair:
-    """All servers, both layouts, told apart by the field count."""
+    """All servers, both layouts, told apart by the field count, under a data contract."""
     return ask_oracle(hostile, filter_ip=False)
 
 
 @pytest.fixture(scope="module")
 def filtered(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    """Three servers of a log whose columns the configuration names."""
+    """Three servers of a log whose columns the configuration names; without a contract."""
     folder = tmp_path_factory.mktemp("filtered")
     sessions.write_split(sessions.hostile_log(5, days=12, rows=2500, layout=16), folder / "data", 3, seed=2)
     columns = [
@@ -218,7 +221,9 @@ def test_info_names_the_columns_that_are_only_indexed_and_those_that_are_encoded
 
 def test_rejected_rows_are_the_oracle_s(pair: Pair) -> None:
     found, wanted = runs.frame(pair.run, paths.REJECTED), pair.wanted(paths.REJECTED)
-    reasons = {reason.value for reason in schema.Reason} - {schema.Reason.CONTRACT.value}  # there is none
+    reasons = {reason.value for reason in schema.Reason}
+    if not pair.run.settings.contract:
+        reasons.remove(schema.Reason.CONTRACT.value)
     assert set(wanted[schema.REJECTED_REASON]) == reasons
     pd.testing.assert_frame_equal(found, wanted)
 
@@ -232,6 +237,27 @@ def test_quality_counts_are_the_oracle_s(pair: Pair) -> None:
     assert found["repairedByColumn"] == without_zeros(by_column)
     assert found["repaired"] == sum(sum(kinds.values()) for kinds in by_column.values())
     assert found["rows"] == found["good"] + found["outsidePeriod"] + found["otherServer"] + found["rejected"]
+
+
+def test_breaches_of_the_contract_are_the_oracle_s(pair: Pair) -> None:
+    found, wanted = pair.run.quality, without_zeros(pair.oracle.counts["breaches"])
+    assert set(wanted) == set(pair.run.settings.contract)
+    assert found["breachesByColumn"] == wanted
+    assert found["breaches"] == sum(wanted.values())
+    by_file = [file["breachesByColumn"] for file in found["files"]]
+    assert {name: sum(one.get(name, 0) for one in by_file) for name in wanted} == wanted
+
+
+def test_the_page_shows_what_broke_the_contract(everything: Pair) -> None:
+    result = CliRunner().invoke(main, ["quality", str(everything.run.settings.output)])
+    assert result.exit_code == 0
+    lines = [line.split() for line in result.output.splitlines()]
+    page = {words[0]: words[1:] for words in lines if words and words[0] in sessions.CONTRACT}
+    wanted = everything.oracle.counts
+    assert page["MbytesTransferred"] == ["0.2", "60", "counted", f"{wanted['breaches']['MbytesTransferred']:,}"]
+    assert page["SubService_3_Load"] == ["0.5", "199", "rejected", f"{wanted['breaches']['SubService_3_Load']:,}"]
+    (reason,) = [words for words in lines if words[:1] == ["contract"]]
+    assert reason[1] == f"{wanted['rejected']['contract']:,}"
 
 
 def test_what_is_said_of_time_servers_and_files_is_the_oracle_s(pair: Pair) -> None:

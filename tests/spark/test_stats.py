@@ -32,7 +32,7 @@ BEGINS = (datetime(2016, 7, 1), datetime(2016, 7, 2, 7), datetime(2016, 7, 5), d
 def june(spark: SparkSession, hostile: runs.Run, tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
     """ETL on the June of the hostile logs alone."""
     output = tmp_path_factory.mktemp("months") / "output"
-    changes = {"trainEnd": "2016-06-30 23:59:59", "maxRejectedFraction": 1.0}
+    changes = {"trainEnd": "2016-06-30 23:59:59", "maxRejectedFraction": 1.0, "contract": sessions.CONTRACT}
     return runs.etl(runs.make_settings(hostile.settings.data_file, output, 30, 3, **changes))
 
 
