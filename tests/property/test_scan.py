@@ -238,8 +238,8 @@ def test_the_grammar_yields_rows_that_are_kept_and_rows_of_every_other_fate(layo
     """Else the properties would hold for nothing: the strategies must reach every branch."""
     total: Counter[str] = Counter()
 
-    @given(data=log_bytes.logs(layout), contract=st.none() | contracts())
-    @settings(max_examples=60, database=None)
+    @given(data=log_bytes.logs(layout) | log_bytes.plain_logs(layout), contract=st.none() | contracts())
+    @settings(max_examples=150, database=None)
     def collect(data: bytes, contract: Contract | None) -> None:
         counts = scan_block(data, LAYOUTS[layout], RowFilter(*PERIOD, FILTERS[2], contract)).counts
         total.update(breaches=counts.breaches.total())

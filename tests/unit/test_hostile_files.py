@@ -99,6 +99,7 @@ LONG_LINES = {
     "quotes": b'"',
     "NULs": b"\0",
     "quoted commas": b'",',
+    "doubled quotes": b'""',
     "rows without ends": ROW + b",",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -132,6 +133,19 @@ def test_a_line_of_the_longest_length_is_read(
     monkeypatch.setattr(reading, "LONGEST_LINE_BYTES", 1000)
     data = b"x" * (1000 - len(end)) + end
     assert b"".join(block for _, block in blocks(write(tmp_path, data * 3, f"x{suffix}"), 16)) == data * 3
+
+
+def test_the_longest_line_is_the_one_that_the_docs_name(tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "Docs" / "DATA.md"
+    (megabytes,) = map(int, re.findall(r"a line of over (\d+) MB", page.read_text(encoding="utf-8")))
+    for more, suffix in ((0, ".zst"), (1000, ".zst"), (1000, "")):
+        file = scanned_files.write(tmp_path / f"long.csv{suffix}", bytes((megabytes << 20) + more))
+        reader = read_blocks(Split(file, 0, file.size))
+        if not more:
+            assert [len(block) for _, block in reader] == [megabytes << 20]
+            continue
+        with pytest.raises(InputError, match=f"has a line of more than {megabytes} MB"):
+            next(reader)
 
 
 # --- files that change ----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -92,6 +93,12 @@ def test_a_quoted_field_may_hold_commas_and_doubled_quotes(line: bytes, fields: 
 )
 def test_a_quote_that_opens_or_closes_no_field_is_an_ordinary_character(line: bytes, fields: list[bytes]) -> None:
     assert rows.split_fields(line) == fields
+
+
+@pytest.mark.parametrize("line", [b"a, b ,c", b"a,,", b'"a,b",c,d', b'"a""b" ,"c,"', b'"a,b', b",,,", b'"",""', b""])
+def test_the_first_fields_are_those_of_the_whole_line(line: bytes) -> None:
+    fields = rows.split_fields(line)
+    assert [rows.split_fields(line, most) for most in range(1, 7)] == [fields[:most] for most in range(1, 7)]
 
 
 # --- layout ---------------------------------------------------------------------------------------------------------
@@ -275,6 +282,9 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "spaces": lambda: b" " * MEGABYTE + b"x",
     "spaces before quotes": lambda: b' "' * (MEGABYTE // 2),
     "spaces after quotes": lambda: b'"" ' * (MEGABYTE // 3) + b"x",
+    "doubled quotes that never close": lambda: b'"' + b'""' * (MEGABYTE // 2) + b"," * 16,
+    "doubled quotes that close": lambda: b'"' + b'""x' * (MEGABYTE // 3) + b'"' + b"," * 16,
+    "fields that open among doubled quotes": lambda: b'"""b,""b,' * (MEGABYTE // 9),
     "a long number": lambda: row_17(total=b"9" * MEGABYTE),
     "a long number that is none": lambda: row_17(total=b"1" * MEGABYTE + b"x"),
     "a long address": lambda: row_17(server=b"1." * (MEGABYTE // 2)),
@@ -290,6 +300,27 @@ def test_no_line_takes_more_than_linear_time(name: str) -> None:
     rows.split_fields(line)
     # A quadratic reader would take minutes.
     assert time.perf_counter() - begin < 5
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'",' * (5 * MEGABYTE),
+        b"," * (10 * MEGABYTE),
+        b'"' + b"," * (10 * MEGABYTE),
+        b'"' * (10 * MEGABYTE) + b"," * 16,
+        b'"' + b'""x' * (MEGABYTE // 3) + b"," * 16,
+    ],
+    ids=["quotes and commas", "commas", "a quote, then commas", "quotes", "doubled quotes"],
+)
+def test_a_long_line_takes_no_more_memory_than_a_few_of_its_length(line: bytes) -> None:
+    tracemalloc.start()
+    try:
+        parse_row(line, LAYOUT_17)
+        rows.detect_layout(line, complete=True)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(line)
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_head_that_tells_the_layout_is_64_kib() -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +14,8 @@ from loadcast.kernels import rows as row_kernel
 from loadcast.kernels.contract import Contract
 from loadcast.kernels.scan import Counts, Rejected
 from loadcast.schema import Reason
+from loadcast.settings import parse_settings
+from loadcast.storage.files import SourceFile, Split
 
 BOUND = replace(ALL, contract=Contract.of({schema.TOTAL_LOAD: (1, 9, True), schema.MBYTES: (None, 5, False)}))
 
@@ -96,13 +97,19 @@ def test_a_block_in_which_every_row_breaks_the_contract_has_no_sums() -> None:
     assert (len(result.buckets.codes), result.counts.good, len(result.rejected)) == (0, 0, 1000)
 
 
-def test_a_contract_is_told_from_another_when_written_as_json() -> None:
-    """Results of scans that are kept go by it."""
-    texts = {
-        json.dumps(asdict(Contract.of({name: one})))
-        for name in schema.MEASURES
-        for one in ((1.0, None, True), (None, 1.0, True), (1.0, 2.0, True), (1.0, 2.0, False))
-    }
-    assert len(texts) == 4 * len(schema.MEASURES)
-    found = json.loads(json.dumps(asdict(BOUND)))["contract"]
-    assert Contract(**{name: tuple(values) for name, values in found.items()}) == BOUND.contract
+def test_results_kept_under_another_contract_are_not_taken() -> None:
+    spark_scan = pytest.importorskip("loadcast.spark.scan")
+    split = Split(SourceFile("a.csv", 9, "1"), 0, 9)
+    ranges = ((1.0, None, True), (None, 1.0, True), (1.0, 2.0, True), (1.0, 2.0, False))
+    contracts = [None, *(Contract.of({name: one}) for name in schema.MEASURES for one in ranges)]
+    names = {spark_scan.result_name(split, None, replace(ALL, contract=contract)) for contract in contracts}
+    assert len(names) == len(contracts)
+    assert spark_scan.result_name(split, None, replace(BOUND)) == spark_scan.result_name(split, None, BOUND)
+
+
+def test_the_configured_contract_reaches_the_scan() -> None:
+    pipeline = pytest.importorskip("loadcast.pipeline.sessions")
+    plain = {"dataFile": "a", "duration": "ONE_MONTH", "output": "b"}
+    ranges = {schema.TOTAL_LOAD: {"min": 1, "max": 9, "onBreach": "reject"}, schema.MBYTES: {"max": 5}}
+    assert pipeline._row_filter(parse_settings({**plain, "contract": ranges}), False).contract == BOUND.contract
+    assert pipeline._row_filter(parse_settings({**plain, "contract": {}}), False).contract is None

@@ -11,7 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from loadcast import schema
-from loadcast.errors import ArtefactError
+from loadcast.errors import ArtefactError, InputError
+from loadcast.kernels.training import TrainingSummary
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +62,31 @@ class Encoders:
         return len(self.only_indexed) + slots + 1 + len(schema.HISTORY_COLUMNS)
 
 
+def encoders_of(training: TrainingSummary) -> Encoders:
+    """What these training rows teach. Raises InputError where there are too few."""
+    levels = {name: tuple(training.ordered_levels(name)) for name in schema.CATEGORICAL_COLUMNS}
+    for_encode = tuple(name for name, known in levels.items() if len(known) > 1)
+    if not for_encode:
+        raise InputError(
+            "Found no two observed hours before testSplitStart to train on. "
+            "Check trainBegin, testSplitStart and dataFile."
+        )
+    only_indexed = tuple(name for name in levels if name not in for_encode)
+    with np.errstate(divide="ignore"):
+        scale = np.where(training.deviation > 0, 1.0 / training.deviation, 0.0)
+    return Encoders(levels, only_indexed, for_encode, training.mean, scale)
+
+
 def string_index(table: pa.Table, column: str, encoders: Encoders) -> NDArray[np.intp]:
     """Index of each row's level: (n,). An unseen or missing level gets the number of training levels."""
     positions = encoders.positions[column]
-    texts = table.column(column).cast(pa.string()).to_pylist()
-    return np.array([positions.get(text, len(positions)) for text in texts], dtype=np.intp)
+    found = table.column(column).combine_chunks().dictionary_encode(null_encoding="encode")
+    if isinstance(found, pa.ChunkedArray):  # no rows
+        return np.zeros(0, dtype=np.intp)
+    texts = found.dictionary.cast(pa.string()).to_pylist()
+    places = np.array([positions.get(text, len(positions)) for text in texts], dtype=np.intp)
+    indices: NDArray[np.intp] = places[found.indices.to_numpy()]
+    return indices
 
 
 def cold_start(table: pa.Table, encoders: Encoders) -> NDArray[np.bool_]:
@@ -81,6 +102,32 @@ def scaled_history(table: pa.Table, encoders: Encoders) -> NDArray[np.float64]:
     with np.errstate(over="ignore", invalid="ignore"):
         scaled: NDArray[np.float64] = (values - encoders.mean) * encoders.scale
     return scaled
+
+
+def encoded_table(table: pa.Table, encoders: Encoders) -> pa.Table:
+    """The rows with their indexed, one-hot and scaled columns: mlSource.
+
+    A one-hot column is Spark ML's sparse vector, as Spark keeps it: of one 1, or of nothing for an unseen level.
+    """
+    columns = {name: table.column(name) for name in schema.FEATURES_SCHEMA.names}
+    indices = {name: string_index(table, name, encoders) for name in schema.CATEGORICAL_COLUMNS}
+    for name, index in indices.items():
+        columns[schema.indexed(name)] = pa.array(index.astype(np.float64))
+    for name in encoders.for_encode:
+        columns[schema.encoded(name)] = _one_hot(indices[name], len(encoders.levels[name]))
+    for name, values in zip(schema.HISTORY_COLUMNS, scaled_history(table, encoders).T, strict=True):
+        columns[schema.scaled(name)] = pa.array(np.ascontiguousarray(values))
+    return pa.table(columns)
+
+
+def _one_hot(index: NDArray[np.intp], slots: int) -> pa.StructArray:
+    seen = index < slots
+    offsets = pa.array(np.concatenate(([0], np.cumsum(seen))).astype(np.int32))
+    places = pa.ListArray.from_arrays(offsets, pa.array(index[seen].astype(np.int32)))
+    ones = pa.ListArray.from_arrays(offsets, pa.array(np.ones(int(seen.sum()))))
+    sparse = pa.array(np.zeros(len(index), dtype=np.int8))
+    sizes = pa.array(np.full(len(index), slots, dtype=np.int32))
+    return pa.StructArray.from_arrays([sparse, sizes, places, ones], ["type", "size", "indices", "values"])
 
 
 def feature_matrix(table: pa.Table, encoders: Encoders) -> NDArray[np.float64]:

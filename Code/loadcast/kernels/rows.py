@@ -7,10 +7,12 @@ property test holds the vectorized path to the same answers. The rules are those
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property, lru_cache
+from typing import cast
 
 from loadcast import schema
 from loadcast.addresses import canonical_address
@@ -20,9 +22,13 @@ LAYOUT_HEAD_BYTES = 64 * 1024
 
 _TIME = re.compile(rb"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)")
 _NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-_FIELD = re.compile(rb'[ \t]*"([^"]*(?:""[^"]*)*)"[ \t]*(,|$)|([^,]*)(,|$)')
+_FIELD = re.compile(rb'[ \t]*"([^"]*)"[ \t]*(?:,|\Z)|([^,]*)(?:,|\Z)')
+_OPENING = re.compile(rb'[ \t]*"')
+_QUOTES = re.compile(rb'"+')
+_FIELD_END = re.compile(rb"[ \t]*(?:,|\Z)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLANKS = b" \t"
+_COMMA = ord(",")
 _LONGEST_ADDRESS = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 _MISSING_MARKS = frozenset(mark.encode() for mark in schema.MISSING_MARKS)
 
@@ -74,21 +80,37 @@ def is_blank(line: bytes) -> bool:
     return not line.strip(_BLANKS)
 
 
-def split_fields(line: bytes) -> list[bytes]:
-    """Fields of a line, without surrounding spaces, tabs and quotes."""
+def split_fields(line: bytes, most: int = sys.maxsize) -> list[bytes]:
+    """The first `most` fields of a line, without surrounding spaces, tabs and quotes."""
     if b'"' not in line:
-        return [field.strip(_BLANKS) for field in line.split(b",")]
+        return [field.strip(_BLANKS) for field in line.split(b",", most)[:most]]
     fields: list[bytes] = []
-    position, more = 0, True
-    while more:
-        match = _FIELD.match(line, position)
-        if match is None:  # cannot happen: the second alternative matches anything
+    position = 0
+    while len(fields) < most:
+        match = cast(re.Match[bytes], _FIELD.match(line, position))  # any text matches
+        text, end = match[1], match.end()
+        if text is None:
+            text, end = _with_doubled_quotes(line, position) or (match[2], end)
+        fields.append(text.strip(_BLANKS))
+        if end == position or line[end - 1] != _COMMA:
             break
-        quoted = match.group(1)
-        fields.append(match.group(3).strip(_BLANKS) if quoted is None else quoted.replace(b'""', b'"').strip(_BLANKS))
-        position = match.end()
-        more = line[position - 1 : position] == b"," and match.end() > match.start()
+        position = end
     return fields
+
+
+def _with_doubled_quotes(line: bytes, position: int) -> tuple[bytes, int] | None:
+    """The quoted field at `position` and where it ends, comma included; None if there is none.
+
+    Quote by quote: an expression for all of it would keep a note of each pair, 2 GB for a line of 32 MB.
+    """
+    opening = _OPENING.match(line, position)
+    if opening is None:
+        return None
+    for quotes in _QUOTES.finditer(line, opening.end()):
+        if len(quotes[0]) % 2:  # pairs, and the one that closes
+            end = _FIELD_END.match(line, quotes.end())
+            return end and (line[opening.end() : quotes.end() - 1].replace(b'""', b'"'), end.end())
+    return None
 
 
 def detect_layout(head: bytes, complete: bool) -> Layout:
@@ -96,7 +118,8 @@ def detect_layout(head: bytes, complete: bool) -> Layout:
     lines = split_lines(head)
     if not complete and not head.endswith((b"\n", b"\r")):
         lines = lines[:-1]
-    counts = Counter(len(split_fields(line)) for line in lines if not is_blank(line))
+    most = len(LAYOUT_17.columns) + 1
+    counts = Counter(len(split_fields(line, most)) for line in lines if not is_blank(line))
     return LAYOUT_16 if counts[len(LAYOUT_16.columns)] > counts[len(LAYOUT_17.columns)] else LAYOUT_17
 
 
@@ -139,11 +162,8 @@ def parse_number(text: bytes) -> float | Repair:
 
 def parse_row(line: bytes, layout: Layout) -> Row | Reason:
     """Place one line that is not blank, or say why it cannot be placed."""
-    # Counting first: the fields of a long line of commas would take many times its memory.
-    commas = line.count(b",") + 1 - len(layout.columns)
-    if commas < 0 or (commas > 0 and b'"' not in line):
-        return Reason.FIELD_COUNT
-    fields = split_fields(line)
+    # One field too many is enough: all those of a long line would take many times its memory.
+    fields = split_fields(line, len(layout.columns) + 1)
     if len(fields) != len(layout.columns):
         return Reason.FIELD_COUNT
     server_text, start_text = fields[layout.server], fields[layout.start]

@@ -7,7 +7,7 @@ import platform
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 import pyarrow
@@ -15,10 +15,8 @@ import pyarrow
 import loadcast
 from loadcast import schema
 from loadcast.errors import OutputError
+from loadcast.kernels.encode import Encoders
 from loadcast.settings import Settings
-
-if TYPE_CHECKING:
-    from loadcast.spark.encoders import Encoders
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

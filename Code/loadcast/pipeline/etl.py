@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from loadcast import paths, schema
+from loadcast import paths
+from loadcast.kernels.encode import Encoders, encoders_of
 from loadcast.pipeline.artefacts import run_info, write_json
-from loadcast.pipeline.sessions import SessionRows, input_files, session_rows
+from loadcast.pipeline.sessions import Reading, Sessions, input_files, read_sessions
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
-from loadcast.spark.session import SparkOptions, create_session
-from loadcast.spark.write import Job, parquet_job, side_by_side, statistics_jobs
+from loadcast.spark.server import REPORT_FILES, UNENCODED, collect_reports
+from loadcast.spark.session import Spark, SparkOptions, create_session
+from loadcast.spark.write import Job, side_by_side
 from loadcast.storage.kept import KeptResults
+from loadcast.storage.parts import remove_others
 from loadcast.storage.publish import output_folder, stage_run
-
-if TYPE_CHECKING:
-    from loadcast.spark.encoders import Encoders
 
 _ENCODERS = "loadcast.spark.encoders"  # imports pyspark.ml: loaded while the JVM starts
 
@@ -29,34 +31,35 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
 
     With `filter_ip` only the configured servers' sessions are used. Raises a LoadcastError; then nothing was published.
     """
-    _ = settings.split  # ETL needs one: said before anything is started
+    split = settings.split
     files = input_files(settings)
     output = output_folder(settings)
     kept = None if filter_ip or not settings.keeps_scanned else KeptResults(str((output / paths.SCANNED).absolute()))
     with stage_run(output) as staging, spark_failures():
         with progress("Starting Spark"):
             spark = create_session("loadcast etl", options, brief=True, meanwhile=_ENCODERS)
-        with (
-            session_rows(spark, settings, files, progress, filter_ip, kept) as sessions,
-            watched(spark, progress, "Encoding, writing features"),
-            side_by_side() as start,
-        ):
-            encoders = _encode_and_write(sessions, staging, start)
+        reading = Reading(files, staging, filter_ip, split, kept)
+        sessions = read_sessions(spark, settings, reading, progress)
+        encoders = encoders_of(sessions.training)
+        with watched(spark, progress, "Encoding features"), side_by_side() as start:
+            _encode_and_save(spark, sessions, encoders, staging, start)
         write_json(staging / paths.QUALITY, sessions.quality)
         write_json(staging / paths.INFO, run_info(settings, encoders, filter_ip))
     return sessions.quality
 
 
-def _encode_and_write(sessions: SessionRows, staging: Path, start: Callable[[Job], None]) -> Encoders:
-    """Make the encoders; write features, encoders, statistics and rejected rows side by side."""
-    from loadcast.spark.encoders import encode, make_encoders
+def _encode_and_save(
+    spark: Spark, sessions: Sessions, encoders: Encoders, staging: Path, start: Callable[[Job], None]
+) -> None:
+    """Encode the feature rows; save the encoders' models meanwhile."""
+    from loadcast.spark.encoders import encode_features, encoder_models
 
-    rows = sessions.rows
-    for job in (*statistics_jobs(rows, staging), parquet_job(rows.rejected().coalesce(1), staging / paths.REJECTED)):
+    def encode() -> None:
+        frame = encode_features(spark, sessions.unencoded, staging.absolute(), encoders)
+        written = [name for text in collect_reports(frame)[REPORT_FILES] for name in json.loads(text)]
+        remove_others(staging, [paths.FEATURES], written)
+        shutil.rmtree(staging / UNENCODED)
+
+    start(encode)
+    for job in encoder_models(spark, encoders, sessions.training).save_jobs(staging):
         start(job)
-    features = rows.hours().select(*schema.FEATURES_SCHEMA.names)
-    encoders = make_encoders(features, sessions.training)
-    start(parquet_job(encode(features, encoders), staging / paths.FEATURES))
-    for job in encoders.save_jobs(staging):
-        start(job)
-    return encoders

@@ -8,13 +8,11 @@ from typing import Any
 
 from loadcast import paths
 from loadcast.pipeline.artefacts import write_json
-from loadcast.pipeline.sessions import input_files, session_rows
+from loadcast.pipeline.sessions import Reading, input_files, read_sessions
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
 from loadcast.spark.failures import spark_failures
-from loadcast.spark.progress import watched
 from loadcast.spark.session import SparkOptions, create_session
-from loadcast.spark.write import parquet_job, side_by_side, statistics_jobs
 from loadcast.storage.publish import output_folder, stage_run
 
 _MADE_HERE = {paths.QUALITY, paths.REJECTED}
@@ -32,15 +30,8 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
         with progress("Starting Spark"):
             spark = create_session("loadcast statistics", options, brief=True)
         fresh = staging / "fresh"
-        fresh.mkdir()
-        with (
-            session_rows(spark, settings, files, progress) as sessions,
-            watched(spark, progress, "Writing statistics"),
-            side_by_side() as start,
-        ):
-            start(parquet_job(sessions.rows.rejected().coalesce(1), staging / paths.REJECTED))
-            for job in statistics_jobs(sessions.rows, fresh):
-                start(job)
+        sessions = read_sessions(spark, settings, Reading(files, fresh), progress)
+        (fresh / paths.REJECTED).rename(staging / paths.REJECTED)
         for kind in (paths.HOURLY, paths.DAILY):
             _replace_months(fresh / kind, staging / kind)
         shutil.rmtree(fresh)

@@ -17,7 +17,7 @@ from loadcast.storage.files import SourceFile, Split, unreadable, version_of
 #: Bytes per kernel call: measured fastest, as a block and its columns then stay near the processor.
 BLOCK_BYTES = 8 << 20
 #: A longer line is no session but a damaged file, and would not fit into a worker's memory.
-LONGEST_LINE_BYTES = 256 << 20
+LONGEST_LINE_BYTES = 32 << 20
 _PIECE_BYTES = 64 << 10
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\n|\r(?!\n)")
