@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
-from loadcast import schema
+from loadcast import paths, schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.features import Thresholds
@@ -18,7 +21,8 @@ server = pytest.importorskip("loadcast.spark.server")
 scan = pytest.importorskip("loadcast.spark.scan")
 
 BEGIN = 1_464_739_200 // schema.BUCKET_SECONDS
-TASK = server.ServerTask(CalendarRule(datetime(2016, 6, 1), frozenset()), Thresholds(100.0, 500.0), None)
+CALENDAR, THRESHOLDS = CalendarRule(datetime(2016, 6, 1), frozenset()), Thresholds(100.0, 500.0)
+SPLIT = 1_464_739_200 + 86_400
 
 
 def pieces(name: str, number: int, buckets: int, seed: int) -> list[pa.RecordBatch]:
@@ -35,21 +39,30 @@ def pieces(name: str, number: int, buckets: int, seed: int) -> list[pa.RecordBat
     return batches
 
 
-def rows(batches: list[pa.RecordBatch]) -> pa.Table:
-    return pa.Table.from_batches(TASK(iter(batches)), schema=server.WIDE_SCHEMA)
+def run(batches: list[pa.RecordBatch], folder: Path) -> dict[str, list[Any]]:
+    """What the task reports, by kind; its tables lie below `folder`."""
+    task = server.ServerTask(CALENDAR, THRESHOLDS, SPLIT, str(folder))
+    reports: dict[str, list[Any]] = {}
+    for batch in task(iter(batches)):
+        for kind, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            reports.setdefault(kind, []).append(json.loads(text))
+    return reports
 
 
-def of_kind(table: pa.Table, kind: str) -> pa.Table:
-    return table.filter(pc.equal(table.column("kind"), kind)).combine_chunks()
+def table(folder: Path, name: str) -> pa.Table:
+    if name == server.UNENCODED:
+        (file,) = (folder / name).iterdir()
+        return pa.ipc.open_stream(file.read_bytes()).read_all().combine_chunks()
+    return pa.concat_tables(map(pq.read_table, sorted((folder / name).rglob("*.parquet")))).combine_chunks()
 
 
 @pytest.mark.parametrize("bound", [1, 10_000, 100_000])
 def test_a_server_with_most_rows_in_many_pieces_gives_the_same_in_little_memory(
-    bound: int, monkeypatch: pytest.MonkeyPatch
+    bound: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = pieces("10.0.0.2", 200, 800, 2)
     batches = [*pieces("10.0.0.1", 3, 50, 1), *large, *pieces("10.0.0.3", 3, 50, 3)]
-    wanted = rows(batches)
+    run(batches, tmp_path / "wanted")
     held = []
     cut = server._cut_last_server
 
@@ -59,13 +72,34 @@ def test_a_server_with_most_rows_in_many_pieces_gives_the_same_in_little_memory(
 
     monkeypatch.setattr(server, "_WORK_BYTES", bound)
     monkeypatch.setattr(server, "_cut_last_server", watched)
-    found = rows(batches)
-    for kind in (server.ROW_HOUR, server.ROW_DAY):
-        assert of_kind(found, kind).num_rows >= 5
-        assert of_kind(found, kind).equals(of_kind(wanted, kind))
+    reports = run(batches, tmp_path / "found")
+    for name in (paths.HOURLY, paths.DAILY, server.UNENCODED):
+        assert table(tmp_path / "found", name).num_rows >= 5
+        assert table(tmp_path / "found", name).equals(table(tmp_path / "wanted", name))
+    assert [name for part in reports["coverage"] for name in part["servers"]] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    assert sum(part["rows"] for part in reports["training"]) > 24
     whole = 800 * bucket_kernel.RECORD.itemsize
     assert max(held) < 3 * whole + bound + large[0].nbytes < sum(batch.nbytes for batch in large) / 4
 
 
-def test_a_partition_without_sums_gives_nothing() -> None:
-    assert rows([]).num_rows == 0
+def test_the_files_are_told_when_they_are_complete(tmp_path: Path) -> None:
+    task = server.ServerTask(CALENDAR, THRESHOLDS, SPLIT, str(tmp_path))
+    *_, last = task(iter(pieces("10.0.0.1", 3, 5000, 1)))
+    told = json.loads(last.column("report")[0].as_py())
+    assert sorted(told) == sorted(
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*") if path.is_file()
+    )
+    assert {Path(name).parent.as_posix() for name in told} == {
+        "hourlyfeature/2016/06", "dailyfeature/2016/06", server.UNENCODED
+    }  # fmt: skip
+    assert table(tmp_path, paths.HOURLY).num_rows == 417
+
+
+def test_without_a_split_there_are_no_features(tmp_path: Path) -> None:
+    list(server.ServerTask(CALENDAR, THRESHOLDS, None, str(tmp_path))(iter(pieces("10.0.0.1", 1, 50, 1))))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [paths.DAILY, paths.HOURLY]
+
+
+def test_a_partition_without_sums_gives_nothing(tmp_path: Path) -> None:
+    assert run([], tmp_path) == {"files": [[]]}
+    assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ from loadcast.pipeline.artefacts import run_info, write_json
 from loadcast.pipeline.sessions import Reading, Sessions, input_files, read_sessions
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
+from loadcast.spark.encoding import encode_features
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
 from loadcast.spark.server import REPORT_FILES, UNENCODED, collect_reports
@@ -52,10 +53,12 @@ def _encode_and_save(
     spark: Spark, sessions: Sessions, encoders: Encoders, staging: Path, start: Callable[[Job], None]
 ) -> None:
     """Encode the feature rows; save the encoders' models meanwhile."""
-    from loadcast.spark.encoders import encode_features, encoder_models
+    from loadcast.spark.encoders import encoded_struct, encoder_models
 
     def encode() -> None:
-        frame = encode_features(spark, sessions.unencoded, staging.absolute(), encoders)
+        frame = encode_features(
+            spark, sessions.unencoded, staging.absolute(), encoders, encoded_struct(encoders).json()
+        )
         written = [name for text in collect_reports(frame)[REPORT_FILES] for name in json.loads(text)]
         remove_others(staging, [paths.FEATURES], written)
         shutil.rmtree(staging / UNENCODED)

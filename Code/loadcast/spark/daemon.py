@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyspark.worker  # noqa: F401
 from pyspark.daemon import manager
 
-import loadcast.spark.scan
-import loadcast.spark.server  # noqa: F401
+import loadcast.spark.encoding
+import loadcast.spark.scan  # noqa: F401
 
 if __name__ == "__main__":
     pa.array([0])  # pyarrow imports pandas with its first array

@@ -1,15 +1,13 @@
-"""The encoders as Spark ML models, and the features encoded by them."""
+"""The encoders as Spark ML models."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import pyarrow as pa
 from py4j.java_gateway import JavaGateway
 from pyspark.ml import PipelineModel
 from pyspark.ml.common import _py2java
@@ -23,20 +21,16 @@ from pyspark.ml.feature import (
 )
 from pyspark.ml.linalg import Vectors, VectorUDT
 from pyspark.ml.wrapper import JavaEstimator, JavaModel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from loadcast import paths, schema
-from loadcast.kernels.encode import Encoders, encoded_table
+from loadcast.kernels.encode import Encoders
 from loadcast.kernels.training import TrainingSummary
-from loadcast.spark.server import REPORT_FILES, REPORT_SCHEMA, report, task_name
 from loadcast.spark.types import to_struct
-from loadcast.storage.parts import PartWriter
 
 #: What Spark's string index calls a level that is none of the training levels.
 _UNSEEN = "__unknown"
-#: Where Spark looks, in a Parquet file, for the schema with its own types.
-_SCHEMA_KEY = "org.apache.spark.sql.parquet.row.metadata"
 
 _Model = TypeVar("_Model", bound=JavaModel)
 
@@ -96,36 +90,6 @@ def _as_fitted(gateway: JavaGateway, estimator: JavaEstimator[Any], kind: type[_
     model = kind(made)
     model._resetUid(estimator.uid)
     return estimator._copyValues(model)
-
-
-@dataclass(frozen=True)
-class EncodeTask:
-    """The function that Spark runs: number of a file of feature rows → that file, encoded, as part of mlSource."""
-
-    files: tuple[str, ...]
-    folder: str
-    encoders: Encoders
-    spark_schema: str
-
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with PartWriter(self.folder, task_name()) as parts:
-            for batch in batches:
-                for number in batch.column(0).to_pylist():
-                    self._encode(Path(self.folder, self.files[number]), parts)
-        yield report(REPORT_FILES, json.dumps(parts.written))
-
-    def _encode(self, file: Path, parts: PartWriter) -> None:
-        with pa.OSFile(str(file)) as source, pa.ipc.open_stream(source) as reader:
-            for rows in reader:
-                encoded = encoded_table(pa.Table.from_batches([rows]), self.encoders)
-                parts.write(paths.FEATURES, encoded.replace_schema_metadata({_SCHEMA_KEY: self.spark_schema}))
-
-
-def encode_features(spark: SparkSession, files: Sequence[str], folder: Path, encoders: Encoders) -> DataFrame:
-    """Encode files of feature rows, given as paths below `folder`, one Spark task each; a frame of REPORT_SCHEMA."""
-    task = EncodeTask(tuple(files), str(folder), encoders, encoded_struct(encoders).json())
-    numbers = spark.range(0, len(files), 1, numPartitions=len(files))
-    return numbers.mapInArrow(task, to_struct(REPORT_SCHEMA))
 
 
 def encoded_struct(encoders: Encoders) -> T.StructType:

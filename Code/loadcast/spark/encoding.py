@@ -1,0 +1,55 @@
+"""Feature rows, encoded file by file; apart from the models, so that Python workers need not import pyspark.ml."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from loadcast import paths
+from loadcast.kernels.encode import Encoders, encoded_table
+from loadcast.spark.server import REPORT_FILES, REPORT_SCHEMA, report, task_name
+from loadcast.spark.types import to_struct
+from loadcast.storage.parts import PartWriter
+
+#: Where Spark looks, in a Parquet file, for the schema with its own types.
+_SCHEMA_KEY = "org.apache.spark.sql.parquet.row.metadata"
+
+
+@dataclass(frozen=True)
+class EncodeTask:
+    """The function that Spark runs: number of a file of feature rows → that file, encoded, as part of mlSource."""
+
+    files: tuple[str, ...]
+    folder: str
+    encoders: Encoders
+    spark_schema: str
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with PartWriter(self.folder, task_name()) as parts:
+            for batch in batches:
+                for number in batch.column(0).to_pylist():
+                    self._encode(Path(self.folder, self.files[number]), parts)
+        yield report(REPORT_FILES, json.dumps(parts.written))
+
+    def _encode(self, file: Path, parts: PartWriter) -> None:
+        with pa.OSFile(str(file)) as source, pa.ipc.open_stream(source) as reader:
+            for rows in reader:
+                encoded = encoded_table(pa.Table.from_batches([rows]), self.encoders)
+                parts.write(paths.FEATURES, encoded.replace_schema_metadata({_SCHEMA_KEY: self.spark_schema}))
+
+
+def encode_features(
+    spark: SparkSession, files: Sequence[str], folder: Path, encoders: Encoders, spark_schema: str
+) -> DataFrame:
+    """Encode files of feature rows, given as paths below `folder`, one Spark task each; a frame of REPORT_SCHEMA.
+
+    `spark_schema` is Spark's schema of the result, as JSON.
+    """
+    task = EncodeTask(tuple(files), str(folder), encoders, spark_schema)
+    numbers = spark.range(0, len(files), 1, numPartitions=len(files))
+    return numbers.mapInArrow(task, to_struct(REPORT_SCHEMA))
