@@ -306,21 +306,23 @@ def test_no_line_takes_more_than_linear_time(name: str) -> None:
     "line",
     [
         b'",' * (5 * MEGABYTE),
+        b'"x,y",' * (2 * MEGABYTE),
         b"," * (10 * MEGABYTE),
         b'"' + b"," * (10 * MEGABYTE),
         b'"' * (10 * MEGABYTE) + b"," * 16,
         b'"' + b'""x' * (MEGABYTE // 3) + b"," * 16,
     ],
-    ids=["quotes and commas", "commas", "a quote, then commas", "quotes", "doubled quotes"],
+    ids=["quotes and commas", "quoted commas", "commas", "a quote, then commas", "quotes", "doubled quotes"],
 )
 def test_a_long_line_takes_no_more_memory_than_a_few_of_its_length(line: bytes) -> None:
     tracemalloc.start()
     try:
         parse_row(line, LAYOUT_17)
         rows.detect_layout(line, complete=True)
-        assert tracemalloc.get_traced_memory()[1] < 4 * len(line)
+        peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+    assert peak / len(line) < 3
 
 
 def test_the_head_that_tells_the_layout_is_64_kib() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -20,46 +21,46 @@ SAME_AS_168H = "sameClassAs168hBefore"
 HOUR_OF_WEEK = "mostFrequentOfHourOfWeek"
 MOST_FREQUENT = "mostFrequent"
 NAIVE = (SAME_AS_48H, SAME_AS_168H, HOUR_OF_WEEK, MOST_FREQUENT)
+#: The answers that are columns; MOST_FREQUENT is one class for all.
+_ANSWERS = (FOREST, SAME_AS_48H, SAME_AS_168H, HOUR_OF_WEEK)
+_IS_TEST = "isTest"
 _PLACE = (schema.SERVER, "dayofweek", "hourofday")
 _SMALLEST_PROBABILITY = 1e-15
 
 
 def evaluate(predicted: DataFrame, split: datetime, thresholds: Thresholds) -> dict[str, Any]:
-    """metrics.json: scores of the forest and of the naive forecasts on the observed rows, for train and test."""
-    rows = predicted.filter(F.col(schema.OBSERVED)).withColumn("isTest", is_test(split))
-    answers = _with_naive(rows, thresholds)
-    forecasts = F.explode(F.create_map(*(part for name in (FOREST, *NAIVE) for part in (F.lit(name), F.col(name)))))
+    """metrics.json: scores of the forest and of the naive forecasts on the observed rows, for train and test.
+
+    One pass counts the classes of each place (server and hour of the week), one the answers; the rest is small.
+    """
+    rows = predicted.filter(F.col(schema.OBSERVED)).withColumn(_IS_TEST, is_test(split))
     counted = (
-        answers.select("isTest", schema.LABEL, "loss", forecasts)
-        .groupBy("isTest", "key", schema.LABEL, "value")
+        _answers(rows, thresholds)
+        .groupBy(_IS_TEST, schema.LABEL, *_ANSWERS)
         .agg(F.count("*").alias("number"), F.sum("loss").alias("loss"))
         .collect()
     )
+    commonest = _commonest([row for row in counted if not row[_IS_TEST]])
     return {
-        part: _report([row for row in counted if row["isTest"] == flag])
+        part: _report([row for row in counted if row[_IS_TEST] == flag], commonest)
         for part, flag in (("train", False), ("test", True))
     }
 
 
-def _with_naive(rows: DataFrame, thresholds: Thresholds) -> DataFrame:
-    """The forest's answer and each naive one as a column, with the forest's loss."""
-    training = rows.filter(~F.col("isTest"))
-    per_place = _most_frequent(training, list(_PLACE)).withColumnRenamed("class", HOUR_OF_WEEK)
-    overall = _most_frequent(training, []).first()
-    fallback = F.lit(int(overall["class"]) if overall and overall["class"] is not None else 1)
+def _answers(rows: DataFrame, thresholds: Thresholds) -> DataFrame:
+    """The forest's answer and each naive one as a column (null where it has none), with the forest's loss."""
     probability = F.coalesce(
         *(F.when(F.col(schema.LABEL) == label, F.col(name)) for label, name in schema.PROBABILITY_COLUMNS.items())
     )
-    joined = rows.join(F.broadcast(per_place), on=list(_PLACE), how="left")
+    joined = rows.join(F.broadcast(_most_frequent(rows.filter(~F.col(_IS_TEST)))), on=list(_PLACE), how="left")
     return joined.select(
-        "isTest",
+        _IS_TEST,
         F.col(schema.LABEL).cast("int").alias(schema.LABEL),
         (-F.log(F.greatest(probability, F.lit(_SMALLEST_PROBABILITY)))).alias("loss"),
         F.col(schema.PREDICTION).cast("int").alias(FOREST),
         _class_of(F.col("peakLoadLag48"), thresholds).alias(SAME_AS_48H),
         _class_of(F.col("peakLoadLag168"), thresholds).alias(SAME_AS_168H),
-        F.coalesce(F.col(HOUR_OF_WEEK), fallback).alias(HOUR_OF_WEEK),
-        fallback.alias(MOST_FREQUENT),
+        HOUR_OF_WEEK,
     )
 
 
@@ -67,26 +68,35 @@ def _class_of(load: Column, thresholds: Thresholds) -> Column:
     return F.when(load > thresholds.high, 3).when(load > thresholds.low, 2).otherwise(1)
 
 
-def _most_frequent(training: DataFrame, by: list[str]) -> DataFrame:
-    """The commonest class per group (the lower of equals)."""
-    counts = training.groupBy(*by, schema.LABEL).count()
-    best = F.max(F.struct(F.col("count"), (-F.col(schema.LABEL)).alias("minusLabel"))).alias("best")
-    return counts.groupBy(*by).agg(best).select(*by, (-F.col("best.minusLabel")).cast("int").alias("class"))
+def _most_frequent(training: DataFrame) -> DataFrame:
+    """The commonest class of each place (the lower of equals)."""
+    numbers = [F.count(F.when(F.col(schema.LABEL) == label, 1)).alias(f"n{label}") for label in schema.CLASS_NAMES]
+    low, medium, high = (F.col(f"n{label}") for label in schema.CLASS_NAMES)
+    commonest = F.when((low >= medium) & (low >= high), 1).when(medium >= high, 2).otherwise(3)
+    return training.groupBy(*_PLACE).agg(*numbers).select(*_PLACE, commonest.alias(HOUR_OF_WEEK))
 
 
-def _report(counted: list[Any]) -> dict[str, Any]:
-    """Scores of one part, from counts by forecast, class and answer."""
-    parts = {name: scores(_confusion([row for row in counted if row["key"] == name])) for name in (FOREST, *NAIVE)}
+def _commonest(counted: list[Any]) -> int:
+    """The commonest class of all training rows (the lower of equals; 1 where there are none)."""
+    numbers: Counter[int] = Counter()
+    for row in counted:
+        numbers[row[schema.LABEL]] += row["number"]
+    return min(numbers, key=lambda label: (-numbers[label], label), default=1)
+
+
+def _report(counted: list[Any], commonest: int) -> dict[str, Any]:
+    """Scores of one part, from counts by class and answers; a place without a training row has the commonest class."""
+    parts = {name: scores(_confusion(counted, name, commonest)) for name in (FOREST, *NAIVE)}
     forest = parts.pop(FOREST)
-    rows = max(forest["rows"], 1)
-    forest["logLoss"] = sum(row["loss"] for row in counted if row["key"] == FOREST) / rows
+    forest["logLoss"] = sum(row["loss"] for row in counted) / max(forest["rows"], 1)
     best = max(NAIVE, key=lambda name: (parts[name]["macroF1"], parts[name]["accuracy"]))
     lift = {name: forest[name] - parts[best][name] for name in ("accuracy", "macroF1")}
     return {**forest, "naive": parts, "bestNaive": best, "liftOverBestNaive": lift}
 
 
-def _confusion(counted: list[Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _confusion(counted: list[Any], name: str, commonest: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     matrix = np.zeros((len(schema.CLASS_NAMES), len(schema.CLASS_NAMES)), dtype=np.int64)
     for row in counted:
-        matrix[int(row[schema.LABEL]) - 1, int(row["value"]) - 1] += row["number"]
+        answer = row[name] if name in _ANSWERS else None
+        matrix[row[schema.LABEL] - 1, (commonest if answer is None else answer) - 1] += row["number"]
     return matrix
