@@ -3,7 +3,8 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-INTEGRATION_TESTS := $(wildcard tests/integration/test_*.py)
+# The fastest first.
+TESTS := tests/unit tests/property tests/spark
 BENCH := PYTHONPATH=tests $(BIN)/python -m
 # Options of the benchmarks, such as BENCHFLAGS="--data data/bench --runs 5".
 BENCHFLAGS ?=
@@ -12,8 +13,8 @@ LOCKFLAGS ?=
 UV_COMPILE = .venv-tools/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.10 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCKFLAGS)
 
-.PHONY: help setup demo test test-integration lint format bench bench-scan bench-whole bench-training bench-large \
-	bench-setup model lock clean
+.PHONY: help setup demo test test-integration test-all lint format bench bench-scan bench-whole bench-training \
+	bench-large bench-setup model lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,14 +26,13 @@ demo: setup ## The whole forecast on generated data: sample, ETL, training, serv
 	@$(BIN)/loadcast demo
 
 test: setup ## All tests but the integration ones, the fastest first
-	@$(PYTEST) $(wildcard tests/unit tests/property tests/spark)
+	@$(PYTEST) $(TESTS)
 
-test-integration: setup ## Tests that run whole commands
-ifeq ($(INTEGRATION_TESTS),)
-	@echo "There are no integration tests yet."
-else
+test-integration: setup ## Tests that run whole commands, for some minutes
 	@$(PYTEST) tests/integration
-endif
+
+test-all: setup ## All tests, the fastest first
+	@$(PYTEST) $(TESTS) tests/integration
 
 lint: setup ## Style, types and layers
 	@$(BIN)/ruff check Code tests

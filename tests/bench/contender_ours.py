@@ -6,7 +6,10 @@ then dropped.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -20,10 +23,13 @@ from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels.calendar import epoch_seconds
 from loadcast.kernels.scan import RowFilter
+from loadcast.pipeline.sessions import plan_tasks, shuffle_partitions
 from loadcast.spark.scan import KIND_BUCKETS, scan_sessions
+from loadcast.spark.server import REPORT_FILES, REPORT_SCHEMA, collect_reports, report, task_name
 from loadcast.spark.session import SparkOptions, create_session
 from loadcast.spark.types import to_struct
-from loadcast.storage.files import find_files, group_splits, plan_splits
+from loadcast.storage.files import find_files
+from loadcast.storage.parts import PartWriter
 
 _SCHEMA = pa.schema(
     [
@@ -33,10 +39,7 @@ _SCHEMA = pa.schema(
         *((name, pa.float64()) for name in schema.BUCKET_SUMS),
     ]
 )
-# As pipeline/sessions.py plans it, and spark/server.py bounds its memory.
-_SPLIT_BYTES = 64 << 20
-_SMALLEST_TASK_BYTES = 4 << 20
-_BYTES_PER_SHUFFLE_PARTITION = 64 << 20
+#: As spark/server.py bounds its memory.
 _WORK_BYTES = 16 << 20
 
 
@@ -46,39 +49,47 @@ def main() -> None:
     spark = create_session("bench scan", SparkOptions(master=f"local[{job.threads}]"), brief=True)
     with timed_work() as said:
         said["engine"] = f"Spark {spark.version}"
-        _sums(spark, job).write.option("compression", "snappy").parquet(job.result)
+        collect_reports(_sums(spark, job))
 
 
 def _sums(spark: SparkSession, job: ScanJob) -> DataFrame:
     files = [file for path in job.files for file in find_files(path)]
-    size = sum(file.size for file in files)
     parallelism = spark.sparkContext.defaultParallelism
-    per_task = min(_SPLIT_BYTES, max(_SMALLEST_TASK_BYTES, -(-size // (2 * parallelism))))
-    tasks = group_splits(plan_splits(files, per_task), per_task)
     begin, end = (epoch_seconds(datetime.strptime(text, schema.TIME_FORMAT)) for text in (job.begin, job.end))
-    scanned = scan_sessions(spark, tasks, None, RowFilter(begin, end))
-    partitions = max(parallelism, min(4 * parallelism, size // _BYTES_PER_SHUFFLE_PARTITION))
+    scanned = scan_sessions(spark, plan_tasks(files, parallelism), None, RowFilter(begin, end))
+    partitions = shuffle_partitions(sum(file.size for file in files), parallelism)
     shuffled = scanned.filter(F.col("kind") == KIND_BUCKETS).repartition(partitions, F.col("place"))
-    return shuffled.sortWithinPartitions("place").mapInArrow(_unpack, to_struct(_SCHEMA))
+    return shuffled.sortWithinPartitions("place").mapInArrow(_Sum(job.result), to_struct(REPORT_SCHEMA))
 
 
-def _unpack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Packed sums, sorted by server → final sums; the last server at hand waits for what else may come of it."""
-    waiting: list[pa.Table] = []
-    for batch in batches:
-        waiting.append(pa.Table.from_batches([batch]))
-        if sum(table.nbytes for table in waiting) >= _WORK_BYTES:
-            sums = pa.concat_tables(waiting)
-            first = pc.index(sums.column("place"), sums.column("place")[-1]).as_py()
-            yield from _final(sums.slice(0, first))
-            waiting = [sums.slice(first)]
-    if waiting:
-        yield from _final(pa.concat_tables(waiting))
+@dataclass(frozen=True)
+class _Sum:
+    """Packed sums, sorted by server → final sums, written as ETL writes its tables.
+
+    The last server at hand waits for what else may come of it.
+    """
+
+    result: str
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        folder, table = os.path.split(os.path.abspath(self.result))
+        with PartWriter(folder, task_name()) as parts:
+            waiting: list[pa.Table] = []
+            for batch in batches:
+                waiting.append(pa.Table.from_batches([batch]))
+                if sum(table.nbytes for table in waiting) >= _WORK_BYTES:
+                    sums = pa.concat_tables(waiting)
+                    first = pc.index(sums.column("place"), sums.column("place")[-1]).as_py()
+                    parts.write(table, _final(sums.slice(0, first)))
+                    waiting = [sums.slice(first)]
+            if waiting:
+                parts.write(table, _final(pa.concat_tables(waiting)))
+        yield report(REPORT_FILES, json.dumps(parts.written))
 
 
-def _final(packed: pa.Table) -> Iterator[pa.RecordBatch]:
+def _final(packed: pa.Table) -> pa.Table:
     if not packed.num_rows:
-        return
+        return _SCHEMA.empty_table()
     places, payloads = (packed.column(name).combine_chunks() for name in ("place", "payload"))
     sums = bucket_kernel.unpack(places, payloads)
     microseconds = sums.buckets * (schema.BUCKET_SECONDS * 10**6)
@@ -88,7 +99,7 @@ def _final(packed: pa.Table) -> Iterator[pa.RecordBatch]:
         pa.array(sums.counts),
         *(pa.array(np.ascontiguousarray(column)) for column in sums.sums.T),
     ]
-    yield pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
+    return pa.Table.from_arrays(columns, schema=_SCHEMA)
 
 
 if __name__ == "__main__":

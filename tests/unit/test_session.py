@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 
 session = pytest.importorskip("loadcast.spark.session")
@@ -27,3 +30,26 @@ def test_only_a_brief_local_run_goes_without_the_optimizing_compiler() -> None:
 def test_the_log_stays_quiet_unless_asked_for() -> None:
     assert "log4j2" in session.java_options("yarn", False, False)
     assert "log4j2" not in session.java_options("yarn", False, True)
+
+
+def test_only_local_masters_fork_workers_from_our_daemon() -> None:
+    for master in ("local", "local[2]", "local[*]"):
+        assert session.default_settings(master)["spark.python.daemon.module"] == "loadcast.spark.daemon"
+    for master in ("yarn", "spark://host:7077", "k8s://https://host", None):
+        assert "spark.python.daemon.module" not in session.default_settings(master)
+
+
+def test_the_daemon_is_a_module_that_can_be_found() -> None:
+    assert importlib.util.find_spec(session.default_settings("local")["spark.python.daemon.module"])
+
+
+def test_only_local_runs_with_a_java_share_classes_with_runs_of_their_kind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(session, "archive_options", lambda java_home, kind: [f"-XX:SharedArchiveFile={kind}.jsa"])
+    brief, long = (session.java_options("local[2]", brief, False, tmp_path).split()[-1] for brief in (True, False))
+    assert brief.startswith("-XX:SharedArchiveFile=")
+    assert long.startswith("-XX:SharedArchiveFile=")
+    assert brief != long
+    assert "SharedArchiveFile" not in session.java_options("yarn", False, False, tmp_path)
+    assert "SharedArchiveFile" not in session.java_options("local[2]", False, False)

@@ -20,21 +20,26 @@ class Lines:
     `unusual` are the positions of bytes that plain rows don't have: other than space to colon in ASCII, and quotes.
     """
 
-    data: bytes
+    data: bytes | bytearray
     starts: Int64s
     ends: Int64s
     unusual: Int64s
 
     @classmethod
-    def of(cls, data: bytes) -> Lines:
-        if b"\r" in data:
-            data = _mend_lone_cr(data)
+    def of(cls, data: bytes | bytearray) -> Lines:
         view = np.frombuffer(data, dtype=np.uint8)
         # Line ends and unusual bytes are found in one pass: rows of numbers have few others above space and colon.
         marks = _outside(view, _SPACE, _COLON)
         kinds = view[marks]
+        returns = kinds == _CR
+        lone = _lone(view, marks[returns])
+        if len(lone):  # a CR that no LF follows ends a line as an LF does
+            view = view.copy()
+            view[lone] = _LF
+            data, kinds = bytes(view.data), view[marks]
+            returns = kinds == _CR
         ending = kinds == _LF
-        ends, unusual = (marks, marks[:0]) if ending.all() else (marks[ending], marks[~ending & (kinds != _CR)])
+        ends, unusual = (marks, marks[:0]) if ending.all() else (marks[ending], marks[~ending & ~returns])
         if data and data[-1] != _LF:
             ends = np.append(ends, len(data))
         if b'"' in data:
@@ -58,21 +63,15 @@ class Lines:
         return marked
 
     def line(self, number: int) -> bytes:
-        text = self.data[self.starts[number] : self.ends[number]]
+        text = bytes(self.data[self.starts[number] : self.ends[number]])
         return text[:-1] if text.endswith(b"\r") else text
 
 
-def _mend_lone_cr(data: bytes) -> bytes:
-    """The bytes with each CR that no LF follows turned into an LF: both end a line."""
-    view = np.frombuffer(data, dtype=np.uint8)
-    positions = np.flatnonzero(view == _CR)
-    followers = np.minimum(positions + 1, len(view) - 1)
-    lone = positions[view[followers] != _LF]
-    if not len(lone):
-        return data
-    mended = view.copy()
-    mended[lone] = _LF
-    return bytes(mended.data)
+def _lone(view: npt.NDArray[np.uint8], returns: Int64s) -> Int64s:
+    """Those CRs, given by their positions, that no LF follows."""
+    followers = np.minimum(returns + 1, len(view) - 1)
+    lone: Int64s = returns[view[followers] != _LF]
+    return lone
 
 
 def _outside(view: npt.NDArray[np.uint8], low: int, high: int) -> Int64s:

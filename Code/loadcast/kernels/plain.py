@@ -140,7 +140,7 @@ def _plain(
     return Plain(line_numbers, total_lines, _one_chunk(table.column(schema.SERVER)), seconds, values)
 
 
-def _without(lines: Lines, numbers: Int64s) -> bytes:
+def _without(lines: Lines, numbers: Int64s) -> bytes | bytearray:
     """The block's text without the lines of these numbers."""
     if not len(numbers):
         return lines.data
@@ -152,7 +152,7 @@ def _without(lines: Lines, numbers: Int64s) -> bytes:
 
 
 def _convert(
-    text: bytes,
+    text: bytes | bytearray,
     layout: Layout,
     missing: list[str],
     measures: tuple[str, ...] = schema.MEASURES,
@@ -188,7 +188,7 @@ def _convert(
     return table, bad
 
 
-def _convert_marking_bad_numbers(text: bytes, layout: Layout) -> tuple[pa.Table, list[int]]:
+def _convert_marking_bad_numbers(text: bytes | bytearray, layout: Layout) -> tuple[pa.Table, list[int]]:
     """As _convert, for text in which some numbers are none (`1.2.3`): their lines count as bad too."""
     table, bad = _convert(text, layout, [], number=pa.string())
     fine = np.ones(table.num_rows, dtype=bool)

@@ -86,7 +86,9 @@ class ScanResult:
     counts: Counts
 
 
-def scan_block(data: bytes, layout: Layout, keep: RowFilter, bad_numbers: BadNumbers | None = None) -> ScanResult:
+def scan_block(
+    data: bytes | bytearray, layout: Layout, keep: RowFilter, bad_numbers: BadNumbers | None = None
+) -> ScanResult:
     """Scan whole lines. `data` begins at a line's start and ends at a line's end or the file's.
 
     `bad_numbers` may be passed from block to block to save time.

@@ -33,7 +33,7 @@ class TrainingSummary:
 
     @property
     def deviation(self) -> Float64s:
-        """Sample standard deviations, (k,); 0 for a single row."""
+        """Sample standard deviations, (k,); 0 for equal values and for a single row."""
         return np.sqrt(self.squares / max(self.rows - 1, 1))
 
     def as_json(self) -> str:
@@ -50,7 +50,8 @@ def summarize(features: pa.Table, split_seconds: int) -> TrainingSummary:
     if not training.num_rows:
         return TrainingSummary(0, levels, *np.zeros((2, len(schema.HISTORY_COLUMNS))))
     values = np.stack([training.column(name).to_numpy() for name in schema.HISTORY_COLUMNS])
-    mean = values.mean(axis=1)
+    # From the first row on: equal values have exactly their own mean, and no deviation.
+    mean = values[:, 0] + (values - values[:, :1]).mean(axis=1)
     return TrainingSummary(training.num_rows, levels, mean, ((values - mean[:, None]) ** 2).sum(axis=1))
 
 

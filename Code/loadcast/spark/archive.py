@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import time
 from importlib.metadata import version
@@ -17,15 +18,19 @@ from pathlib import Path
 #: How the file of a complete archive begins: the JVM writes this last.
 _MAGIC = (0xF00BABA8).to_bytes(4, sys.byteorder)
 _BEING_WRITTEN_S = 120
+#: What Spark takes apart on an option's way to the JVM, and the colon that the JVM takes to stand between two archives.
+_AWKWARD = re.compile(r"""[\s'"\\:]""")
 
 
-def archive_options(java_home: Path, folder: Path | None = None) -> list[str]:
+def archive_options(java_home: Path, kind: str, folder: Path | None = None) -> list[str]:
     """JVM options that use this Java's archive, or leave one at the JVM's end where there is none.
 
-    None of either where the folder (the environment's, or the user's cache) cannot be written.
+    `kind` names what the JVM does: each kind loads classes of its own.
+
+    None of either where the folder (the environment's, or the user's cache) cannot be written or has an awkward name.
     """
-    place = (folder or _folder()) / f"spark-classes-{_key(java_home)}.jsa"
-    if " " in str(place):  # options are separated by spaces on their way to the JVM
+    place = (folder or _folder()) / f"{kind}-{_key(java_home)}.jsa"
+    if _AWKWARD.search(str(place)):
         return []
     quiet = ["-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"]
     if _is_complete(place):

@@ -18,7 +18,7 @@ from loadcast import schema
 from loadcast.settings import ForestSettings
 
 FEATURES = "features"
-MOST_FEATURES_DRAWN = 48
+MOST_FEATURES_DRAWN = 36
 
 #: What the naive forecasts are made of.
 NAIVE_INPUTS = ("dayofweek", "hourofday", "peakLoadLag48", "peakLoadLag168")
@@ -71,8 +71,8 @@ def fit_forest(training: DataFrame, settings: ForestSettings) -> RandomForestCla
 def feature_subset(strategy: str, number: int) -> str:
     """What Spark is told for a strategy, with this number of features.
 
-    `auto`, here, is a third of the features, at most 48. Spark's own `auto`, the square root, mostly draws one-hot
-    slots, which outnumber the lags; more than 48 costs time and wins nothing (Docs/BENCHMARKS.md).
+    `auto`, here, is a third of the features, at most 36. Spark's own `auto`, the square root, mostly draws one-hot
+    slots, which outnumber the lags; more than 36 costs time and wins nothing (Docs/BENCHMARKS.md).
     """
     return str(min(-(-number // 3), MOST_FEATURES_DRAWN)) if strategy == "auto" else strategy
 

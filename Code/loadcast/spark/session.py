@@ -6,12 +6,14 @@ import importlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeGuard
 
+import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from loadcast.errors import EnvironmentNotReadyError
@@ -60,7 +62,7 @@ def java_options(master: str | None, brief: bool, show_log: bool, java_home: Pat
     options = [] if show_log else [f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION.as_uri()}"]
     if _is_local(master):
         options += ["-XX:+UseParallelGC", *(["-XX:TieredStopAtLevel=1"] if brief else [])]
-        options += archive_options(java_home) if java_home else []
+        options += archive_options(java_home, "brief" if brief else "long") if java_home else []
     return " ".join(options)
 
 
@@ -92,7 +94,19 @@ def create_session(
             ) from error
         if imported:
             imported.result()
+        if brief and _is_local(master):
+            threading.Thread(target=_wake_workers, args=(session,), name="loadcast-workers", daemon=True).start()
         return session
+
+
+def _wake_workers(session: SparkSession) -> None:
+    """Run a job of nothing, so that Python workers have started, and imported, when the first real task comes."""
+    with suppress(Exception):  # the real job will say what is wrong
+        session.range(0, 1, 1, 1).mapInArrow(_same, "id long").collect()
+
+
+def _same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    return batches
 
 
 def _master(options: SparkOptions) -> str | None:

@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import BinaryIO, cast
 
 from loadcast.errors import InputError
@@ -34,7 +35,7 @@ def read_head(file: SourceFile) -> tuple[bytes, bool]:
     return head.removeprefix(_BYTE_ORDER_MARK), complete
 
 
-def read_blocks(split: Split, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
+def read_blocks(split: Split, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, bytearray]]:
     """Blocks of whole lines of a split, each with its byte offset in the (decompressed) file.
 
     Raises InputError where the file cannot be read to the split's end or is no longer what was found: no block holds
@@ -43,11 +44,11 @@ def read_blocks(split: Split, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[
     file = split.file
     with _opened(file) as (raw, stream):
         if is_compressed(file.path):
-            blocks = _blocks(stream.read, 0, None, block_bytes)
+            blocks = _blocks(partial(_fill_by_parts, stream), 0, None, block_bytes)
         else:
             begin, stop = (_line_start(raw, place, file.size) for place in (split.start, split.end))
             raw.seek(begin)
-            blocks = _blocks(raw.read, begin, stop, block_bytes)
+            blocks = _blocks(partial(_fill, raw), begin, stop, block_bytes)
         for block in blocks:
             _check_unchanged(file, raw)
             yield block
@@ -124,32 +125,53 @@ def _read_fully(read: Callable[[int], bytes], length: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def _fill(raw: BinaryIO, buffer: bytearray, begin: int) -> int:
+    """Read into the buffer from `begin` on; up to where it is filled."""
+    with memoryview(buffer) as view:
+        while begin < len(buffer) and (number := raw.readinto(view[begin:])):  # type: ignore[attr-defined]
+            begin += number
+    return begin
+
+
+def _fill_by_parts(stream: Readable, buffer: bytearray, begin: int) -> int:
+    """As _fill, for a stream that gives new bytes."""
+    while begin < len(buffer) and (part := stream.read(len(buffer) - begin)):
+        buffer[begin : begin + len(part)] = part
+        begin += len(part)
+    return begin
+
+
 def _blocks(
-    read: Callable[[int], bytes], position: int, stop: int | None, block_bytes: int
-) -> Iterator[tuple[int, bytes]]:
-    """Cut a stream that begins at `position` into blocks that end at a line's end, up to `stop` or the stream's end."""
+    fill: Callable[[bytearray, int], int], position: int, stop: int | None, block_bytes: int
+) -> Iterator[tuple[int, bytearray]]:
+    """Cut a stream that begins at `position` into blocks that end at a line's end, up to `stop` or the stream's end.
+
+    Each block is the buffer that was read into, cut to its length: at this speed, copying it would be felt.
+    """
     rest = b""
     while True:
         # A line longer than a block: twice as much each time, so that the whole of it is not copied over and over.
         wanted = min(max(block_bytes - len(rest), len(rest)), LONGEST_LINE_BYTES + 1 - len(rest))
         if stop is not None:
             wanted = min(wanted, stop - position - len(rest))
-        fresh = _read_fully(read, wanted)
-        data = rest + fresh if rest else fresh
-        last = len(fresh) < wanted or (stop is not None and position + len(data) >= stop)
-        cut = len(data) if last else _after_last_line(data)
+        data = bytearray(len(rest) + wanted)
+        data[: len(rest)] = rest
+        filled = fill(data, len(rest))
+        last = filled < len(data) or (stop is not None and position + filled >= stop)
+        del data[filled:]
+        cut = filled if last else _after_last_line(data)
+        rest = bytes(data[cut:])
+        del data[cut:]
         if cut:
-            block = data[:cut] if cut < len(data) else data
-            marked = position == 0 and block.startswith(_BYTE_ORDER_MARK)
-            yield (len(_BYTE_ORDER_MARK), block[len(_BYTE_ORDER_MARK) :]) if marked else (position, block)
+            marked = position == 0 and data.startswith(_BYTE_ORDER_MARK)
+            yield (len(_BYTE_ORDER_MARK), data[len(_BYTE_ORDER_MARK) :]) if marked else (position, data)
         if last:
             return
-        rest = data[cut:]
         _check_line(len(rest))
         position += cut
 
 
-def _after_last_line(data: bytes) -> int:
+def _after_last_line(data: bytearray) -> int:
     """Where the last complete line of `data` ends; 0 if none does."""
     end = data.rfind(b"\n") + 1
     if end:
