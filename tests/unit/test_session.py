@@ -11,7 +11,7 @@ session = pytest.importorskip("loadcast.spark.session")
 
 
 def test_only_local_masters_get_our_memory_and_address() -> None:
-    assert session.default_settings("local[2]")["spark.driver.memory"] == "2g"
+    assert session.default_settings("local[2]")["spark.driver.memory"] == "2048m"
     assert "spark.driver.memory" not in session.default_settings("yarn")
     assert "spark.driver.host" not in session.default_settings("spark://host:7077")
 
@@ -53,3 +53,9 @@ def test_only_local_runs_with_a_java_share_classes_with_runs_of_their_kind(
     assert brief != long
     assert "SharedArchiveFile" not in session.java_options("yarn", False, False, tmp_path)
     assert "SharedArchiveFile" not in session.java_options("local[2]", False, False)
+
+
+@pytest.mark.parametrize(("cores", "whole", "brief"), [(1, 2_048, 1_024), (8, 4_096, 2_048), (500, 16_384, 8_192)])
+def test_memory_grows_with_the_cores_and_etl_needs_half(cores: int, whole: int, brief: int) -> None:
+    for is_brief, wanted in ((False, whole), (True, brief)):
+        assert session.default_settings(f"local[{cores}]", is_brief)["spark.driver.memory"] == f"{wanted}m"

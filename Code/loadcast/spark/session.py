@@ -27,11 +27,15 @@ __all__ = ["Spark", "SparkOptions", "create_session"]
 Spark = SparkSession
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_LARGEST_HEAP_MB = 16_384
 _LOG_CONFIGURATION = Path(__file__).with_name("log4j2.properties")
 
 
-def default_settings(master: str | None) -> dict[str, str]:
-    """Our Spark settings, for a given master (None: the one that spark-submit names)."""
+def default_settings(master: str | None, brief: bool = False) -> dict[str, str]:
+    """Our Spark settings, for a given master (None: the one that spark-submit names); `brief` as for java_options.
+
+    On one machine memory grows with the cores; ETL's tables do not pass through the JVM, so it needs half as much.
+    """
     settings = {
         "spark.sql.session.timeZone": "UTC",
         # Times are wall-clock times without a zone, also where Spark reads Parquet that has no Spark schema in it.
@@ -44,7 +48,7 @@ def default_settings(master: str | None) -> dict[str, str]:
     }
     if _is_local(master):
         settings |= {
-            "spark.driver.memory": "2g",
+            "spark.driver.memory": f"{_heap_mb(_local_cores(master), brief)}m",
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.sql.shuffle.partitions": str(2 * _local_cores(master)),
@@ -82,7 +86,7 @@ def create_session(
     master = _master(options)
     if _is_local(master):  # Spark need not know the machine's name, which need not resolve
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    builder = _builder(app_name, master, options, java_options(master, brief, options.show_log, java_home))
+    builder = _builder(app_name, master, options, brief, java_options(master, brief, options.show_log, java_home))
     with ThreadPoolExecutor(1) as pool, _java_output(options.show_log) as log:
         imported = pool.submit(importlib.import_module, meanwhile) if meanwhile else None
         try:
@@ -115,11 +119,11 @@ def _master(options: SparkOptions) -> str | None:
     return named or (None if "PYSPARK_GATEWAY_PORT" in os.environ else "local[*]")
 
 
-def _builder(app_name: str, master: str | None, options: SparkOptions, java: str) -> SparkSession.Builder:
+def _builder(app_name: str, master: str | None, options: SparkOptions, brief: bool, java: str) -> SparkSession.Builder:
     builder = SparkSession.builder.appName(app_name)
     if master is not None:
         builder = builder.master(master)
-    settings = default_settings(master)
+    settings = default_settings(master, brief)
     settings["spark.driver.extraJavaOptions"] = java
     for key, value in (settings | options.extra).items():
         builder = builder.config(key, value)
@@ -128,6 +132,11 @@ def _builder(app_name: str, master: str | None, options: SparkOptions, java: str
 
 def _is_local(master: str | None) -> TypeGuard[str]:
     return master is not None and master.startswith("local")
+
+
+def _heap_mb(cores: int, brief: bool) -> int:
+    whole = min(_LARGEST_HEAP_MB, max(2_048, 512 * cores))
+    return whole // 2 if brief else whole
 
 
 def _local_cores(master: str) -> int:
