@@ -227,7 +227,7 @@ def test_more_rejected_than_allowed_is_an_error_with_the_counts_and_the_worst_fi
     with pytest.raises(QualityError) as caught:
         check_quality(report, 0.05)
     message = str(caught.value)
-    assert message.startswith("3 of 30 rows (10.0%) could not be placed: field_count 2, server_ip 1.")
+    assert message.startswith("3 of 30 rows (10.0%) were rejected: field_count 2, server_ip 1.")
     assert "Wanted at most maxRejectedFraction 5.0%; nothing was published." in message
     assert "The file with the most (3) is bad.csv" in message
 

@@ -135,11 +135,11 @@ def check_quality(report: dict[str, Any], max_rejected_fraction: float) -> None:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in report["rejectedByReason"].items())
         worst = max(report["files"], key=lambda file: file["rejected"])
         raise QualityError(
-            f"{report['rejected']:,} of {report['rows']:,} rows ({report['rejectedFraction']:.1%}) could not be "
-            f"placed: {reasons}. "
+            f"{report['rejected']:,} of {report['rows']:,} rows ({report['rejectedFraction']:.1%}) were "
+            f"rejected: {reasons}. "
             f"Wanted at most maxRejectedFraction {max_rejected_fraction:.1%}; nothing was published. "
             f"The file with the most ({worst['rejected']:,}) is {worst['file']}: mend or leave out such files, "
-            "name their `columns`, or raise maxRejectedFraction."
+            "name their `columns`, change the contract, or raise maxRejectedFraction."
         )
     if not report["good"]:
         raise InputError(
