@@ -106,7 +106,7 @@ def test_hundreds_of_small_files_are_read_in_few_tasks(spark: SparkSession, tmp_
     lines = LOG.splitlines(keepends=True)
     for number in range(300):
         scanned_files.write(tmp_path / f"{number}.csv", *lines[number::300])
-    tasks = pipeline_sessions._plan(find_files(f"{tmp_path}/*.csv"), 2)
+    tasks = pipeline_sessions.plan_tasks(find_files(f"{tmp_path}/*.csv"), 2)
     assert 4 <= len(tasks) <= 6
     rows = [counts["rows"] for _, counts in counts_of(collect(spark, tasks))]
     whole = scanned_files.write(tmp_path / "whole", *lines)

@@ -34,6 +34,9 @@ SCAN_DDL = "place string, kind int, payload binary"
 _REJECTED_PER_VALUE = 2_000
 _PARTS_KEPT = 32
 
+#: Kept by each worker from split to split: learning anew costs every split a block that is parsed twice.
+_REMEMBERED = BadNumbers()
+
 
 @dataclass(frozen=True)
 class ScanTask:
@@ -68,9 +71,8 @@ class ScanTask:
         layout = self.layout or detect_layout(*read_head(split.file))
         counts = Counts()
         sums = []
-        bad_numbers = BadNumbers()
         for offset, block in read_blocks(split):
-            result = scan_kernel.scan_block(block, layout, self.keep, bad_numbers)
+            result = scan_kernel.scan_block(block, layout, self.keep, _REMEMBERED)
             counts.add(result.counts)
             sums.append(result.buckets)
             if len(sums) >= _PARTS_KEPT:  # a compressed file is one split, however large
