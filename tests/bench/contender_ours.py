@@ -6,7 +6,6 @@ then dropped.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -25,7 +23,7 @@ from loadcast.kernels.calendar import epoch_seconds
 from loadcast.kernels.scan import RowFilter
 from loadcast.pipeline.sessions import plan_tasks, shuffle_partitions
 from loadcast.spark.scan import KIND_BUCKETS, scan_sessions
-from loadcast.spark.server import REPORT_FILES, REPORT_SCHEMA, collect_reports, report, task_name
+from loadcast.spark.server import REPORT_SCHEMA, WholeServers, collect_reports, report_files, task_name
 from loadcast.spark.session import SparkOptions, create_session
 from loadcast.spark.types import to_struct
 from loadcast.storage.files import find_files
@@ -39,8 +37,6 @@ _SCHEMA = pa.schema(
         *((name, pa.float64()) for name in schema.BUCKET_SUMS),
     ]
 )
-#: As spark/server.py bounds its memory.
-_WORK_BYTES = 16 << 20
 
 
 def main() -> None:
@@ -64,27 +60,20 @@ def _sums(spark: SparkSession, job: ScanJob) -> DataFrame:
 
 @dataclass(frozen=True)
 class _Sum:
-    """Packed sums, sorted by server → final sums, written as ETL writes its tables.
-
-    The last server at hand waits for what else may come of it.
-    """
+    """Packed sums, sorted by server → final sums, written as ETL writes its tables."""
 
     result: str
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         folder, table = os.path.split(os.path.abspath(self.result))
         with PartWriter(folder, task_name()) as parts:
-            waiting: list[pa.Table] = []
+            servers = WholeServers()
             for batch in batches:
-                waiting.append(pa.Table.from_batches([batch]))
-                if sum(table.nbytes for table in waiting) >= _WORK_BYTES:
-                    sums = pa.concat_tables(waiting)
-                    first = pc.index(sums.column("place"), sums.column("place")[-1]).as_py()
-                    parts.write(table, _final(sums.slice(0, first)))
-                    waiting = [sums.slice(first)]
-            if waiting:
-                parts.write(table, _final(pa.concat_tables(waiting)))
-        yield report(REPORT_FILES, json.dumps(parts.written))
+                done = servers.add(batch)
+                if done.num_rows:
+                    parts.write(table, _final(done))
+            parts.write(table, _final(servers.rest()))
+        yield report_files(parts)
 
 
 def _final(packed: pa.Table) -> pa.Table:

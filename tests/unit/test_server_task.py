@@ -50,9 +50,6 @@ def run(batches: list[pa.RecordBatch], folder: Path) -> dict[str, list[Any]]:
 
 
 def table(folder: Path, name: str) -> pa.Table:
-    if name == server.UNENCODED:
-        (file,) = (folder / name).iterdir()
-        return pa.ipc.open_stream(file.read_bytes()).read_all().combine_chunks()
     return pa.concat_tables(map(pq.read_table, sorted((folder / name).rglob("*.parquet")))).combine_chunks()
 
 

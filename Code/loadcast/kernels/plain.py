@@ -6,7 +6,9 @@ A line that this path cannot vouch for is marked, and left to `rows.parse_row`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -91,50 +93,50 @@ def read_plain(
     """
     attempts = 0 if text_lines else _ATTEMPTS
     while attempts >= 0:
-        numbers = np.flatnonzero(~slow)
-        if not len(numbers):
-            return None
-        text = _without(lines, np.flatnonzero(slow))
+        convert = partial(_convert, missing=bad_numbers.texts) if attempts else _convert_marking_bad_numbers
         try:
-            if attempts:
-                table, bad = _convert(text, layout, bad_numbers.texts)
-            else:
-                table, bad = _convert_marking_bad_numbers(text, layout)
+            plain = _parse(lines, slow, partial(convert, layout=layout))
         except pa.ArrowInvalid as error:
             attempts = attempts - 1 if bad_numbers.learn(error) else min(attempts - 1, 0)
             continue
-        if table.num_rows + len(bad) != len(numbers):
-            break
-        slow[numbers[bad]] = True
-        plain = _plain(table, np.delete(numbers, bad), len(slow))
-        if attempts and bad_numbers.texts:
-            doubtful = plain.with_missing()
-            if len(doubtful) > _MOST_DOUBTFUL * len(slow):
-                attempts = 0  # many are missing: too many to look at singly
-                continue
+        if plain is None or not attempts or not bad_numbers.texts:
+            return plain
+        doubtful = plain.with_missing()
+        if len(doubtful) <= _MOST_DOUBTFUL * len(slow):
             slow[doubtful] = True
-        return plain
-    # The parser sees other lines than we do, or refuses the text: nothing is lost, every line is read singly.
-    slow[:] = True
+            return plain
+        attempts = 0  # many are missing: too many to look at singly
+    slow[:] = True  # the parser refuses the text
     return None
 
 
 def read_places(lines: Lines, slow: npt.NDArray[np.bool_], layout: Layout) -> Plain | None:
     """As read_plain, but without numbers: in half the time."""
+    return _parse(lines, slow, partial(_convert, layout=layout, missing=[], measures=()), measures=())
+
+
+def _parse(
+    lines: Lines,
+    slow: npt.NDArray[np.bool_],
+    convert: Callable[[bytes | bytearray], tuple[pa.Table, list[int]]],
+    measures: tuple[str, ...] = schema.MEASURES,
+) -> Plain | None:
+    """All lines not marked `slow`, as `convert` makes columns of them; those of another field count are marked, too.
+
+    None where no line is left. Raises ArrowInvalid.
+    """
     numbers = np.flatnonzero(~slow)
     if not len(numbers):
         return None
-    table, bad = _convert(_without(lines, np.flatnonzero(slow)), layout, [], measures=())
+    table, bad = convert(_without(lines, np.flatnonzero(slow)))
     if table.num_rows + len(bad) != len(numbers):
-        slow[:] = True
+        slow[:] = True  # the parser sees other lines than we do: nothing is lost, every line is read singly
         return None
     slow[numbers[bad]] = True
-    return _plain(table, np.delete(numbers, bad), len(slow), measures=())
+    return _plain(table, np.delete(numbers, bad), len(slow), measures)
 
 
-def _plain(
-    table: pa.Table, line_numbers: Int64s, total_lines: int, measures: tuple[str, ...] = schema.MEASURES
-) -> Plain:
+def _plain(table: pa.Table, line_numbers: Int64s, total_lines: int, measures: tuple[str, ...]) -> Plain:
     values = [_as_floats(table.column(name)) for name in measures]
     seconds = parse_seconds(_one_chunk(table.column(schema.SESSION_START)))
     return Plain(line_numbers, total_lines, _one_chunk(table.column(schema.SERVER)), seconds, values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from loadcast.settings import Settings
 from loadcast.spark.encoding import encode_features
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
-from loadcast.spark.server import REPORT_FILES, UNENCODED, collect_reports
+from loadcast.spark.server import UNENCODED, collect_reports, files_of
 from loadcast.spark.session import Spark, SparkOptions, create_session
 from loadcast.spark.write import Job, side_by_side
 from loadcast.storage.kept import KeptResults
@@ -59,8 +58,7 @@ def _encode_and_save(
         frame = encode_features(
             spark, sessions.unencoded, staging.absolute(), encoders, encoded_struct(encoders).json()
         )
-        written = [name for text in collect_reports(frame)[REPORT_FILES] for name in json.loads(text)]
-        remove_others(staging, [paths.FEATURES], written)
+        remove_others(staging, [paths.FEATURES], files_of(collect_reports(frame)))
         shutil.rmtree(staging / UNENCODED)
 
     start(encode)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,11 +24,11 @@ from loadcast.spark.scan import result_name, scan_sessions
 from loadcast.spark.server import (
     REPORT_COUNTS,
     REPORT_COVERAGE,
-    REPORT_FILES,
     REPORT_TRAINING,
     UNENCODED,
     ServerTask,
     collect_reports,
+    files_of,
     serve,
 )
 from loadcast.spark.session import Spark
@@ -88,7 +87,7 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
     coverage = Coverage.from_json(reports[REPORT_COVERAGE])
     quality = quality_report(reports[REPORT_COUNTS], coverage, {file.shown: file.size for file in files})
     check_quality(quality, settings.max_rejected_fraction)
-    written = [name for text in reports[REPORT_FILES] for name in json.loads(text)]
+    written = files_of(reports)
     _tidy(folder, written)
     unencoded = sorted(name for name in written if name.startswith(UNENCODED))
     quality = {"filterIp": reading.filter_ip, "contract": _contract(settings), **quality}

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
 from loadcast import paths
 from loadcast.kernels.encode import Encoders, encoded_table
-from loadcast.spark.server import REPORT_FILES, REPORT_SCHEMA, report, task_name
+from loadcast.spark.server import REPORT_SCHEMA, report_files, task_name
 from loadcast.spark.types import to_struct
 from loadcast.storage.parts import PartWriter
 
 #: Where Spark looks, in a Parquet file, for the schema with its own types.
 _SCHEMA_KEY = "org.apache.spark.sql.parquet.row.metadata"
+_ROWS_PER_BATCH = 32_768
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class EncodeTask:
             for batch in batches:
                 for number in batch.column(0).to_pylist():
                     self._encode(Path(self.folder, self.files[number]), parts)
-        yield report(REPORT_FILES, json.dumps(parts.written))
+        yield report_files(parts)
 
     def _encode(self, file: Path, parts: PartWriter) -> None:
-        with pa.OSFile(str(file)) as source, pa.ipc.open_stream(source) as reader:
-            for rows in reader:
+        with pq.ParquetFile(file) as source:
+            for rows in source.iter_batches(_ROWS_PER_BATCH):
                 encoded = encoded_table(pa.Table.from_batches([rows]), self.encoders)
                 parts.write(paths.FEATURES, encoded.replace_schema_metadata({_SCHEMA_KEY: self.spark_schema}))
 

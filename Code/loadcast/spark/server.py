@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,14 +20,14 @@ from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.coverage import coverage_of
 from loadcast.kernels.features import Thresholds, features_table
 from loadcast.kernels.training import summarize
-from loadcast.spark.scan import KIND_BUCKETS, KIND_COUNTS, KIND_REJECTED
+from loadcast.spark.scan import KIND_BUCKETS, KIND_COUNTS, KIND_REJECTED, SCAN_SCHEMA
 from loadcast.spark.types import to_struct
 from loadcast.storage.parts import PartWriter
 
 #: What a row of the result is: a JSON text for the driver. Each task gives a few of each kind.
 REPORT_SCHEMA = pa.schema([("kind", pa.string()), ("report", pa.string())])
 REPORT_COUNTS, REPORT_COVERAGE, REPORT_TRAINING, REPORT_FILES = "counts", "coverage", "training", "files"
-#: Rows before encoding, as Arrow files: what a run needs while it lasts.
+#: The table of feature rows before encoding: a run needs it while it lasts.
 UNENCODED = ".unencoded"
 
 #: Packed sums worked on together; the last server of them waits for what else may come of it. So a task holds at most
@@ -37,7 +35,6 @@ UNENCODED = ".unencoded"
 _WORK_BYTES = 16 << 20
 #: Hours worked on together, of about 600 bytes each (30 years of one server, or a year of 30).
 _WORK_SLOTS = 24 * 366 * 30
-_ROWS_PER_BATCH = 32_768
 
 
 @dataclass(frozen=True)
@@ -54,29 +51,17 @@ class ServerTask:
     folder: str
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        name = task_name()
-        with PartWriter(self.folder, name) as parts, _Unencoded(self.folder, name) as unencoded:
-            waiting: list[pa.Table] = []
-            size, limit = 0, _WORK_BYTES
+        with PartWriter(self.folder, task_name()) as parts:
+            servers = WholeServers()
             for batch in batches:
                 kinds = batch.column("kind")
                 yield from _pass_on(batch.filter(pc.not_equal(kinds, KIND_BUCKETS)), parts)
-                sums = pa.Table.from_batches([batch.filter(pc.equal(kinds, KIND_BUCKETS))])
-                waiting.append(sums)
-                size += sums.nbytes
-                if size >= limit:
-                    done, rest = _cut_last_server(pa.concat_tables(waiting))
-                    yield from self._work(done, parts, unencoded)
-                    if rest.nbytes >= limit:  # one server, with the same buckets in many pieces of the input
-                        rest = _compacted(rest)
-                    waiting, size = [rest], rest.nbytes
-                    limit = max(_WORK_BYTES, 2 * size)
-            if waiting:
-                yield from self._work(pa.concat_tables(waiting), parts, unencoded)
+                yield from self._work(servers.add(batch.filter(pc.equal(kinds, KIND_BUCKETS))), parts)
+            yield from self._work(servers.rest(), parts)
         # Only now are the files complete.
-        yield report(REPORT_FILES, json.dumps([*parts.written, *unencoded.written]))
+        yield report_files(parts)
 
-    def _work(self, sums: pa.Table, parts: PartWriter, unencoded: _Unencoded) -> Iterator[pa.RecordBatch]:
+    def _work(self, sums: pa.Table, parts: PartWriter) -> Iterator[pa.RecordBatch]:
         if not sums.num_rows:
             return
         places, payloads = (sums.column(name).combine_chunks() for name in ("place", "payload"))
@@ -87,35 +72,33 @@ class ServerTask:
             yield report(REPORT_COVERAGE, coverage_of(grid).as_json())
             if self.split_seconds is not None:
                 rows = features_table(grid, self.calendar, self.thresholds)
-                unencoded.write(rows)
+                parts.write(UNENCODED, rows)
                 yield report(REPORT_TRAINING, summarize(rows, self.split_seconds).as_json())
 
 
-class _Unencoded:
-    """One task's file of feature rows, made with the first of them."""
+class WholeServers:
+    """Packed sums as they come, sorted by server: they leave again, some megabytes at a time, by whole servers."""
 
-    def __init__(self, folder: str, name: str) -> None:
-        self._place = f"{UNENCODED}/part-{name}.arrows"
-        self._path = Path(folder, self._place)
-        self._writer: pa.ipc.RecordBatchStreamWriter | None = None
+    def __init__(self) -> None:
+        self._waiting: list[pa.Table] = []
+        self._size, self._limit = 0, _WORK_BYTES
 
-    def __enter__(self) -> _Unencoded:
-        return self
+    def add(self, sums: pa.RecordBatch) -> pa.Table:
+        """Take a batch of scan.SCAN_SCHEMA; gives those servers of which nothing more can come, often none."""
+        self._waiting.append(pa.Table.from_batches([sums]))
+        self._size += sums.nbytes
+        if self._size < self._limit:
+            return sums.schema.empty_table()
+        done, rest = _cut_last_server(pa.concat_tables(self._waiting))
+        if rest.nbytes >= self._limit:  # one server, with the same buckets in many pieces of the input
+            rest = _compacted(rest)
+        self._waiting, self._size = [rest], rest.nbytes
+        self._limit = max(_WORK_BYTES, 2 * self._size)
+        return done
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    @property
-    def written(self) -> list[str]:
-        return [] if self._writer is None else [self._place]
-
-    def write(self, rows: pa.Table) -> None:
-        if self._writer is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            options = pa.ipc.IpcWriteOptions(compression="lz4")
-            self._writer = pa.ipc.new_stream(pa.OSFile(str(self._path), "wb"), rows.schema, options=options)
-        self._writer.write_table(rows, max_chunksize=_ROWS_PER_BATCH)
+    def rest(self) -> pa.Table:
+        """The servers that are left at the end."""
+        return pa.concat_tables([SCAN_SCHEMA.empty_table(), *self._waiting])
 
 
 def task_name() -> str:
@@ -148,6 +131,16 @@ def _pass_on(batch: pa.RecordBatch, parts: PartWriter) -> Iterator[pa.RecordBatc
 def report(kind: str, text: str) -> pa.RecordBatch:
     """One row of REPORT_SCHEMA."""
     return pa.RecordBatch.from_arrays([pa.array([kind]), pa.array([text])], schema=REPORT_SCHEMA)
+
+
+def report_files(parts: PartWriter) -> pa.RecordBatch:
+    """The row that tells which files a task has written, for files_of; to be given when they are complete."""
+    return report(REPORT_FILES, json.dumps(parts.written))
+
+
+def files_of(reports: Mapping[str, list[str]]) -> list[str]:
+    """The files that the tasks behind some reports have written, as paths below their folder."""
+    return [name for text in reports[REPORT_FILES] for name in json.loads(text)]
 
 
 def collect_reports(frame: DataFrame) -> dict[str, list[str]]:
