@@ -98,7 +98,7 @@ class WholeServers:
 
     def rest(self) -> pa.Table:
         """The servers that are left at the end."""
-        return pa.concat_tables([SCAN_SCHEMA.empty_table(), *self._waiting])
+        return pa.concat_tables(self._waiting or [SCAN_SCHEMA.empty_table()])
 
 
 def task_name() -> str:
