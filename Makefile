@@ -29,9 +29,11 @@ test: setup ## All tests but the integration ones, the fastest first
 	@$(PYTEST) $(TESTS)
 
 test-integration: setup ## Tests that run whole commands, for some minutes
+	@scripts/setup-azurite.sh
 	@$(PYTEST) tests/integration
 
 test-all: setup ## All tests, the fastest first
+	@scripts/setup-azurite.sh
 	@$(PYTEST) $(TESTS) tests/integration
 
 lint: setup ## Style, types and layers

@@ -20,7 +20,8 @@ from loadcast.kernels.calendar import CalendarRule
 from loadcast.pipeline.sessions import calendar_rule
 from loadcast.settings import Settings, parse_settings
 from loadcast.spark.options import SparkOptions
-from loadcast.storage.publish import open_run, output_folder
+from loadcast.storage.output import open_output
+from loadcast.storage.publish import open_run
 
 OPTIONS = SparkOptions(master="local[2]", extra={"spark.sql.shuffle.partitions": "2", "spark.default.parallelism": "2"})
 HOUR_KEYS = [(schema.SERVER, "ascending"), (schema.HOUR, "ascending")]
@@ -101,7 +102,7 @@ def etl(settings: Settings, filter_ip: bool = False) -> Run:
     from loadcast.pipeline.etl import run_etl
 
     quality = run_etl(settings, filter_ip, OPTIONS)
-    return Run(settings, open_run(output_folder(settings)), quality, {})
+    return Run(settings, published(settings), quality, {})
 
 
 def stats(settings: Settings) -> Run:
@@ -109,7 +110,7 @@ def stats(settings: Settings) -> Run:
     from loadcast.pipeline.stats import run_stats
 
     quality = run_stats(settings, OPTIONS)
-    return Run(settings, open_run(output_folder(settings)), quality, {})
+    return Run(settings, published(settings), quality, {})
 
 
 def train(run: Run) -> Run:
@@ -117,7 +118,7 @@ def train(run: Run) -> Run:
     from loadcast.pipeline.train import run_train
 
     metrics = run_train(run.settings, OPTIONS)
-    return Run(run.settings, open_run(output_folder(run.settings)), run.quality, metrics)
+    return Run(run.settings, published(run.settings), run.quality, metrics)
 
 
 def table(run: Run, name: str) -> pa.Table:
@@ -160,3 +161,8 @@ def file_bytes(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.is_symlink()
     }
+
+
+def published(settings: Settings) -> Path:
+    """The newest run of a configuration's output, as a folder with all its artefacts."""
+    return open_run(open_output(settings).at_hand({paths.CURRENT: paths.ARTEFACTS}))

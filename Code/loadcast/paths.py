@@ -41,6 +41,8 @@ RUNS = "runs"
 CURRENT = "current"
 MODEL = "model"
 STAGING_PREFIX = ".staging-"
+#: Marks a run that was rolled back.
+WITHDRAWN = ".withdrawn"
 
 # Results of scanned files, beside the runs (see storage/kept.py).
 SCANNED = "scanned"

@@ -49,6 +49,9 @@ _SHOWN_CHARACTERS = 100
 _REQUIRED_COLUMNS = (schema.SESSION_START, schema.SERVER, *schema.MEASURES)
 _PLACEHOLDER = re.compile(r"x{3,}|<.*>", re.IGNORECASE)
 _SECRET_REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)")
+_ENDPOINT = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(/[a-z0-9]+)?/?")
+#: What follows in a URL may be a secret: a shared access signature, or a password before the host.
+_SECRET_PART = re.compile(r"(?<=\?)[^'\"\s]*=[^'\"\s]*|(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
 
 
 def parse_time(value: object) -> datetime:
@@ -103,6 +106,20 @@ def _secret_reference(value: str | None) -> str | None:
         # The value may be a key: it must not be echoed.
         raise ValueError("wanted a reference, env:NAME or file:PATH, never the key itself")
     return value
+
+
+def _endpoint(value: str | None) -> str | None:
+    if value is not None and not _ENDPOINT.fullmatch(value):
+        raise ValueError(
+            "wanted the address of the account's blob service, such as https://account.blob.core.windows.net, "
+            "without container or signature"
+        )
+    return value.rstrip("/") if value else value
+
+
+def without_secrets(text: str) -> str:
+    """A text with the secrets of the URLs in it, such as shared access signatures, left out."""
+    return _SECRET_PART.sub("…", text) if "://" in text else text
 
 
 def _place_name(value: str | None) -> str | None:
@@ -164,6 +181,7 @@ class Settings(BaseModel):
     storage_account: str | None = None
     storage_container: str | None = None
     storage_key: Annotated[str | None, AfterValidator(_secret_reference)] = Field(None, repr=False)
+    storage_endpoint: Annotated[str | None, AfterValidator(_endpoint)] = None
     output: Annotated[str | None, Field(min_length=1), AfterValidator(_place_name)] = None
     train_begin: Time
     train_end: Time
@@ -206,7 +224,7 @@ class Settings(BaseModel):
             )
         if self.output is None and not (self.storage_account and self.storage_container):
             raise ValueError(
-                "output: found nothing, wanted a folder for results, or storageAccount and storageContainer"
+                "output: found nothing, wanted a folder or URL for results, or storageAccount and storageContainer"
             )
         return self
 
@@ -318,7 +336,7 @@ def _found(place: tuple[int | str, ...], data: Any) -> Any:
 
 
 def _shown(value: object) -> str:
-    return repr(value)[:_SHOWN_CHARACTERS]
+    return without_secrets(repr(value))[:_SHOWN_CHARACTERS]
 
 
 def _plain(key: str) -> str:

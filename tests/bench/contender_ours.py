@@ -28,6 +28,7 @@ from loadcast.spark.session import SparkOptions, create_session
 from loadcast.spark.types import to_struct
 from loadcast.storage.files import find_files
 from loadcast.storage.parts import PartWriter
+from loadcast.storage.tables import FolderTables
 
 _SCHEMA = pa.schema(
     [
@@ -66,7 +67,7 @@ class _Sum:
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         folder, table = os.path.split(os.path.abspath(self.result))
-        with PartWriter(folder, task_name()) as parts:
+        with PartWriter(FolderTables(folder), task_name()) as parts:
             servers = WholeServers()
             for batch in batches:
                 done = servers.add(batch)

@@ -190,7 +190,7 @@ def test_made_models_are_saved_and_loaded_again(case: Case, tmp_path: Path) -> N
 
     from loadcast.spark.encoders import EncoderModels
 
-    for job in case.made.save_jobs(tmp_path):
+    for job in case.made.save_jobs(lambda name: str(tmp_path / name)):
         job()
     loaded = EncoderModels(
         PipelineModel.load(str(tmp_path / paths.STRING_INDEX_MODEL)),

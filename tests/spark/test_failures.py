@@ -205,7 +205,7 @@ def test_a_forest_of_only_one_class_can_be_served(one_class: runs.Run) -> None:
     assert all(answer["probability"] == {"low": 1.0, "medium": 0.0, "high": 0.0} for answer in answers)
 
 
-def test_the_two_newest_runs_and_the_newest_model_are_kept(one_class: runs.Run) -> None:
+def test_the_two_newest_runs_and_models_are_kept(one_class: runs.Run) -> None:
     output = Path(one_class.settings.output)
     month = one_class.settings.model_copy(update={"test_split_start": None})
 
@@ -215,7 +215,7 @@ def test_the_two_newest_runs_and_the_newest_model_are_kept(one_class: runs.Run) 
     assert open_run(output) == open_run(output, paths.MODEL) == statistics[-1]
 
     untrained = [runs.etl(one_class.settings).folder for _ in range(2)]
-    assert folders_of_runs(output) == {statistics[-1], *untrained}
+    assert folders_of_runs(output) == {*statistics, *untrained}
     assert open_run(output) == untrained[-1]
     assert open_run(output, paths.MODEL) == statistics[-1]
     assert Predictor.load(output).info["lowThreshold"] == 1e9

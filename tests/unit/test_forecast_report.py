@@ -260,8 +260,9 @@ def test_faults_are_errors_of_the_tree(config: Path, tmp_path: Path) -> None:
     assert type(failed(tmp_path / "gone.json")) is ConfigError
 
 
-def test_an_output_in_the_cloud_is_refused(tmp_path: Path) -> None:
-    config = write_config(tmp_path, output=None, storageAccount="account", storageContainer="container")
+def test_a_container_whose_key_is_nowhere_is_told(tmp_path: Path) -> None:
+    place = {"storageAccount": "account", "storageContainer": "container", "storageKey": "env:LOADCAST_NO_SUCH_KEY"}
+    config = write_config(tmp_path, output=None, **place)
     assert type(failed(config)) is ConfigError
 
 

@@ -16,6 +16,7 @@ import scanned_files
 from loadcast.errors import InputError
 from loadcast.kernels.rows import LAYOUT_HEAD_BYTES
 from loadcast.storage import blocks as reading
+from loadcast.storage import sources
 from loadcast.storage.blocks import read_blocks, read_head
 from loadcast.storage.files import SourceFile, Split
 
@@ -289,7 +290,7 @@ def refused(old: SourceFile, monkeypatch: pytest.MonkeyPatch) -> SourceFile:
     def refuse(path: str, flags: int) -> int:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(reading, "_open_at_once", refuse)
+    monkeypatch.setattr(sources, "_open_at_once", refuse)
     return old
 
 

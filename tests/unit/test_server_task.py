@@ -16,6 +16,7 @@ from loadcast import paths, schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.features import Thresholds
+from loadcast.storage.tables import FolderTables
 
 server = pytest.importorskip("loadcast.spark.server")
 scan = pytest.importorskip("loadcast.spark.scan")
@@ -41,7 +42,7 @@ def pieces(name: str, number: int, buckets: int, seed: int) -> list[pa.RecordBat
 
 def run(batches: list[pa.RecordBatch], folder: Path) -> dict[str, list[Any]]:
     """What the task reports, by kind; its tables lie below `folder`."""
-    task = server.ServerTask(CALENDAR, THRESHOLDS, SPLIT, str(folder))
+    task = server.ServerTask(CALENDAR, THRESHOLDS, SPLIT, FolderTables(str(folder)))
     reports: dict[str, list[Any]] = {}
     for batch in task(iter(batches)):
         for kind, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):
@@ -80,7 +81,7 @@ def test_a_server_with_most_rows_in_many_pieces_gives_the_same_in_little_memory(
 
 
 def test_the_files_are_told_when_they_are_complete(tmp_path: Path) -> None:
-    task = server.ServerTask(CALENDAR, THRESHOLDS, SPLIT, str(tmp_path))
+    task = server.ServerTask(CALENDAR, THRESHOLDS, SPLIT, FolderTables(str(tmp_path)))
     *_, last = task(iter(pieces("10.0.0.1", 3, 5000, 1)))
     told = json.loads(last.column("report")[0].as_py())
     assert sorted(told) == sorted(
@@ -93,7 +94,7 @@ def test_the_files_are_told_when_they_are_complete(tmp_path: Path) -> None:
 
 
 def test_without_a_split_there_are_no_features(tmp_path: Path) -> None:
-    list(server.ServerTask(CALENDAR, THRESHOLDS, None, str(tmp_path))(iter(pieces("10.0.0.1", 1, 50, 1))))
+    list(server.ServerTask(CALENDAR, THRESHOLDS, None, FolderTables(str(tmp_path)))(iter(pieces("10.0.0.1", 1, 50, 1))))
     assert sorted(path.name for path in tmp_path.iterdir()) == [paths.DAILY, paths.HOURLY]
 
 

@@ -181,7 +181,7 @@ def test_a_value_that_cannot_be_is_a_fault_that_names_key_found_and_wanted(key: 
         ({"lowThreshold": 500}, "lowThreshold: found 500, wanted less than highThreshold, 500"),
         (
             {"output": None},
-            "output: found nothing, wanted a folder for results, or storageAccount and storageContainer",
+            "output: found nothing, wanted a folder or URL for results, or storageAccount and storageContainer",
         ),
         ({"output": None, "storageAccount": "a"}, "output: found nothing, wanted a folder"),
     ],

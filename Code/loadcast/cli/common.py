@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -12,6 +13,7 @@ from loadcast.errors import LoadcastError
 from loadcast.spark.options import SparkOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_MASTER = "spark.master"
 
 
 def friendly(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -20,28 +22,58 @@ def friendly(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(command)
     def shielded(*args: Any, debug: bool, **options: Any) -> Any:
-        try:
+        with _errors_shown(debug):
             return command(*args, **options)
-        except LoadcastError as error:
-            if debug:
-                raise
-            click.echo(f"loadcast: {error}", err=True)
-            raise SystemExit(error.exit_code) from error
 
     return shielded
 
 
+@contextmanager
+def _errors_shown(debug: bool) -> Iterator[None]:
+    try:
+        yield
+    except LoadcastError as error:
+        if debug:
+            raise
+        click.echo(f"loadcast: {error}", err=True)
+        raise SystemExit(error.exit_code) from error
+
+
 def spark_options(command: Command) -> Command:
-    """Add --master, --conf and --spark-log; the command gets them as `spark`, a SparkOptions."""
+    """Add --master, --conf, --spark-dependencies and --spark-log; the command gets them as `spark`, a SparkOptions."""
 
     @click.option("--master", metavar="URL", help="Spark master.  [default: $SPARK_MASTER, else all local cores]")
     @click.option("--conf", multiple=True, callback=_settings, metavar="KEY=VALUE", help="A Spark setting; repeatable.")
+    @click.option(
+        "--spark-dependencies",
+        type=click.Path(),
+        metavar="FILE",
+        help="Spark settings and packages, such as Config/dsvm_spark_dependencies.yml; --conf wins over them.",
+    )
     @click.option("--spark-log", is_flag=True, help="Show Spark's own log.")
     @functools.wraps(command)
-    def with_spark(*args: Any, master: str | None, conf: dict[str, str], spark_log: bool, **options: Any) -> Any:
-        return command(*args, spark=SparkOptions(master, spark_log, conf), **options)
+    def with_spark(
+        *args: Any,
+        master: str | None,
+        conf: dict[str, str],
+        spark_dependencies: str | None,
+        spark_log: bool,
+        **options: Any,
+    ) -> Any:
+        with _errors_shown(bool(options.get("debug"))):
+            extra = _from_file(spark_dependencies) | conf
+        named = extra.pop(_MASTER, None)
+        return command(*args, spark=SparkOptions(master or named, spark_log, extra), **options)
 
     return with_spark  # type: ignore[return-value]  # wraps keeps what click needs
+
+
+def _from_file(path: str | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    from loadcast.spark.dependencies import load_spark_dependencies
+
+    return load_spark_dependencies(path)
 
 
 def _settings(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

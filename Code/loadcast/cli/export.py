@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from loadcast import paths
 from loadcast.cli.common import friendly
 from loadcast.settings import load_settings
-from loadcast.storage.export import export_bundle
-from loadcast.storage.publish import output_folder
+from loadcast.storage.export import BUNDLE_PARTS, export_bundle
+from loadcast.storage.output import open_output
 
 
 @click.command()
@@ -25,5 +26,6 @@ def export(config: str, dest: Path) -> None:
     Example:
       loadcast export Config/demo.json Model
     """
-    size = export_bundle(output_folder(load_settings(config)), dest)
+    output = open_output(load_settings(config))
+    size = export_bundle(output.at_hand({paths.MODEL: BUNDLE_PARTS}), dest)
     click.echo(f"The bundle is in {dest} ({size / 1e6:.2f} MB). Serve it: python Code/webservice.py --model {dest}")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import click
 
 from loadcast import __version__
+from loadcast.cli.datastore import datastore
 from loadcast.cli.demo import demo
+from loadcast.cli.download import download
 from loadcast.cli.export import export
+from loadcast.cli.published import runs
 from loadcast.cli.quality import quality
 from loadcast.cli.runs import etl, stats, train
 from loadcast.cli.sample import sample
@@ -20,5 +23,5 @@ def main() -> None:
     """Forecast, for every server and each of the next 48 hours, whether its load will be low, medium or high."""
 
 
-for _command in (sample, etl, stats, quality, train, serve, score, export, demo):
+for _command in (sample, etl, stats, quality, train, serve, score, download, export, runs, datastore, demo):
     main.add_command(_command)

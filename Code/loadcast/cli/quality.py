@@ -10,24 +10,25 @@ import click
 
 from loadcast import paths
 from loadcast.cli.common import friendly
+from loadcast.cli.places import folder_of
 from loadcast.errors import ArtefactError
 from loadcast.report.quality import load_quality, page_console, parse_quality, show_quality
-from loadcast.settings import load_settings
-from loadcast.storage.publish import open_run, output_folder
+from loadcast.settings import without_secrets
+from loadcast.storage.publish import open_run
 
 _NUMBER = click.IntRange(min=0)
 
 
 @click.command()
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path())
 @click.option("--files", default=20, show_default=True, type=_NUMBER, help="Files that are listed, the worst first.")
 @click.option("--servers", default=20, show_default=True, type=_NUMBER, help="Servers that are listed.")
 @click.option("--json", "as_json", is_flag=True, help="Print quality.json itself.")
 @friendly
-def quality(output: Path, files: int, servers: int, as_json: bool) -> None:
+def quality(output: str, files: int, servers: int, as_json: bool) -> None:
     """Show what became of the input's rows: rejected, repaired, files that stand out, hours without data.
 
-    OUTPUT is an output folder, a run's folder, or the configuration whose output it is.
+    OUTPUT is an output folder, a run's folder, a container's URL, or the configuration whose output it is.
 
     \b
     Examples:
@@ -40,13 +41,12 @@ def quality(output: Path, files: int, servers: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(content, indent=2))
     else:
-        show_quality(parse_quality(content, run), str(output), page_console(), (files, servers))
+        show_quality(parse_quality(content, run), without_secrets(output), page_console(), (files, servers))
 
 
-def _find_run(place: Path) -> Path:
+def _find_run(output: str) -> Path:
     """The run that a command line's OUTPUT stands for. Raises ArtefactError or ConfigError."""
-    if os.path.isfile(place):
-        return open_run(output_folder(load_settings(place)))
+    place = folder_of(output, paths.CURRENT, [paths.QUALITY])
     if not os.path.exists(place):
         raise ArtefactError(f"{place}: there is no such folder. Wanted an output folder, or a configuration file.")
     is_run = os.path.exists(place / paths.QUALITY) and not os.path.exists(place / paths.CURRENT)

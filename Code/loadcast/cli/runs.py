@@ -9,7 +9,7 @@ from loadcast.cli.common import friendly, spark_options
 from loadcast.report.run import RichProgress, metrics_table, quality_lines
 from loadcast.settings import Settings, load_settings
 from loadcast.spark.options import SparkOptions
-from loadcast.storage.publish import output_folder
+from loadcast.storage.output import open_output
 
 _CONFIG = click.argument("config", type=click.Path())
 
@@ -77,10 +77,10 @@ def train(config: str, spark: SparkOptions) -> None:
     metrics = run_train(settings, spark, RichProgress())
     console = Console()
     console.print(metrics_table(metrics["test"]))
-    _say([], settings, f"Next: python Code/webservice.py --model {output_folder(settings)}")
+    _say([], settings, f"Next: python Code/webservice.py --model {open_output(settings).shown}")
 
 
 def _say(lines: list[str], settings: Settings, next_step: str) -> None:
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-    for line in (*lines, f"Results are in {output_folder(settings)}", next_step):
+    for line in (*lines, f"Results are in {open_output(settings).shown}", next_step):
         console.print(line)

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
+from loadcast import paths
 from loadcast.cli.common import friendly
 from loadcast.report.forecast import MOST_TABLED_SERVERS, Picture, as_json, save_svg, show
 from loadcast.serving.client import DEFAULT_BATCH, DEFAULT_URL, ScoringClient, by_server
@@ -19,7 +20,10 @@ from loadcast.serving.contract import MAX_RECORDS
 from loadcast.serving.server import read_key
 from loadcast.serving.statistics import FeatureSource, newest_hour, open_statistics, scoring_features
 from loadcast.settings import Settings, load_settings, parse_time
-from loadcast.storage.publish import output_folder
+from loadcast.storage.output import open_output
+
+_NEEDED = {paths.CURRENT: (paths.HOURLY, paths.DAILY, paths.INFO)}
+_NEEDED_IF_ANY = {paths.MODEL: (paths.INFO,)}
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class ScoreOptions:
 
 def forecast(settings: Settings, options: ScoreOptions, with_tables: bool | None = None) -> Picture:
     """Score the next 48 hours of each server. `with_tables` None: tables for few servers. Raises LoadcastError."""
-    statistics = open_statistics(output_folder(settings), options.model)
+    statistics = open_statistics(open_output(settings).at_hand(_NEEDED, _NEEDED_IF_ANY), options.model)
     newest = newest_hour(statistics)
     begin = options.begin or newest + timedelta(hours=1)
     sources = scoring_features(statistics, options.servers or None, begin)

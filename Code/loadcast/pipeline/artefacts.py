@@ -16,7 +16,7 @@ import loadcast
 from loadcast import schema
 from loadcast.errors import OutputError
 from loadcast.kernels.encode import Encoders
-from loadcast.settings import Settings
+from loadcast.settings import Settings, without_secrets
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ def run_info(settings: Settings, encoders: Encoders, filter_ip: bool) -> dict[st
     """`info` as ETL knows it; training adds the files' checksums."""
     return {
         "duration": settings.duration,
-        "dataFile": settings.data_file,
+        "dataFile": without_secrets(settings.data_file),
         "trainBegin": _text(settings.train_begin),
         "trainEnd": _text(settings.train_end),
         "testSplitStart": _text(settings.split),

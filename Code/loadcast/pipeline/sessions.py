@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from loadcast import paths, schema
@@ -19,6 +18,7 @@ from loadcast.kernels.training import TrainingSummary, combine
 from loadcast.pipeline.quality import check_quality, quality_report
 from loadcast.progress import Progress
 from loadcast.settings import Settings
+from loadcast.spark.hadoop import find_hadoop_files, scan_lines
 from loadcast.spark.progress import watched
 from loadcast.spark.scan import result_name, scan_sessions
 from loadcast.spark.server import (
@@ -32,9 +32,11 @@ from loadcast.spark.server import (
     serve,
 )
 from loadcast.spark.session import Spark
-from loadcast.storage.files import SourceFile, Split, find_files, group_splits, plan_splits, reading_cost
+from loadcast.storage.files import SourceFile, Split, group_splits, plan_splits, reading_cost
 from loadcast.storage.kept import KeptResults
-from loadcast.storage.parts import PartWriter, remove_others
+from loadcast.storage.parts import PartWriter
+from loadcast.storage.sources import Source
+from loadcast.storage.tables import Tables
 
 _SPLIT_BYTES = 64 << 20
 _SMALLEST_TASK_BYTES = 4 << 20
@@ -45,7 +47,7 @@ _BYTES_PER_SHUFFLE_PARTITION = 64 << 20
 class Sessions:
     """What is known once all sessions are read: the quality report, and what encoders need.
 
-    `unencoded` are the files of feature rows, as paths below the folder that was given.
+    `unencoded` are the files of feature rows, as paths in the tables' place.
     """
 
     quality: dict[str, Any]
@@ -55,17 +57,26 @@ class Sessions:
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read, and where the tables go: below `folder`.
+    """What is read, and where the tables go. Without a `source` the files are those of a Hadoop file system.
 
     With a `split`, feature rows are made; those before it are the training rows. Of files that `kept` has results of,
     only those are read.
     """
 
     files: list[SourceFile]
-    folder: Path
+    source: Source | None
+    tables: Tables
     filter_ip: bool = False
     split: datetime | None = None
     kept: KeptResults | None = None
+
+
+Found = tuple[Source | None, list[SourceFile]]
+
+
+def found_files(spark: Spark, settings: Settings, found: tuple[Source, list[SourceFile]] | None) -> Found:
+    """What find_sources has found, else what Spark's file systems have."""
+    return found or (None, find_hadoop_files(spark, settings.data_file))
 
 
 def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: Progress) -> Sessions:
@@ -74,11 +85,16 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
     Raises QualityError or InputError where the input isn't good enough.
     """
     parallelism = spark.sparkContext.defaultParallelism
-    files, folder, kept = reading.files, reading.folder, reading.kept
+    files, kept = reading.files, reading.kept
     size = sum(file.size for file in files)
-    tasks, layout, keep = plan_tasks(files, parallelism), _layout(settings), _row_filter(settings, reading.filter_ip)
-    scanned = scan_sessions(spark, tasks, layout, keep, kept)
-    names = [result_name(split, layout, keep) for task in tasks for split in task] if kept else []
+    layout, keep = _layout(settings), _row_filter(settings, reading.filter_ip)
+    if reading.source is None:
+        kept, names = None, []
+        scanned = scan_lines(spark, files, layout, keep)
+    else:
+        tasks = plan_tasks(files, parallelism)
+        scanned = scan_sessions(spark, tasks, layout, keep, kept, reading.source)
+        names = [result_name(split, layout, keep) for task in tasks for split in task] if kept else []
     with watched(spark, progress, _scanning(files, size, sum(map(kept.has, names)) / len(names) if kept else 0)):
         served = serve(scanned, shuffle_partitions(size, parallelism), _server_task(settings, reading))
         reports = collect_reports(served)
@@ -88,23 +104,18 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
     quality = quality_report(reports[REPORT_COUNTS], coverage, {file.shown: file.size for file in files})
     check_quality(quality, settings.max_rejected_fraction)
     written = files_of(reports)
-    _tidy(folder, written)
+    _tidy(reading.tables, written)
     unencoded = sorted(name for name in written if name.startswith(UNENCODED))
     quality = {"filterIp": reading.filter_ip, "contract": _contract(settings), **quality}
     return Sessions(quality, combine(reports[REPORT_TRAINING]), unencoded)
 
 
-def _tidy(folder: Path, written: list[str]) -> None:
+def _tidy(tables: Tables, written: list[str]) -> None:
     """Remove what failed tasks have left; a run without rejected rows has a table of none."""
-    remove_others(folder, (paths.HOURLY, paths.DAILY, paths.REJECTED, UNENCODED), written)
-    if not (folder / paths.REJECTED).is_dir():
-        with PartWriter(folder, "none") as parts:
+    tables.keep_only((paths.HOURLY, paths.DAILY, paths.REJECTED, UNENCODED), written)
+    if not tables.has(paths.REJECTED):
+        with PartWriter(tables, "none") as parts:
             parts.write(paths.REJECTED, schema.REJECTED_SCHEMA.empty_table())
-
-
-def input_files(settings: Settings) -> list[SourceFile]:
-    """The configured data files as they are now. Raises InputError where there are none."""
-    return find_files(settings.data_file)
 
 
 def _scanning(files: list[SourceFile], size: int, share_kept: float) -> str:
@@ -137,7 +148,7 @@ def shuffle_partitions(size: int, parallelism: int) -> int:
 def _server_task(settings: Settings, reading: Reading) -> ServerTask:
     calendar = calendar_rule(settings.train_begin, settings.train_end, settings.holiday_country)
     split = None if reading.split is None else epoch_seconds(reading.split)
-    return ServerTask(calendar, thresholds(settings), split, str(reading.folder.absolute()))
+    return ServerTask(calendar, thresholds(settings), split, reading.tables)
 
 
 def _layout(settings: Settings) -> Layout | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from py4j.java_gateway import JavaGateway
@@ -43,14 +42,14 @@ class EncoderModels:
     one_hot: PipelineModel
     scaler: StandardScalerModel
 
-    def save_jobs(self, folder: Path) -> list[Callable[[], None]]:
-        """The jobs that save the three models under their names."""
+    def save_jobs(self, address: Callable[[str], str]) -> list[Callable[[], None]]:
+        """The jobs that save the three models, each at the `address` of its name."""
         models: dict[str, PipelineModel | StandardScalerModel] = {
             paths.STRING_INDEX_MODEL: self.string_index,
             paths.ONE_HOT_MODEL: self.one_hot,
             paths.SCALE_MODEL: self.scaler,
         }
-        return [partial(model.write().save, str(folder / name)) for name, model in models.items()]
+        return [partial(model.write().save, address(name)) for name, model in models.items()]
 
 
 def encoder_models(spark: SparkSession, encoders: Encoders, training: TrainingSummary) -> EncoderModels:

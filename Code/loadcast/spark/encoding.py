@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +14,7 @@ from loadcast.kernels.encode import Encoders, encoded_table
 from loadcast.spark.server import REPORT_SCHEMA, report_files, task_name
 from loadcast.spark.types import to_struct
 from loadcast.storage.parts import PartWriter
+from loadcast.storage.tables import Tables
 
 #: Where Spark looks, in a Parquet file, for the schema with its own types.
 _SCHEMA_KEY = "org.apache.spark.sql.parquet.row.metadata"
@@ -26,31 +26,31 @@ class EncodeTask:
     """The function that Spark runs: number of a file of feature rows → that file, encoded, as part of mlSource."""
 
     files: tuple[str, ...]
-    folder: str
+    tables: Tables
     encoders: Encoders
     spark_schema: str
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with PartWriter(self.folder, task_name()) as parts:
+        with PartWriter(self.tables, task_name()) as parts:
             for batch in batches:
                 for number in batch.column(0).to_pylist():
-                    self._encode(Path(self.folder, self.files[number]), parts)
+                    self._encode(self.files[number], parts)
         yield report_files(parts)
 
-    def _encode(self, file: Path, parts: PartWriter) -> None:
-        with pq.ParquetFile(file) as source:
+    def _encode(self, file: str, parts: PartWriter) -> None:
+        with self.tables.reading(file) as path, pq.ParquetFile(path) as source:
             for rows in source.iter_batches(_ROWS_PER_BATCH):
                 encoded = encoded_table(pa.Table.from_batches([rows]), self.encoders)
                 parts.write(paths.FEATURES, encoded.replace_schema_metadata({_SCHEMA_KEY: self.spark_schema}))
 
 
 def encode_features(
-    spark: SparkSession, files: Sequence[str], folder: Path, encoders: Encoders, spark_schema: str
+    spark: SparkSession, files: Sequence[str], tables: Tables, encoders: Encoders, spark_schema: str
 ) -> DataFrame:
-    """Encode files of feature rows, given as paths below `folder`, one Spark task each; a frame of REPORT_SCHEMA.
+    """Encode files of feature rows, given as paths in `tables`, one Spark task each; a frame of REPORT_SCHEMA.
 
     `spark_schema` is Spark's schema of the result, as JSON.
     """
-    task = EncodeTask(tuple(files), str(folder), encoders, spark_schema)
+    task = EncodeTask(tuple(files), tables, encoders, spark_schema)
     numbers = spark.range(0, len(files), 1, numPartitions=len(files))
     return numbers.mapInArrow(task, to_struct(REPORT_SCHEMA))

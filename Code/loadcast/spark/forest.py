@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any, cast
 
 from pyspark.ml.classification import RandomForestClassificationModel, RandomForestClassifier
@@ -29,13 +28,13 @@ _DESCRIBED = (schema.KEY, schema.SERVER, schema.HOUR, schema.OBSERVED, schema.LA
 _LABEL_METADATA: dict[str, Any] = {"ml_attr": {"type": "nominal", "num_vals": len(schema.CLASS_NAMES) + 1}}
 
 
-def load_features(spark: SparkSession, path: Path, columns: Sequence[str]) -> DataFrame:
+def load_features(spark: SparkSession, path: str, columns: Sequence[str]) -> DataFrame:
     """mlSource rows with `columns` put together as the feature vector; the label says how many classes there are.
 
     The vector's metadata would call each one-hot slot a categorical feature of two levels, and Spark counts those
     several times slower than numbers. A threshold between 0 and 1 splits them just the same, so it is left out.
     """
-    rows = VectorAssembler(inputCols=list(columns), outputCol=FEATURES).transform(spark.read.parquet(str(path)))
+    rows = VectorAssembler(inputCols=list(columns), outputCol=FEATURES).transform(spark.read.parquet(path))
     size = rows.schema[FEATURES].metadata["ml_attr"]["num_attrs"]
     features = F.col(FEATURES).alias(FEATURES, metadata={"ml_attr": {"num_attrs": size}})
     label = F.col(schema.LABEL).cast("double").alias(schema.LABEL, metadata=_LABEL_METADATA)
@@ -81,9 +80,9 @@ def _size_of(rows: DataFrame) -> int:
     return int(rows.schema[FEATURES].metadata["ml_attr"]["num_attrs"])
 
 
-def save_model(model: RandomForestClassificationModel, path: Path) -> None:
+def save_model(model: RandomForestClassificationModel, path: str) -> None:
     """Save the forest."""
-    model.write().save(str(path))
+    model.write().save(path)
 
 
 @contextmanager
@@ -99,7 +98,7 @@ def predict(model: RandomForestClassificationModel, rows: DataFrame) -> Iterator
         kept.unpersist()
 
 
-def write_predictions(predicted: DataFrame, split: datetime, path: Path) -> None:
+def write_predictions(predicted: DataFrame, split: datetime, path: str) -> None:
     """Write the test period's predictions."""
     tested = predicted.filter(is_test(split)).withColumn(schema.LABEL, F.col(schema.LABEL).cast("int"))
-    tested.select(*schema.PREDICTION_COLUMNS).coalesce(1).write.parquet(str(path))
+    tested.select(*schema.PREDICTION_COLUMNS).coalesce(1).write.parquet(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from loadcast.kernels.scan import Counts, Rejected, RowFilter
 from loadcast.storage.blocks import read_blocks, read_head
 from loadcast.storage.files import Split, pack_splits, unpack_splits
 from loadcast.storage.kept import KeptResults
+from loadcast.storage.sources import LOCAL, Source
 
 #: To be raised with every change of what the scan of a split gives: results kept by older versions are not used then.
 _RESULT_VERSION = 1
@@ -49,6 +50,7 @@ class ScanTask:
     layout: Layout | None
     keep: RowFilter
     kept: KeptResults | None = None
+    source: Source = LOCAL
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -68,23 +70,30 @@ class ScanTask:
                 yield batch
 
     def _scan(self, split: Split) -> Iterator[pa.RecordBatch]:
-        layout = self.layout or detect_layout(*read_head(split.file))
-        counts = Counts()
-        sums = []
-        for offset, block in read_blocks(split):
-            result = scan_kernel.scan_block(block, layout, self.keep, _REMEMBERED)
-            counts.add(result.counts)
-            sums.append(result.buckets)
-            if len(sums) >= _PARTS_KEPT:  # a compressed file is one split, however large
-                sums = [scan_kernel.join(sums)]
-            for begin in range(0, len(result.rejected), _REJECTED_PER_VALUE):
-                yield _rejected_batch(split, offset, result.rejected[begin : begin + _REJECTED_PER_VALUE])
-        names, payloads = bucket_kernel.pack(scan_kernel.join(sums))
-        yield pa.RecordBatch.from_arrays(
-            [names, pa.array([KIND_BUCKETS] * len(names), pa.int32()), payloads], schema=SCAN_SCHEMA
-        )
-        report = {"file": split.file.shown, "start": split.start, **counts.as_dict()}
-        yield _one(split, KIND_COUNTS, json.dumps(report).encode())
+        layout = self.layout or detect_layout(*read_head(split.file, self.source))
+        yield from scan_blocks(split, read_blocks(split, source=self.source), layout, self.keep)
+
+
+def scan_blocks(
+    split: Split, blocks: Iterable[tuple[int | None, bytes | bytearray]], layout: Layout, keep: RowFilter
+) -> Iterator[pa.RecordBatch]:
+    """Scan the blocks of whole lines that a split consists of, each with its offset in the file (None: not known)."""
+    counts = Counts()
+    sums = []
+    for offset, block in blocks:
+        result = scan_kernel.scan_block(block, layout, keep, _REMEMBERED)
+        counts.add(result.counts)
+        sums.append(result.buckets)
+        if len(sums) >= _PARTS_KEPT:  # a compressed file is one split, however large
+            sums = [scan_kernel.join(sums)]
+        for begin in range(0, len(result.rejected), _REJECTED_PER_VALUE):
+            yield _rejected_batch(split, offset, result.rejected[begin : begin + _REJECTED_PER_VALUE])
+    names, payloads = bucket_kernel.pack(scan_kernel.join(sums))
+    yield pa.RecordBatch.from_arrays(
+        [names, pa.array([KIND_BUCKETS] * len(names), pa.int32()), payloads], schema=SCAN_SCHEMA
+    )
+    report = {"file": split.file.shown, "start": split.start, **counts.as_dict()}
+    yield _one(split, KIND_COUNTS, json.dumps(report).encode())
 
 
 def result_name(split: Split, layout: Layout | None, keep: RowFilter) -> str:
@@ -101,6 +110,7 @@ def scan_sessions(
     layout: Layout | None,
     keep: RowFilter,
     kept: KeptResults | None = None,
+    source: Source = LOCAL,
 ) -> DataFrame:
     """Scan the splits of each of `tasks` in a Spark task of its own, as `layout` (None: as each file's head says).
 
@@ -109,7 +119,7 @@ def scan_sessions(
     plan = spark.sparkContext.broadcast(tuple(map(pack_splits, tasks)))
     # Of all frames that hold one row a task, a range alone promises a partition for each.
     numbers = spark.range(0, len(tasks), 1, numPartitions=len(tasks))
-    return numbers.mapInArrow(ScanTask(plan, layout, keep, kept), SCAN_DDL)
+    return numbers.mapInArrow(ScanTask(plan, layout, keep, kept, source), SCAN_DDL)
 
 
 def _one(split: Split, kind: int, payload: bytes) -> pa.RecordBatch:
@@ -117,11 +127,11 @@ def _one(split: Split, kind: int, payload: bytes) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict({"place": [place], "kind": [kind], "payload": [payload]}, schema=SCAN_SCHEMA)
 
 
-def _rejected_batch(split: Split, offset: int, rows: list[Rejected]) -> pa.RecordBatch:
+def _rejected_batch(split: Split, offset: int | None, rows: list[Rejected]) -> pa.RecordBatch:
     table = pa.Table.from_pydict(
         {
             schema.REJECTED_FILE: [split.file.shown] * len(rows),
-            schema.REJECTED_OFFSET: [offset + row.offset for row in rows],
+            schema.REJECTED_OFFSET: [None if offset is None else offset + row.offset for row in rows],
             schema.REJECTED_REASON: [row.reason.value for row in rows],
             schema.REJECTED_LINE: [_readable(row.line) for row in rows],
         },

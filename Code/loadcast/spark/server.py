@@ -23,6 +23,7 @@ from loadcast.kernels.training import summarize
 from loadcast.spark.scan import KIND_BUCKETS, KIND_COUNTS, KIND_REJECTED, SCAN_SCHEMA
 from loadcast.spark.types import to_struct
 from loadcast.storage.parts import PartWriter
+from loadcast.storage.tables import Tables
 
 #: What a row of the result is: a JSON text for the driver. Each task gives a few of each kind.
 REPORT_SCHEMA = pa.schema([("kind", pa.string()), ("report", pa.string())])
@@ -41,17 +42,17 @@ _WORK_SLOTS = 24 * 366 * 30
 class ServerTask:
     """The function that Spark runs on rows of scan.SCAN_SCHEMA sorted by place: REPORT_SCHEMA rows out.
 
-    The tables themselves are written below `folder`: going through the JVM would cost more than making them. Features
+    The tables themselves are written to `tables`: going through the JVM would cost more than making them. Features
     are made where `split_seconds` is given; the rows before it are the training rows.
     """
 
     calendar: CalendarRule
     thresholds: Thresholds
     split_seconds: int | None
-    folder: str
+    tables: Tables
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with PartWriter(self.folder, task_name()) as parts:
+        with PartWriter(self.tables, task_name()) as parts:
             servers = WholeServers()
             for batch in batches:
                 kinds = batch.column("kind")
@@ -139,7 +140,7 @@ def report_files(parts: PartWriter) -> pa.RecordBatch:
 
 
 def files_of(reports: Mapping[str, list[str]]) -> list[str]:
-    """The files that the tasks behind some reports have written, as paths below their folder."""
+    """The files that the tasks behind some reports have written, as paths in their tables' place."""
     return [name for text in reports[REPORT_FILES] for name in json.loads(text)]
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 import pyarrow as pa
+from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from loadcast.errors import EnvironmentNotReadyError
@@ -27,6 +29,7 @@ __all__ = ["Spark", "SparkOptions", "create_session"]
 Spark = SparkSession
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_PACKAGE = "loadcast"
 _LARGEST_HEAP_MB = 16_384
 _LOG_CONFIGURATION = Path(__file__).with_name("log4j2.properties")
 
@@ -98,9 +101,25 @@ def create_session(
             ) from error
         if imported:
             imported.result()
+        if not _is_local(session.sparkContext.master):
+            _send_package(session)
         if brief and _is_local(master):
             threading.Thread(target=_wake_workers, args=(session,), name="loadcast-workers", daemon=True).start()
         return session
+
+
+def _send_package(session: SparkSession) -> None:
+    """Give loadcast's own code to the executors: their machines need Python and the packages of requirements.lock only.
+
+    They take it before one of theirs that may be older.
+    """
+    archive = Path(SparkFiles.getRootDirectory(), f"{_PACKAGE}.zip")  # Spark removes it with the session
+    if archive.exists():  # a session that was joined
+        return
+    with zipfile.ZipFile(archive, "w") as file:
+        for module in sorted((_PACKAGE_ROOT / _PACKAGE).rglob("*.py")):
+            file.write(module, module.relative_to(_PACKAGE_ROOT))
+    session.sparkContext.addPyFile(str(archive))
 
 
 def _wake_workers(session: SparkSession) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-from loadcast.errors import InputError
 from loadcast.kernels.rows import LAYOUT_HEAD_BYTES
 from loadcast.storage.compressed import Readable, is_compressed, unpacked
-from loadcast.storage.files import SourceFile, Split, unreadable, version_of
+from loadcast.storage.files import SourceFile, Split, unreadable
+from loadcast.storage.sources import LOCAL, Source
 
 #: Bytes per kernel call: measured fastest, as a block and its columns then stay near the processor.
 BLOCK_BYTES = 8 << 20
@@ -24,25 +23,27 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\n|\r(?!\n)")
 
 
-def read_head(file: SourceFile) -> tuple[bytes, bool]:
+def read_head(file: SourceFile, source: Source = LOCAL) -> tuple[bytes, bool]:
     """A file's first LAYOUT_HEAD_BYTES (decompressed, without byte order mark), and whether they are all of it.
 
     Raises InputError as read_blocks does.
     """
-    with _opened(file) as (_, stream):
+    with _opened(file, source) as (_, stream, _):
         head = _read_fully(stream.read, LAYOUT_HEAD_BYTES)
         complete = not stream.read(1)
     return head.removeprefix(_BYTE_ORDER_MARK), complete
 
 
-def read_blocks(split: Split, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, bytearray]]:
+def read_blocks(
+    split: Split, block_bytes: int = BLOCK_BYTES, source: Source = LOCAL
+) -> Iterator[tuple[int, bytearray]]:
     """Blocks of whole lines of a split, each with its byte offset in the (decompressed) file.
 
     Raises InputError where the file cannot be read to the split's end or is no longer what was found: no block holds
     bytes of another state of the file.
     """
     file = split.file
-    with _opened(file) as (raw, stream):
+    with _opened(file, source) as (raw, stream, check):
         if is_compressed(file.path):
             blocks = _blocks(partial(_fill_by_parts, stream), 0, None, block_bytes)
         else:
@@ -50,48 +51,28 @@ def read_blocks(split: Split, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[
             raw.seek(begin)
             blocks = _blocks(partial(_fill, raw), begin, stop, block_bytes)
         for block in blocks:
-            _check_unchanged(file, raw)
+            check()
             yield block
 
 
 @contextmanager
-def _opened(file: SourceFile) -> Iterator[tuple[BinaryIO, Readable]]:
-    """The open file and the stream of what it holds, unchanged at the start and at the end.
+def _opened(file: SourceFile, source: Source) -> Iterator[tuple[BinaryIO, Readable, Callable[[], None]]]:
+    """The open file, the stream of what it holds, and the check; unchanged at the start and at the end.
 
     What goes wrong with it becomes an InputError.
     """
     try:
-        with cast(BinaryIO, open(file.path, "rb", buffering=0, opener=_open_at_once)) as raw:
-            _check_unchanged(file, raw)
+        with source.opened(file) as (raw, check):
+            check()
             try:
                 stream = unpacked(file.path, raw)  # kept here: pyarrow's closes the file when it goes
-                yield raw, stream
+                yield raw, stream, check
             except (OSError, EOFError, zlib.error):
-                _check_unchanged(file, raw)  # the reason behind the reason
+                check()  # the reason behind the reason
                 raise
-            _check_unchanged(file, raw)
-    except FileNotFoundError as error:
-        raise _changed(file, "gone") from error
+            check()
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(file.path, error) from error
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for a writer, should a pipe have taken the file's place."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _check_unchanged(file: SourceFile, raw: BinaryIO) -> None:
-    state = os.fstat(raw.fileno())
-    if (state.st_size, version_of(state)) != (file.size, file.version):
-        raise _changed(file, SourceFile(file.path, state.st_size, version_of(state)).described())
-
-
-def _changed(file: SourceFile, now: str) -> InputError:
-    return InputError(
-        f"{file.shown} changed while it was being read (was {file.described()}, is {now}). "
-        "Run again when it is complete, or leave it out of dataFile."
-    )
 
 
 def _line_start(file: BinaryIO, place: int, size: int) -> int:

@@ -11,7 +11,8 @@ from loadcast import paths
 from loadcast.errors import ArtefactError, OutputError
 from loadcast.storage.publish import open_run
 
-_PARTS = (*paths.BUNDLE_FOLDERS, paths.METRICS, paths.INFO)
+#: What a bundle consists of.
+BUNDLE_PARTS = (*paths.BUNDLE_FOLDERS, paths.METRICS, paths.INFO)
 
 
 def export_bundle(output: Path, dest: Path) -> int:
@@ -21,7 +22,7 @@ def export_bundle(output: Path, dest: Path) -> int:
     refused with OutputError. Raises ArtefactError where there is no model, or not all of it.
     """
     run = open_run(output, paths.MODEL)
-    missing = [name for name in _PARTS if not (run / name).exists()]
+    missing = [name for name in BUNDLE_PARTS if not (run / name).exists()]
     if missing:
         raise ArtefactError(
             f"The run {run} lacks {missing[0]}; wanted a whole bundle. Train again: Code/train.py CONFIG."
@@ -31,7 +32,7 @@ def export_bundle(output: Path, dest: Path) -> int:
     try:
         _check_replaceable(dest)
         fresh.mkdir(parents=True)
-        for name in _PARTS:
+        for name in BUNDLE_PARTS:
             _copy(run / name, fresh / name)
         size = sum(file.stat().st_size for file in fresh.rglob("*") if file.is_file())
         _replace(dest, fresh)
@@ -47,7 +48,9 @@ def _check_replaceable(dest: Path) -> None:
     if dest.is_symlink() or (dest.exists() and not dest.is_dir()):
         raise OutputError(f"{dest} is not a folder. Choose another place for the bundle.")
     others = (
-        [item.name for item in dest.iterdir() if item.name not in _PARTS or item.is_symlink()] if dest.exists() else []
+        [item.name for item in dest.iterdir() if item.name not in BUNDLE_PARTS or item.is_symlink()]
+        if dest.exists()
+        else []
     )
     if others:
         raise OutputError(f"{dest} holds {sorted(others)[0]!r}, which is no part of a bundle. Choose another folder.")

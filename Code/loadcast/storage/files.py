@@ -31,7 +31,10 @@ _SYSTEM_FOLDER = "lost+found"
 
 @dataclass(frozen=True)
 class SourceFile:
-    """An input file as it was when it was found: `size` in bytes, and a `version` that changes when the file does."""
+    """An input file as it was when it was found: `size` in bytes, and a `version` that changes when the file does.
+
+    `path` is a path or, for a blob, its URL without secrets; then the version is its ETag.
+    """
 
     path: str
     size: int
@@ -44,6 +47,8 @@ class SourceFile:
 
     def described(self) -> str:
         """Size and version in words."""
+        if "://" in self.path:
+            return f"{self.size:,} bytes, ETag {self.version}"
         seconds, nanoseconds = divmod(int(self.version), 10**9)
         return f"{self.size:,} bytes of {np.datetime64(seconds, 's')}.{nanoseconds:09} UTC"
 

@@ -5,8 +5,6 @@ So a task that fails half-way, or runs twice, leaves no row and no row twice.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -14,27 +12,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from loadcast.storage.tables import Tables
+
 
 class PartWriter:
-    """One task's Parquet files below a folder, each written piece by piece; `name` is the task's own.
+    """One task's Parquet files, each written piece by piece; `name` is the task's own.
 
     A piece goes into a row group; hold pieces to some ten thousand rows.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], name: str) -> None:
-        self._folder, self._name = Path(folder), name
+    def __init__(self, tables: Tables, name: str) -> None:
+        self._place, self._name = tables.writing(), name
         self._writers: dict[str, pq.ParquetWriter] = {}
 
     def __enter__(self) -> PartWriter:
+        self._folder: Path = self._place.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for writer in self._writers.values():
             writer.close()
+        self._place.__exit__(kind, error, at)
 
     @property
     def written(self) -> list[str]:
-        """The files, as paths below the folder."""
+        """The files, as paths below the tables' place."""
         return list(self._writers)
 
     def write(self, table: str, rows: pa.Table) -> None:
@@ -60,12 +62,3 @@ class PartWriter:
         encoded = months.dictionary_encode()
         for code, month in enumerate(encoded.dictionary.to_pylist()):
             self.write(f"{table}/{month}", rows.filter(pc.equal(encoded.indices, code)))
-
-
-def remove_others(folder: Path, tables: Iterable[str], written: Iterable[str]) -> None:
-    """Remove all files of the tables but those `written`."""
-    wanted = {folder / place for place in written}
-    for table in tables:
-        for file in (folder / table).rglob("*"):
-            if file.is_file() and file not in wanted:
-                file.unlink()

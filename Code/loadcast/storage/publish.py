@@ -1,50 +1,32 @@
 """Output folders: a run appears whole, by the switch of one link, or not at all.
 
     output/
-      runs/<id>/               a complete run; never changed afterwards
+      runs/<id>/               a complete run; never changed afterwards, but marked if it is rolled back
       runs/.staging-<id>/      a run being written; nobody reads it
       current -> runs/<id>     the newest run; replaced atomically
       model -> runs/<id>       the newest run with a trained forest: what the service loads
       mlSource.parquet -> current/mlSource.parquet, and so on for each artefact
 
-A reader that follows `current` once (open_run) sees one run throughout. The last two runs and the one with the newest
-model are kept.
+A reader that follows `current` once (open_run) sees one run throughout. The last two runs and the last two with a model
+are kept. storage/blob/publish.py does the same in a container.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 
 from loadcast import paths
-from loadcast.errors import ArtefactError, ConfigError, InputError, OutputError
-from loadcast.settings import Settings
-from loadcast.storage.files import local_path
+from loadcast.errors import ArtefactError, OutputError
+from loadcast.storage.runs import PublishedRun, is_run_name, kept_runs, never_published, new_run_name, run_before
 
-_KEPT_RUNS = 2
 _LOCK = ".lock"
 _LINKS = (paths.CURRENT, paths.MODEL, *paths.ARTEFACTS)
-_RUN_NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{6}")
-
-
-def output_folder(settings: Settings) -> Path:
-    """The folder that the configuration's results go to. Raises ConfigError where it names none."""
-    if settings.output is None:
-        raise ConfigError(
-            f"output: found nothing, and this version cannot write to the container {settings.storage_container}. "
-            "Set output to a folder."
-        )
-    try:
-        return Path(local_path(settings.output))
-    except InputError:
-        raise ConfigError(f"output: found {settings.output!r}, wanted a folder, as a path or file: URL.") from None
 
 
 def open_run(output: Path, link: str = paths.CURRENT) -> Path:
@@ -55,12 +37,15 @@ def open_run(output: Path, link: str = paths.CURRENT) -> Path:
     try:
         return (output / link).resolve(strict=True)
     except (OSError, RuntimeError):  # a RuntimeError where links go round in a circle
-        todo = (
-            "Train one: python Code/train.py CONFIG." if link == paths.MODEL else "Run python Code/etl.py CONFIG first."
-        )
-        raise ArtefactError(
-            f"{output} holds no published {'model' if link == paths.MODEL else 'run'}. {todo}"
-        ) from None
+        raise no_run(str(output), link) from None
+
+
+def no_run(shown: str, link: str) -> ArtefactError:
+    """The error for an output without what `link` leads to."""
+    what, todo = ("run", "Run python Code/etl.py CONFIG first.")
+    if link == paths.MODEL:
+        what, todo = ("model", "Train one: python Code/train.py CONFIG.")
+    return ArtefactError(f"{shown} holds no published {what}. {todo}")
 
 
 @contextmanager
@@ -73,7 +58,7 @@ def stage_run(output: Path, carry: Iterable[str] = ()) -> Iterator[Path]:
     _prepare(output)
     with _lock(output):
         _remove_leftovers(output)
-        name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%fZ-") + secrets.token_hex(3)
+        name = new_run_name()
         staging = output / paths.RUNS / f"{paths.STAGING_PREFIX}{name}"
         try:
             with _explained(output):
@@ -120,6 +105,8 @@ def _remove_leftovers(output: Path) -> None:
     """Remove what killed runs have left: the lock is ours, so nobody works on it any more."""
     for stale in (output / paths.RUNS).glob(f"{paths.STAGING_PREFIX}*"):
         shutil.rmtree(stale, ignore_errors=True)
+    for run in never_published(list_runs(output)):
+        shutil.rmtree(output / paths.RUNS / run.name, ignore_errors=True)
     for name in _LINKS:
         for link in output.glob(f".{name}-*"):
             if link.is_symlink():
@@ -165,10 +152,16 @@ def _publish(output: Path, staging: Path, name: str) -> None:
     staging.rename(run)
     for artefact in paths.ARTEFACTS:
         _link(output / artefact, f"{paths.CURRENT}/{artefact}")
-    _link(output / paths.CURRENT, f"{paths.RUNS}/{name}")
-    if (run / paths.FOREST_MODEL).exists():
-        _link(output / paths.MODEL, f"{paths.RUNS}/{name}")
+    has_model = (run / paths.FOREST_MODEL).exists()
+    _point(output, name, name if has_model else None)
     _prune(output)
+
+
+def _point(output: Path, current: str, model: str | None) -> None:
+    """Make runs the newest, and the one with the newest model (None: leave that)."""
+    _link(output / paths.CURRENT, f"{paths.RUNS}/{current}")
+    if model is not None:
+        _link(output / paths.MODEL, f"{paths.RUNS}/{model}")
 
 
 def _link(place: Path, target: str) -> None:
@@ -181,8 +174,44 @@ def _link(place: Path, target: str) -> None:
 
 
 def _prune(output: Path) -> None:
-    runs = sorted(run for run in (output / paths.RUNS).iterdir() if _RUN_NAME.fullmatch(run.name))
-    linked = {(output / link).resolve() for link in (paths.CURRENT, paths.MODEL)}
-    for run in runs[:-_KEPT_RUNS]:
-        if run.resolve() not in linked:
-            shutil.rmtree(run, ignore_errors=True)  # the new run is published: old files must not fail it
+    runs = list_runs(output)
+    kept = kept_runs(runs)
+    for run in runs:
+        if run not in kept:
+            shutil.rmtree(output / paths.RUNS / run.name, ignore_errors=True)  # the new run is published all the same
+
+
+def list_runs(output: Path) -> list[PublishedRun]:
+    """The complete runs that are kept, oldest first."""
+    folders = [item for item in (output / paths.RUNS).glob("*") if is_run_name(item.name)]
+    links = {link: (output / link).resolve().name for link in (paths.CURRENT, paths.MODEL)}
+    return [
+        PublishedRun(
+            name=folder.name,
+            has_model=(folder / paths.FOREST_MODEL).exists(),
+            withdrawn=(folder / paths.WITHDRAWN).exists(),
+            is_current=folder.name == links[paths.CURRENT],
+            is_model=folder.name == links[paths.MODEL],
+        )
+        for folder in sorted(folders)
+    ]
+
+
+def roll_back(output: Path) -> PublishedRun:
+    """Make the run before the newest one the newest again, and its model, or the last before it, the service's.
+
+    Raises ArtefactError where there is none.
+    """
+    if not (output / paths.RUNS).is_dir():
+        raise ArtefactError(f"{output} holds no published run.")
+    with _lock(output), _explained(output):
+        runs = list_runs(output)
+        target, model = run_before(runs, str(output))
+        # First the mark: were the links changed first, a crash in between would leave a run to be rolled back to.
+        for run in runs:
+            if run.name > target.name:
+                (output / paths.RUNS / run.name / paths.WITHDRAWN).touch()
+        _point(output, target.name, model.name if model else None)
+        if model is None:
+            (output / paths.MODEL).unlink(missing_ok=True)
+    return target

@@ -1,0 +1,6 @@
+"""The newest model from the output's container to a local folder: see --help and Docs/DownloadModelsFromBlob.md."""
+
+from loadcast.cli.download import download
+
+if __name__ == "__main__":
+    download()

@@ -1,0 +1,56 @@
+"""`loadcast download`: the newest model of a configuration's output, as a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from loadcast.cli.common import friendly
+from loadcast.progress import Update
+from loadcast.settings import load_settings
+from loadcast.storage.download import download_model
+from loadcast.storage.output import open_output
+
+
+@click.command()
+@click.argument("config", type=click.Path())
+@click.argument("dest", required=False, type=click.Path(path_type=Path))
+@click.option("--all", "everything", is_flag=True, help="All artefacts of the model's run, features included.")
+@friendly
+def download(config: str, dest: Path | None, everything: bool) -> None:
+    """Download the newest model of CONFIG's output to the folder DEST, replacing a model that is there.
+
+    A model is all that the service needs: the encoders, the scaler, the forest, `info` and metrics.json. Its files are
+    checked against the checksums in `info`, and DEST appears when all are there. After an interruption start the same
+    command again: it goes on where it stood. Without DEST: Model-CONTAINER, such as Model-fullmodel.
+
+    \b
+    Examples:
+      python Code/download_model.py Config/fulldata_storageconfig.json
+      python Code/download_model.py Config/fulldata_storageconfig.json Model
+    """
+    output = open_output(load_settings(config))
+    dest = dest or Path(f"Model-{_last_part(output.shown)}")  # Model itself comes with loadcast
+    done = download_model(output, dest, everything, _bar)
+    click.echo(f"The model of run {done.run} is in {dest} ({done.files:,} files, {done.size / 1e6:,.2f} MB).")
+    click.echo(f"Serve it: python Code/webservice.py --model {dest}")
+
+
+def _last_part(place: str) -> str:
+    """Of a folder or URL, such as the container's name."""
+    return Path(place if "://" in place else Path(place).absolute()).name
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Update]:
+    """A bar of bytes on a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,0 +1,91 @@
+"""From a blob to a local file, which appears when it is complete; what was interrupted is taken up again."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from loadcast.errors import InputError, OutputError
+from loadcast.storage.blob.client import RANGE_BYTES
+from loadcast.storage.blob.reading import BlobReader, RangeReader
+
+_SUFFIX = ".part"
+_DIGEST_CHARACTERS = 16
+
+
+def download_file(source: RangeReader, path: Path, md5: bytes | None, arrived: Callable[[int], None]) -> None:
+    """Bring a blob to a file. Its bytes come first into a `.part` file beside it, which a later call goes on with.
+
+    The part's name tells the blob and its state, its length how far it is: no other record can disagree with them.
+    `arrived` is called with numbers of new bytes. Raises InputError where the bytes are not those that were stored,
+    OutputError where another process is downloading to the same place, OSError where the file cannot be written.
+    """
+    mine = _digest(source.url, path.name)
+    part = path.with_name(f".{mine}-{_digest(source.etag, str(source.size))}{_SUFFIX}")
+    for stale in path.parent.glob(f".{mine}-*{_SUFFIX}"):
+        if stale != part:
+            stale.unlink(missing_ok=True)
+    file = _open_alone(part, path)
+    try:
+        if not _fill(file, source, md5, arrived):
+            os.ftruncate(file, 0)  # the part may have been damaged in a crash, so once more from the start
+            if not _fill(file, source, md5, arrived):
+                part.unlink()
+                raise InputError(
+                    f"{source.url}: the MD5 of the bytes that arrived is not the blob's. Upload the blob again."
+                )
+        os.replace(part, path)
+    finally:
+        os.close(file)
+
+
+def _open_alone(part: Path, path: Path) -> int:
+    """Open the part file, locked against others who would write to it."""
+    while True:
+        file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file).st_nlink:  # else another has just completed it, under its name
+                return file
+        except BlockingIOError:
+            os.close(file)
+            raise OutputError(f"Another download is writing to {path}. Wait for it, or choose another place.") from None
+        os.close(file)
+
+
+def _fill(file: int, source: RangeReader, md5: bytes | None, arrived: Callable[[int], None]) -> bool:
+    """Read on from where the file ends; whether it now holds what the blob holds."""
+    done = os.fstat(file).st_size
+    if done > source.size:
+        os.ftruncate(file, 0)
+        done = 0
+    digest = hashlib.md5(usedforsecurity=False)
+    position = 0
+    with memoryview(bytearray(RANGE_BYTES)) as buffer, BlobReader(source) as reader:
+        while position < done and (number := os.preadv(file, [buffer[: done - position]], position)):
+            digest.update(buffer[:number])
+            position += number
+        arrived(position)
+        reader.will_read(position, source.size)
+        while number := reader.readinto(buffer):
+            digest.update(buffer[:number])
+            _write(file, buffer[:number], position)
+            position += number
+            arrived(number)
+    if md5 is not None and digest.digest() != md5:
+        arrived(-position)
+        return False
+    return True
+
+
+def _write(file: int, data: memoryview, position: int) -> None:
+    while data:
+        number = os.pwrite(file, data, position)
+        data, position = data[number:], position + number
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:_DIGEST_CHARACTERS]

@@ -1,0 +1,206 @@
+"""From what the Azure libraries and the network say to one line that says what to do."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
+from urllib.parse import parse_qs, urlsplit
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from requests.exceptions import ProxyError, RequestException
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ProxyError as PoolProxyError
+
+from loadcast.errors import ConfigError, InputError, LoadcastError
+from loadcast.storage.blob.access import ANONYMOUS, Access
+from loadcast.storage.blob.location import BlobLocation
+from loadcast.storage.blob.policy import BrokenAnswerError, reasons
+
+_BUSY = {408, 429, 500, 502, 503, 504}
+_GONE_CONTAINER = {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
+_ENTERING = {401, 403}
+
+
+@contextmanager
+def explained(
+    location: BlobLocation, access: Access = ANONYMOUS, kind: type[LoadcastError] = InputError
+) -> Iterator[None]:
+    """Turn errors of the libraries into ConfigError (credentials) or an error of the given kind (data).
+
+    The new error has no cause and no context: the old one's text may hold the URL with its SAS.
+    """
+    try:
+        yield
+        return
+    except (AzureError, RequestException, HTTPError, HTTPException, BrokenAnswerError, ConnectionError) as error:
+        problem = explain(error, location, access, kind)
+    except (TimeoutError, socket.gaierror, ssl.SSLError) as error:
+        problem = explain(error, location, access, kind)
+    try:
+        raise problem
+    finally:
+        problem.__context__ = None
+
+
+def explain(
+    error: BaseException, location: BlobLocation, access: Access = ANONYMOUS, kind: type[LoadcastError] = InputError
+) -> LoadcastError:
+    """The error for the user, without any secret. `location` is what was asked for."""
+    if isinstance(error, HttpResponseError) and error.response is not None:
+        return _of_answer(error, location, access, kind)
+    if isinstance(error, ClientAuthenticationError):
+        return ConfigError(
+            f"Cannot enter {_container(location)}: Azure's credential chain gives no token any more. "
+            "Log in again with `az login`, or set storageKey to env:NAME or file:PATH of an account key or a SAS."
+        )
+    return _of_network(error, location, kind)
+
+
+def error_code(error: BaseException) -> str:
+    """Azure's name for what went wrong, such as BlobNotFound; empty where there was no answer."""
+    code = getattr(error, "error_code", None)
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    return str(getattr(code, "value", code) or headers.get("x-ms-error-code") or "")
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status of the answer; 0 where there was none."""
+    return int(getattr(error, "status_code", None) or 0)
+
+
+def _of_answer(
+    error: HttpResponseError, location: BlobLocation, access: Access, kind: type[LoadcastError]
+) -> LoadcastError:
+    status, code = status_of(error), error_code(error)
+    said = f"the server answered {status}{f' ({code})' if code.isalnum() else ''}"
+    if status in _ENTERING or code in {"PublicAccessNotPermitted", "NoAuthenticationInformation"}:
+        return ConfigError(_of_refusal(error, code, location, access))
+    if code in _GONE_CONTAINER or (status == 404 and not location.path):
+        return kind(
+            f"There is no container {location.container!r} in the storage account {location.account} "
+            f"({location.endpoint}), or it is being deleted. Check its name, or create it."
+        )
+    if access.kind == "anonymous" and status == 404 and code == "ResourceNotFound":
+        # Azure's answer to strangers, whether or not there is such a container.
+        return ConfigError(_of_refusal(error, code, location, access))
+    if status == 404:
+        return kind(f"There is no blob {location}. Check its name.")
+    if code in {"LeaseAlreadyPresent", "LeaseIdMissing", "LeaseIdMismatchWithBlobOperation"}:
+        return kind(f"{location} is locked by another program. Wait until it is done, or break the lease.")
+    if status == 412:
+        return kind(f"{location} was changed while it was in use. Run again when nobody writes to it.")
+    if status in _BUSY:
+        return kind(
+            f"The storage account {location.account} is too busy or has a fault: {said} at every attempt. "
+            "Try again later, or with fewer workers."
+        )
+    return kind(f"Cannot work with {location}: {said}. Check the address, and that the account is a blob storage.")
+
+
+def _of_refusal(error: HttpResponseError, code: str, location: BlobLocation, access: Access) -> str:
+    """Why credentials were refused, and what to do; by their kind."""
+    place = _container(location)
+    if code in {"AuthorizationFailure", "IpAuthorizationFailure"} and access.kind == "chain":
+        return f"{place}: its firewall keeps this machine out. Allow its network in the account's settings."
+    if code == "AccountIsDisabled":
+        return f"{place}: the storage account is disabled. Enable it, or name another."
+    if access.kind == "sas":
+        return _of_sas(error, code, place, access.secret)
+    if access.kind == "key":
+        return (
+            f"{place} refuses the account key. Check that storageKey refers to a key of the storage account "
+            f"{location.account} that has not been replaced, and that this machine's clock is right."
+        )
+    if access.kind == "chain":
+        return (
+            f"{place} refuses the identity that Azure's credential chain found. Give it the role Storage Blob Data "
+            "Reader (for output: Contributor), or set storageKey to env:NAME or file:PATH of an account key or a SAS."
+        )
+    return (
+        f"{place} is not public, and no credentials were found. Set storageKey to env:NAME or file:PATH of an account "
+        "key or a SAS, put a SAS into the URL, or log in with `az login`."
+    )
+
+
+def _of_sas(error: HttpResponseError, code: str, place: str, sas: str) -> str:
+    fields = parse_qs(sas)
+    now = _server_time(error)
+    start, expiry = (_time(fields.get(name, [""])[0]) for name in ("st", "se"))
+    if expiry and expiry <= now:
+        return f"The SAS for {place} expired on {expiry:%Y-%m-%d at %H:%M:%S} UTC. Make a new one, and run again."
+    if start and start > now:
+        return (
+            f"The SAS for {place} is not valid before {start:%Y-%m-%d, %H:%M:%S} UTC (it is {now:%H:%M:%S} there now). "
+            "Wait, or make one that starts some minutes in the past."
+        )
+    if code.startswith("Authorization") and "Mismatch" in code:
+        given = "".join(fields.get("sp", [""])[:1])
+        given = f" (it gives {given})" if given.isalpha() else ""
+        return (
+            f"The SAS for {place} does not permit this{given}. Make one that permits read and list (rl), "
+            "for output also add, create, write and delete (racwdl)."
+        )
+    return (
+        f"{place} refuses the SAS. Check that it is of this container or account and was copied whole, or make a new "
+        "one."
+    )
+
+
+def _server_time(error: HttpResponseError) -> datetime:
+    """The server's time, as this machine's clock may be what is wrong."""
+    headers = getattr(error.response, "headers", None) or {}
+    try:
+        return parsedate_to_datetime(headers.get("Date", "")).astimezone(timezone.utc)
+    except (TypeError, ValueError):
+        return datetime.now(timezone.utc)
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+
+
+def _of_network(error: BaseException, location: BlobLocation, kind: type[LoadcastError]) -> LoadcastError:
+    chain = list(reasons(error))
+    host = urlsplit(location.endpoint).netloc
+    if any(isinstance(reason, (ProxyError, PoolProxyError)) for reason in chain):
+        return kind(f"The proxy on the way to {host} does not let us through. Check HTTPS_PROXY and NO_PROXY.")
+    for reason in chain:
+        if isinstance(reason, socket.gaierror):
+            return kind(_of_name_lookup(reason, host, location))
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return kind(
+                f"The certificate of {host} cannot be trusted: {reason.verify_message}. Where a proxy of your own "
+                "signs it, name its certificate in REQUESTS_CA_BUNDLE."
+            )
+    if any(isinstance(reason, ConnectionRefusedError) for reason in chain):
+        return kind(
+            f"Nothing answers at {host}: the connection was refused. "
+            "Check the address (storageEndpoint), and that the server runs."
+        )
+    if any(isinstance(reason, BrokenAnswerError) for reason in chain):
+        return kind(f"{location}: {error} at every attempt. Check the network and any proxy, and run again.")
+    stalled = any(isinstance(reason, TimeoutError) or "Timeout" in type(reason).__name__ for reason in chain)
+    what = "it does not answer in time" if stalled else "the connection breaks off"
+    return kind(f"No network to {host}: {what}, at every attempt. Check the network and any firewall, and run again.")
+
+
+def _of_name_lookup(reason: socket.gaierror, host: str, location: BlobLocation) -> str:
+    if reason.errno in {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}:
+        return (
+            f"There is no storage account {location.account}: the host {host} is not known. Check the account's name "
+            "(storageAccount, or the URL), and that this machine can look up names of the Internet."
+        )
+    return f"No network to {host}: its name cannot be looked up ({reason.strerror}). Check the network, and run again."
+
+
+def _container(location: BlobLocation) -> str:
+    return f"{location.endpoint}/{location.container}"

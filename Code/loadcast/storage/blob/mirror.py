@@ -1,0 +1,86 @@
+"""Parts of a container's published runs on this machine, as an output folder of the same shape."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from loadcast import paths
+from loadcast.errors import OutputError
+from loadcast.storage.blob.container import Container
+from loadcast.storage.blob.transfer import download_blobs
+from loadcast.storage.runs import is_run_name
+
+_VARIABLE = "LOADCAST_CACHE"
+_UNLINKED_SECONDS = 24 * 3600
+
+
+def cache_folder() -> Path:
+    """Where copies of what is in containers are kept: $LOADCAST_CACHE, else the user's cache folder."""
+    named = os.environ.get(_VARIABLE)
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "loadcast")
+
+
+class Mirror:
+    """A folder with what was wanted of a container's runs. Runs never change, so what is there stays good."""
+
+    def __init__(self, container: Container, prefix: str) -> None:
+        self._container, self._prefix = container, prefix.strip("/")
+        digest = hashlib.sha256(container.root.at(self._prefix).url.encode()).hexdigest()[:16]
+        self.folder = cache_folder() / "runs" / f"{container.root.container}-{digest}"
+
+    def fetch(self, link: str, run: str, names: Iterable[str]) -> None:
+        """Have these artefacts of a run, and the link that leads to it. Raises OutputError where it cannot be kept."""
+        place = self.folder / paths.RUNS / run
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                if not (place / name).exists():
+                    self._download(f"{run}/{name}", place / name)
+            _link(self.folder / link, f"{paths.RUNS}/{run}")
+            self._prune()
+        except OSError as error:
+            raise OutputError(
+                f"Cannot keep a copy of {self._container.root.url} in {self.folder}: {error.strerror or error}. "
+                f"Make room, or name another folder in {_VARIABLE}."
+            ) from error
+
+    def _download(self, name: str, target: Path) -> None:
+        """Bring one artefact, which appears whole; nothing where the run has none."""
+        prefix = "/".join(filter(None, (self._prefix, paths.RUNS)))
+        blobs = [one for one in self._container.list(f"{prefix}/{name}")
+                 if one.name == f"{prefix}/{name}" or one.name.startswith(f"{prefix}/{name}/")]  # fmt: skip
+        if not blobs:
+            return
+        fresh = self.folder / f".{secrets.token_hex(6)}"
+        try:
+            download_blobs(self._container, blobs, prefix, fresh)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.replace(fresh / name, target)
+            except OSError:
+                if not target.exists():  # else another process was faster
+                    raise
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def _prune(self) -> None:
+        """Remove runs that no link leads to, but not at once: another process may be reading."""
+        linked = {(self.folder / link).resolve().name for link in (paths.CURRENT, paths.MODEL)}
+        old = time.time() - _UNLINKED_SECONDS
+        for run in (self.folder / paths.RUNS).iterdir():
+            if is_run_name(run.name) and run.name not in linked and run.stat().st_mtime < old:
+                shutil.rmtree(run, ignore_errors=True)
+
+
+def _link(place: Path, target: str) -> None:
+    fresh = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
+    fresh.symlink_to(target)
+    os.replace(fresh, place)

@@ -1,0 +1,58 @@
+"""Keeping secrets out of logs: the libraries below log URLs, and a SAS stands in a URL."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+#: Loggers that have been seen to get URLs or headers, or that log what others said.
+_LOGGERS = (
+    "urllib3.connectionpool",
+    "urllib3.connection",
+    "urllib3.util.retry",
+    "requests",
+    "azure.core.pipeline.policies.http_logging_policy",
+    "azure.core.pipeline.policies._universal",
+    "azure.core.pipeline.transport._requests_basic",
+    "azure.storage.blob._shared.policies",
+    "azure.identity",
+    "msal",
+)
+_SECRETS = (
+    # A SAS: its signature, plain or percent-encoded; also where the whole query is encoded once more.
+    re.compile(r"((?<![A-Za-z])sig(?:=|%3D))[^&\s'\"<>]+", re.IGNORECASE),
+    re.compile(r"(AccountKey=)[^;\s'\"]+", re.IGNORECASE),
+    re.compile(r"(SharedKey(?:Lite)?\s+\S+?:)[A-Za-z0-9+/=]+"),
+    re.compile(r"(Bearer\s+)[A-Za-z0-9._~+/=-]+"),
+)
+
+
+def redacted(text: str) -> str:
+    """The text without the secrets of signatures, keys and tokens that are marked as such."""
+    for secret in _SECRETS:
+        text = secret.sub(r"\1REDACTED", text)
+    return text
+
+
+def quiet_loggers() -> None:
+    """Take secrets out of what the libraries below log. May be called any number of times."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        if _REDACTION not in logger.filters:
+            logger.addFilter(_REDACTION)
+
+
+class _Redaction(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            message = str(record.msg)
+        record.msg, record.args = redacted(message), None
+        if record.exc_info:
+            # A formatter would write the exception's text, which may hold the URL.
+            record.exc_info = None
+        return True
+
+
+_REDACTION = _Redaction()

@@ -1,0 +1,135 @@
+"""A run on its way into a container."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from loadcast import paths
+from loadcast.storage.blob.container import Blob, Container
+from loadcast.storage.blob.hadoop import spark_settings
+from loadcast.storage.blob.transfer import download_blobs, upload_folder
+from loadcast.storage.tables import FolderTables, Tables
+
+
+class ContainerStaging:
+    """A run that is gathered in a folder, or written straight to its place in the container by tasks and Spark.
+
+    `carried` is the run before, and the artefacts that the new one starts with: they are copied by the service, when
+    all else is done.
+    """
+
+    def __init__(
+        self, folder: Path, container: Container, run: str, carried: tuple[str, tuple[str, ...]] | None
+    ) -> None:
+        self.folder = folder
+        self._container, self._run, self._carried = container, run, carried
+        self._dropped: list[str] = []
+        self._fetched: dict[str, tuple[int, int]] = {}
+        self._direct = False
+
+    def write_directly(self) -> None:
+        """From now on the tasks and Spark write to the container, not to the folder."""
+        self._direct = True
+
+    def spark_access(self) -> dict[str, str] | None:
+        return spark_settings(self._container)
+
+    @property
+    def tables(self) -> Tables:
+        return ContainerTables(self._container, self._run) if self._direct else FolderTables(str(self.folder))
+
+    def address(self, name: str) -> str:
+        if not self._direct:
+            return str(self.folder / name)
+        run = self._carried[0] if self._is_carried(name) and self._carried else self._run
+        return self._container.root.at(f"{run}/{name}").spark_url()
+
+    def fetch(self, names: Iterable[str]) -> None:
+        for name in names:
+            if self._is_carried(name):
+                self._fetch(self._carried_blobs(name), self._carried[0] if self._carried else "")
+            elif self._direct:
+                self._fetch(list(self._container.list(f"{self._run}/{name}")), self._run)
+
+    def drop(self, name: str) -> None:
+        self._dropped.append(name)
+
+    def has_model(self) -> bool:
+        """Whether the run, once uploaded, has a forest."""
+        return any(True for _ in self._container.list(f"{self._run}/{paths.FOREST_MODEL}/"))
+
+    def upload(self) -> None:
+        """Bring all that belongs to the run to its place in the container."""
+        new = [name for name in _files(self.folder) if self._fetched.get(name) != _state(self.folder / name)]
+        for blob in self._carried_blobs():
+            name = self._below_run(blob)
+            if name not in new:
+                self._container.copy(blob.name, f"{self._run}/{name}")
+        upload_folder(self._container, self.folder, self._run, new)
+
+    def _fetch(self, blobs: list[Blob], run: str) -> None:
+        for name in download_blobs(self._container, blobs, run, self.folder):
+            self._fetched[name] = _state(self.folder / name)
+
+    def _is_carried(self, name: str) -> bool:
+        return self._carried is not None and any(_within(name, one) for one in self._carried[1])
+
+    def _carried_blobs(self, only: str | None = None) -> list[Blob]:
+        """The blobs of the run before that are carried, those of one artefact or of all."""
+        if self._carried is None:
+            return []
+        run, names = self._carried
+        found = [blob for one in ([only] if only else names) for blob in self._container.list(f"{run}/{one}")]
+        return [blob for blob in found if not any(_within(self._below_run(blob), one) for one in self._dropped)
+                and any(_within(self._below_run(blob), one) for one in names)]  # fmt: skip
+
+    def _below_run(self, blob: Blob) -> str:
+        return blob.name.removeprefix(f"{self._carried[0]}/") if self._carried else blob.name
+
+
+def _within(name: str, artefact: str) -> bool:
+    """Whether a path is that artefact, or lies in it."""
+    return name == artefact or name.startswith(f"{artefact}/")
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+
+
+def _state(file: Path) -> tuple[int, int]:
+    state = os.stat(file)
+    return state.st_ino, state.st_mtime_ns
+
+
+@dataclass(frozen=True)
+class ContainerTables:
+    """Tables in a container, below `prefix`: each task brings its files there when they are complete."""
+
+    container: Container
+    prefix: str
+
+    @contextmanager
+    def writing(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="loadcast-task-") as folder:
+            yield Path(folder)
+            upload_folder(self.container, Path(folder), self.prefix, _files(Path(folder)))
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="loadcast-task-") as folder:
+            blobs = [blob for blob in self.container.list(f"{self.prefix}/{name}") if blob.name.endswith(f"/{name}")]
+            download_blobs(self.container, blobs, self.prefix, Path(folder))
+            yield Path(folder, PurePosixPath(name))
+
+    def keep_only(self, tables: Iterable[str], names: Iterable[str]) -> None:
+        wanted = {f"{self.prefix}/{name}" for name in names}
+        found = [blob.name for table in tables for blob in self.container.list(f"{self.prefix}/{table}/")]
+        self.container.delete([name for name in found if name not in wanted])
+
+    def has(self, table: str) -> bool:
+        return any(True for _ in self.container.list(f"{self.prefix}/{table}/"))

@@ -1,0 +1,134 @@
+"""The files of a published run, in an output folder or in a container, to be brought elsewhere."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from loadcast import paths
+from loadcast.errors import InputError
+from loadcast.progress import Update
+from loadcast.storage.output import FolderOutput, Output
+from loadcast.storage.publish import no_run, open_run
+
+if TYPE_CHECKING:
+    from loadcast.storage.blob.container import Blob
+    from loadcast.storage.blob.output import ContainerOutput
+
+#: More than this no run has; a list that goes on is not read to its end.
+MAX_FILES = 100_000
+
+
+class RunFiles(Protocol):
+    """A published run. Names are paths below it, with `/`."""
+
+    @property
+    def run(self) -> str:
+        """The run's name."""
+
+    @property
+    def shown(self) -> str:
+        """For messages: a path or URL without secrets."""
+
+    def info(self) -> bytes:
+        """What `info` holds; nothing where there is none."""
+
+    def sizes(self, parts: Iterable[str]) -> Mapping[str, int]:
+        """Name → size in bytes of each file of these artefacts; the names may be anything."""
+
+    def fetch(self, names: Sequence[str], folder: Path, update: Update) -> None:
+        """Bring files to the folder, each under its name once it is whole. `update` is told bytes."""
+
+    def is_there(self) -> bool:
+        """Whether the run has not been removed meanwhile."""
+
+
+def files_of_model(output: Output) -> RunFiles:
+    """The run with the output's newest model. Raises ArtefactError where there is none."""
+    if isinstance(output, FolderOutput):
+        return FolderRun(open_run(output.folder, paths.MODEL))
+    from loadcast.storage.blob.output import ContainerOutput
+
+    if isinstance(output, ContainerOutput):
+        return ContainerRun(output)
+    raise TypeError(f"{type(output).__name__} is no output that is known here")
+
+
+class FolderRun:
+    """A run in an output folder of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.run, self.shown = folder.name, str(folder)
+
+    def info(self) -> bytes:
+        if not (self._folder / paths.INFO).exists():
+            return b""
+        with self._open(paths.INFO) as file:
+            return file.read()
+
+    def sizes(self, parts: Iterable[str]) -> dict[str, int]:
+        files = [file for part in parts for place in [self._folder / part] for file in [place, *place.rglob("*")]]
+        # A link could lead anywhere, and no run has one.
+        found = [file for file in files if file.is_file() and not file.is_symlink()]
+        return {file.relative_to(self._folder).as_posix(): file.stat().st_size for file in sorted(found)}
+
+    def fetch(self, names: Sequence[str], folder: Path, update: Update) -> None:
+        sizes = self.sizes(names)
+        done = 0
+        for name in names:
+            fresh = folder / f".{secrets.token_hex(6)}.part"
+            with self._open(name) as source, fresh.open("xb") as target:
+                shutil.copyfileobj(source, target)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(fresh, folder / name)
+            done += sizes[name]
+            update(done, sum(sizes.values()))
+
+    def is_there(self) -> bool:
+        return self._folder.exists()
+
+    def _open(self, name: str) -> BinaryIO:
+        try:
+            return (self._folder / name).open("rb")
+        except OSError as error:
+            raise InputError(f"Cannot read {self._folder / name}: {error.strerror}. Check who may read it.") from error
+
+
+class ContainerRun:
+    """The run with the newest model in a container."""
+
+    def __init__(self, output: ContainerOutput) -> None:
+        found = next((run.name for run in output.runs() if run.is_model), None)
+        if found is None:
+            raise no_run(output.shown, paths.MODEL)
+        self._container = output.container
+        self._prefix = "/".join(filter(None, (output.prefix.strip("/"), paths.RUNS, found)))
+        self._blobs: dict[str, Blob] = {}
+        self.run, self.shown = found, output.container.root.at(self._prefix).url
+
+    def info(self) -> bytes:
+        found = self._container.get(f"{self._prefix}/{paths.INFO}")
+        return found[0] if found else b""
+
+    def sizes(self, parts: Iterable[str]) -> dict[str, int]:
+        wanted = set(parts)
+        for blob in self._container.list(f"{self._prefix}/"):
+            name = blob.name.removeprefix(f"{self._prefix}/")
+            if name.partition("/")[0] in wanted:
+                self._blobs[name] = blob
+            if len(self._blobs) > MAX_FILES:
+                break
+        return {name: blob.size for name, blob in self._blobs.items()}
+
+    def fetch(self, names: Sequence[str], folder: Path, update: Update) -> None:
+        from loadcast.storage.blob.transfer import download_blobs
+
+        download_blobs(self._container, [self._blobs[name] for name in names], self._prefix, folder, update)
+
+    def is_there(self) -> bool:
+        return self._container.stat(f"{self._prefix}/{paths.INFO}") is not None

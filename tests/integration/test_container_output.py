@@ -1,0 +1,231 @@
+"""Runs in a container, on a real blob server: whole or not at all, one writer, the last ones kept, a way back."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from azurite import Azurite
+from loadcast import paths
+from loadcast.errors import ArtefactError, InputError, OutputError
+from loadcast.storage.blob.access import Access
+from loadcast.storage.blob.container import Container
+from loadcast.storage.blob.location import BlobLocation
+from loadcast.storage.blob.output import ContainerOutput
+from loadcast.storage.staging import Staging
+
+CODE = Path(__file__).resolve().parents[2] / "Code"
+EVERYTHING = {paths.CURRENT: paths.ARTEFACTS}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LOADCAST_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(params=["", "some/prefix"])
+def output(azurite: Azurite, request: pytest.FixtureRequest) -> ContainerOutput:
+    location = BlobLocation(azurite.endpoint, azurite.new_container(), "")
+    return ContainerOutput(Container(location, Access("key", azurite.key)), request.param)
+
+
+def write(staging: Staging, text: str, model: bool = False) -> None:
+    (staging.folder / paths.QUALITY).write_text(text)
+    (staging.folder / paths.HOURLY / "2016" / "06").mkdir(parents=True)
+    (staging.folder / paths.HOURLY / "2016" / "06" / f"part-{text}.parquet").write_text(text * 1000)
+    if model:
+        (staging.folder / paths.FOREST_MODEL).mkdir()
+        (staging.folder / paths.FOREST_MODEL / "data").write_text(text)
+
+
+def publish(output: ContainerOutput, text: str, model: bool = False) -> str:
+    with output.stage() as staging:
+        write(staging, text, model)
+    return output.runs()[-1].name
+
+
+def content(output: ContainerOutput, link: str = paths.CURRENT) -> dict[str, str]:
+    """What a reader finds in the newest run."""
+    run = (output.at_hand({link: paths.ARTEFACTS}) / link).resolve()
+    return {file.relative_to(run).as_posix(): file.read_text() for file in sorted(run.rglob("*")) if file.is_file()}
+
+
+def blobs(output: ContainerOutput) -> list[str]:
+    return [blob.name for blob in output.container.list()]
+
+
+def test_a_published_run_is_what_readers_get(output: ContainerOutput) -> None:
+    with pytest.raises(ArtefactError, match="holds no published run"):
+        output.at_hand(EVERYTHING)
+    publish(output, "one", model=True)
+    assert content(output) == {
+        f"{paths.HOURLY}/2016/06/part-one.parquet": "one" * 1000,
+        f"{paths.FOREST_MODEL}/data": "one",
+        paths.QUALITY: "one",
+    }
+    publish(output, "two")
+    assert content(output)[paths.QUALITY] == "two"
+    assert content(output, paths.MODEL)[paths.QUALITY] == "one"
+
+
+def test_artefacts_are_carried_dropped_and_replaced(output: ContainerOutput) -> None:
+    publish(output, "old", model=True)
+    with output.stage(carry=[paths.HOURLY, paths.QUALITY, paths.FOREST_MODEL]) as staging:
+        staging.fetch([paths.QUALITY])
+        assert (staging.folder / paths.QUALITY).read_text() == "old"
+        (staging.folder / paths.QUALITY).unlink()
+        (staging.folder / paths.QUALITY).write_text("new")
+        staging.drop(f"{paths.HOURLY}/2016/06")
+        (staging.folder / paths.HOURLY / "2016" / "07").mkdir(parents=True)
+        (staging.folder / paths.HOURLY / "2016" / "07" / "part.parquet").write_text("july")
+    assert content(output) == {
+        f"{paths.HOURLY}/2016/07/part.parquet": "july",
+        f"{paths.FOREST_MODEL}/data": "old",
+        paths.QUALITY: "new",
+    }
+    assert content(output, paths.MODEL)[f"{paths.FOREST_MODEL}/data"] == "old"
+
+
+@pytest.mark.parametrize("error", [InputError("bad"), KeyboardInterrupt()])
+def test_an_error_leaves_the_old_run_and_nothing_of_the_new(output: ContainerOutput, error: BaseException) -> None:
+    publish(output, "old")
+    before = blobs(output)
+    with pytest.raises(type(error)), output.stage() as staging:
+        write(staging, "new")
+        raise error
+    assert blobs(output) == before
+    assert content(output)[paths.QUALITY] == "old"
+
+
+def test_a_second_writer_is_refused_while_the_first_writes(output: ContainerOutput) -> None:
+    with output.stage() as staging:
+        write(staging, "first")
+        with pytest.raises(OutputError, match="Another run is writing to"), output.stage():
+            pytest.fail("two writers")
+        with pytest.raises(OutputError, match="Another run is writing to"):
+            output.roll_back()
+    assert content(output)[paths.QUALITY] == "first"
+
+
+def test_the_last_two_runs_and_models_are_kept_and_no_leftovers(output: ContainerOutput) -> None:
+    names = [publish(output, f"model-{number}", model=True) for number in range(3)]
+    names += [publish(output, f"run-{number}") for number in range(3)]
+    assert [run.name for run in output.runs()] == [*names[1:3], *names[-2:]]
+    kept = {part for name in blobs(output) for part in re.findall(r"runs/([^/]*)/", name)}
+    assert kept == {*names[1:3], *names[-2:]}
+
+
+def test_a_rollback_leads_to_the_run_before_and_its_model(output: ContainerOutput) -> None:
+    publish(output, "first", model=True)
+    second = publish(output, "second")
+    bad = publish(output, "third", model=True)
+    assert output.roll_back().name == second
+    assert content(output)[paths.QUALITY] == "second"
+    assert content(output, paths.MODEL)[paths.QUALITY] == "first"
+    publish(output, "fourth")
+    assert bad not in [run.name for run in output.runs()]
+    assert output.roll_back().name == second
+
+
+def test_a_rollback_needs_a_run_before(output: ContainerOutput) -> None:
+    with pytest.raises(ArtefactError, match="holds no published run"):
+        output.roll_back()
+    publish(output, "only")
+    with pytest.raises(ArtefactError, match="no run before the current one"):
+        output.roll_back()
+
+
+def test_a_pointer_that_names_no_run_is_told(output: ContainerOutput) -> None:
+    publish(output, "one")
+    output.container.put("/".join(filter(None, (output.prefix, paths.CURRENT))), b"../../../etc\n")
+    with pytest.raises(ArtefactError, match=r"current holds '\.\./\.\./\.\./etc', wanted the name of a run"):
+        output.at_hand(EVERYTHING)
+
+
+@contextmanager
+def polling_reader(output: ContainerOutput, seen: set[tuple[str, ...]]) -> Iterator[None]:
+    """Read the newest run over and over, as many others would."""
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.add(tuple(sorted(set(content(output).values()))))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_polling_reader_sees_whole_runs_only(azurite: Azurite) -> None:
+    location = BlobLocation(azurite.endpoint, azurite.new_container(), "")
+    output = ContainerOutput(Container(location, Access("key", azurite.key)))
+    publish(output, "0")
+    seen: set[tuple[str, ...]] = set()
+    with polling_reader(output, seen):
+        for number in range(1, 6):
+            publish(output, str(number))
+    assert seen <= {tuple(sorted({str(number), str(number) * 1000})) for number in range(6)}
+    assert len(seen) > 1
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from loadcast import paths
+from loadcast.storage.blob import output as publishing, staging as stagings
+from loadcast.storage.blob.access import Access
+from loadcast.storage.blob.container import Container
+from loadcast.storage.blob.location import BlobLocation
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+where = ContainerOutput = publishing.ContainerOutput
+output = ContainerOutput(Container(BlobLocation(sys.argv[1], sys.argv[2], ""), Access("key", os.environ["KEY"])))
+if sys.argv[3] == "uploaded":
+    ContainerOutput._publish = die
+if sys.argv[3] == "complete":
+    ContainerOutput._point = die
+with output.stage() as staging:
+    (staging.folder / paths.QUALITY).write_text("killed")
+    (staging.folder / paths.FOREST_MODEL).mkdir()
+    (staging.folder / paths.FOREST_MODEL / "data").write_text("killed")
+    if sys.argv[3] == "staging":
+        staging.upload()
+        die()
+"""
+
+
+@pytest.mark.parametrize("when", ["staging", "uploaded", "complete"])
+def test_a_killed_run_is_never_seen_and_the_next_one_cleans_up(azurite: Azurite, when: str) -> None:
+    location = BlobLocation(azurite.endpoint, azurite.new_container(), "")
+    output = ContainerOutput(Container(location, Access("key", azurite.key)))
+    publish(output, "old", model=True)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, azurite.endpoint, location.container, when],
+        env={**os.environ, "PYTHONPATH": str(CODE), "KEY": azurite.key},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert content(output)[paths.QUALITY] == content(output, paths.MODEL)[paths.QUALITY] == "old"
+    with azurite.service as service, service.get_blob_client(location.container, ".lock") as lock:
+        from azure.storage.blob import BlobLeaseClient
+
+        BlobLeaseClient(lock).break_lease(0)  # it would end by itself, but a minute later
+    publish(output, "next")
+    assert [content(output)[paths.QUALITY], content(output, paths.MODEL)[paths.QUALITY]] == ["next", "old"]
+    assert len({part for name in blobs(output) for part in re.findall(r"runs/([^/]*)/", name)}) == 2
