@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from azurite import Azurite
@@ -21,6 +23,7 @@ from loadcast.storage.blob.access import Access
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.output import ContainerOutput
+from loadcast.storage.kept import KeptResults
 from loadcast.storage.staging import Staging
 
 CODE = Path(__file__).resolve().parents[2] / "Code"
@@ -96,13 +99,18 @@ def test_artefacts_are_carried_dropped_and_replaced(output: ContainerOutput) -> 
     assert content(output, paths.MODEL)[f"{paths.FOREST_MODEL}/data"] == "old"
 
 
+def publish_and_raise(output: ContainerOutput, error: BaseException) -> None:
+    with output.stage() as staging:
+        write(staging, "new")
+        raise error
+
+
 @pytest.mark.parametrize("error", [InputError("bad"), KeyboardInterrupt()])
 def test_an_error_leaves_the_old_run_and_nothing_of_the_new(output: ContainerOutput, error: BaseException) -> None:
     publish(output, "old")
     before = blobs(output)
-    with pytest.raises(type(error)), output.stage() as staging:
-        write(staging, "new")
-        raise error
+    with pytest.raises(type(error)):
+        publish_and_raise(output, error)
     assert blobs(output) == before
     assert content(output)[paths.QUALITY] == "old"
 
@@ -229,3 +237,42 @@ def test_a_killed_run_is_never_seen_and_the_next_one_cleans_up(azurite: Azurite,
     publish(output, "next")
     assert [content(output)[paths.QUALITY], content(output, paths.MODEL)[paths.QUALITY]] == ["next", "old"]
     assert len({part for name in blobs(output) for part in re.findall(r"runs/([^/]*)/", name)}) == 2
+
+
+# --- results of scanned files ---------------------------------------------------------------------------------------
+
+NAME = "ab" + 62 * "0"
+SCHEMA = pa.schema([("number", pa.int64())])
+
+
+def keep(kept: KeptResults, name: str) -> pa.RecordBatch:
+    batch = pa.RecordBatch.from_pydict({"number": [1, 2, 3]}, schema=SCHEMA)
+    with kept.save(name, SCHEMA) as save:
+        save(batch)
+        save(batch)
+    return batch
+
+
+def test_results_of_scanned_files_are_kept_in_the_container(output: ContainerOutput) -> None:
+    kept = pickle.loads(pickle.dumps(output.kept_results()))  # as it travels to the tasks
+    assert kept.names() == set()
+    assert kept.load(NAME) is None
+    batch = keep(kept, NAME)
+    assert kept.names() == {NAME}
+    assert list(kept.load(NAME) or ()) == [batch, batch]
+    other = "cd" + 62 * "1"
+    keep(kept, other)
+    kept.prune([other])
+    assert kept.names() == {other}
+
+
+def test_a_damaged_result_counts_as_absent_and_an_interrupted_one_is_not_kept(output: ContainerOutput) -> None:
+    kept = output.kept_results()
+    keep(kept, NAME)
+    (blob,) = [name for name in blobs(output) if paths.SCANNED in name]
+    output.container.put(blob, (output.container.get(blob) or (b"", ""))[0][:-20])
+    assert kept.load(NAME) is None
+    output.container.delete([blob])
+    with pytest.raises(InputError), kept.save(NAME, SCHEMA):
+        raise InputError("it ended here")
+    assert kept.names() == set()

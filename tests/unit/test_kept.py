@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from loadcast.storage.kept import KeptResults
+from loadcast.storage.kept import KeptInFolder
 
 SCHEMA = pa.schema([("number", pa.int64()), ("payload", pa.binary())])
 NAME = "ab" * 32
@@ -19,7 +19,7 @@ def batch(begin: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 
-def keep(kept: KeptResults, name: str = NAME, number: int = 3) -> list[pa.RecordBatch]:
+def keep(kept: KeptInFolder, name: str = NAME, number: int = 3) -> list[pa.RecordBatch]:
     batches = [batch(begin) for begin in range(number)]
     with kept.save(name, SCHEMA) as write:
         for one in batches:
@@ -27,27 +27,27 @@ def keep(kept: KeptResults, name: str = NAME, number: int = 3) -> list[pa.Record
     return batches
 
 
-def files(kept: KeptResults) -> list[Path]:
+def files(kept: KeptInFolder) -> list[Path]:
     return [path for path in Path(kept.folder).rglob("*") if path.is_file()]
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> KeptResults:
-    return KeptResults(str(tmp_path / "scanned"))
+def kept(tmp_path: Path) -> KeptInFolder:
+    return KeptInFolder(str(tmp_path / "scanned"))
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
-def test_a_result_comes_back_batch_by_batch(kept: KeptResults, number: int) -> None:
+def test_a_result_comes_back_batch_by_batch(kept: KeptInFolder, number: int) -> None:
     assert kept.load(NAME) is None
-    assert not kept.has(NAME)
+    assert NAME not in kept.names()
     wanted = keep(kept, number=number)
     found = kept.load(NAME)
     assert found is not None
     assert list(found) == wanted
-    assert kept.has(NAME)
+    assert NAME in kept.names()
 
 
-def test_what_ends_with_an_error_is_not_kept(kept: KeptResults) -> None:
+def test_what_ends_with_an_error_is_not_kept(kept: KeptInFolder) -> None:
     def fail() -> None:
         with kept.save(NAME, SCHEMA) as write:
             write(batch(1))
@@ -59,7 +59,7 @@ def test_what_ends_with_an_error_is_not_kept(kept: KeptResults) -> None:
     assert files(kept) == []
 
 
-def test_a_reader_that_leaves_early_keeps_nothing(kept: KeptResults) -> None:
+def test_a_reader_that_leaves_early_keeps_nothing(kept: KeptInFolder) -> None:
     """Spark closes the generator of a task that is no longer wanted."""
 
     def scanned() -> object:
@@ -74,7 +74,7 @@ def test_a_reader_that_leaves_early_keeps_nothing(kept: KeptResults) -> None:
     assert files(kept) == []
 
 
-def test_every_cut_and_every_changed_byte_makes_it_absent(kept: KeptResults) -> None:
+def test_every_cut_and_every_changed_byte_makes_it_absent(kept: KeptInFolder) -> None:
     keep(kept, number=1)
     (place,) = files(kept)
     whole = place.read_bytes()
@@ -88,7 +88,7 @@ def test_every_cut_and_every_changed_byte_makes_it_absent(kept: KeptResults) -> 
     assert kept.load(NAME) is None
 
 
-def test_a_damaged_result_is_replaced(kept: KeptResults) -> None:
+def test_a_damaged_result_is_replaced(kept: KeptInFolder) -> None:
     keep(kept)
     (place,) = files(kept)
     place.write_bytes(b"")
@@ -96,7 +96,7 @@ def test_a_damaged_result_is_replaced(kept: KeptResults) -> None:
     assert list(kept.load(NAME) or []) == wanted
 
 
-def test_pruning_leaves_what_is_named_and_removes_the_rest(kept: KeptResults, tmp_path: Path) -> None:
+def test_pruning_leaves_what_is_named_and_removes_the_rest(kept: KeptInFolder, tmp_path: Path) -> None:
     other = "cd" * 32
     keep(kept)
     keep(kept, other)
@@ -105,27 +105,27 @@ def test_pruning_leaves_what_is_named_and_removes_the_rest(kept: KeptResults, tm
     foreign = unfinished.with_name("README")
     foreign.write_bytes(b"not ours")
     kept.prune([NAME])
-    assert kept.has(NAME)
-    assert not kept.has(other)
+    assert NAME in kept.names()
+    assert other not in kept.names()
     assert not unfinished.exists()
     assert foreign.exists()
-    KeptResults(str(tmp_path / "absent")).prune([])
+    KeptInFolder(str(tmp_path / "absent")).prune([])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
-def test_a_folder_that_cannot_be_written_costs_nothing_but_time(kept: KeptResults, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_costs_nothing_but_time(kept: KeptInFolder, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     keep(kept)
     assert kept.load(NAME) is None
 
 
-def test_a_file_in_the_place_of_the_folder_costs_nothing_but_time(kept: KeptResults) -> None:
+def test_a_file_in_the_place_of_the_folder_costs_nothing_but_time(kept: KeptInFolder) -> None:
     Path(kept.folder).write_bytes(b"")
     keep(kept)
     assert kept.load(NAME) is None
 
 
-def test_a_full_disk_costs_nothing_but_time(kept: KeptResults, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_costs_nothing_but_time(kept: KeptInFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
         def write_batch(self, batch: pa.RecordBatch) -> None:
             raise OSError(28, "No space left on device")

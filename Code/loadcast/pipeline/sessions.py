@@ -95,7 +95,8 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
         tasks = plan_tasks(files, parallelism)
         scanned = scan_sessions(spark, tasks, layout, keep, kept, reading.source)
         names = [result_name(split, layout, keep) for task in tasks for split in task] if kept else []
-    with watched(spark, progress, _scanning(files, size, sum(map(kept.has, names)) / len(names) if kept else 0)):
+    known = kept.names() if kept else set()
+    with watched(spark, progress, _scanning(files, size, sum(map(known.__contains__, names)) / max(1, len(names)))):
         served = serve(scanned, shuffle_partitions(size, parallelism), _server_task(settings, reading))
         reports = collect_reports(served)
     if kept:

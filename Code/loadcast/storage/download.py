@@ -52,14 +52,17 @@ def download_model(output: Output, dest: Path, everything: bool = False, progres
     parts = paths.ARTEFACTS if everything else BUNDLE_PARTS
     _check_replaceable(dest, parts)
     source = files_of_model(output)
-    listed = _checksums(source)
+    info = source.info()
+    listed = _checksums(info, source.shown)
     sizes = source.sizes(parts)
     _check_files(sizes, listed, source.shown)
     with _gathering(dest, source.run) as folder:
         missing = {name: size for name, size in sizes.items() if not _is_there(folder, name, size, listed.get(name))}
+        missing.pop(paths.INFO, None)
         _check_room(folder, sum(missing.values()))
         with progress("Downloading") as update:
             _fetch(source, list(missing), folder, _resumed(update, sum(sizes.values()), sum(missing.values())))
+        (folder / paths.INFO).write_bytes(info)  # as it was read: the files are held against it
         _remove_others(folder, sizes)
         _verify(folder, listed, source.shown)
         _check_replaceable(dest, parts)
@@ -67,15 +70,15 @@ def download_model(output: Output, dest: Path, everything: bool = False, progres
     return Downloaded(source.run, len(sizes), sum(sizes.values()))
 
 
-def _checksums(source: RunFiles) -> dict[str, str]:
+def _checksums(data: bytes, shown: str) -> dict[str, str]:
     """The checksums of the bundle's files. Raises ArtefactError where `info` is not as training writes it."""
     try:
-        info: Any = json.loads(source.info()[: _MAX_INFO_BYTES + 1])
+        info: Any = json.loads(data) if len(data) <= _MAX_INFO_BYTES else None
     except (ValueError, RecursionError):
         info = None
     listed = info.get("files") if isinstance(info, dict) else None
     if not isinstance(listed, dict) or not all(isinstance(one, str) for one in listed.values()):
-        raise ArtefactError(f"{paths.INFO} of {source.shown} is missing or not as training writes it. {_TRAIN_AGAIN}")
+        raise ArtefactError(f"{paths.INFO} of {shown} is missing or not as training writes it. {_TRAIN_AGAIN}")
     return {name: one for name, one in listed.items() if name.partition("/")[0] in _CHECKED_PARTS}
 
 

@@ -10,14 +10,14 @@ import os
 import secrets
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 
-_SUFFIX = ".arrows"
+SUFFIX = ".arrows"
 _UNFINISHED = ".tmp"
 _MAGIC = b"LCK1"
 _TRAILER_BYTES = 4 + len(_MAGIC)
@@ -26,19 +26,36 @@ _CHUNK_BYTES = 1 << 20
 Write = Callable[[pa.RecordBatch], None]
 
 
-@dataclass(frozen=True)
-class KeptResults:
-    """The results in one folder, by name (letters and digits)."""
+class KeptResults(Protocol):
+    """The results in one place, by name (letters and digits); it travels to the tasks."""
 
-    folder: str
-
-    def has(self, name: str) -> bool:
-        """Whether there is a result of this name, as far as can be told without reading it."""
-        return self._place(name).is_file()
+    def names(self) -> set[str]:
+        """Names of the results that are there, as far as can be told without reading them."""
 
     def load(self, name: str) -> Iterator[pa.RecordBatch] | None:
         """The batches of a result; None where there is none, or a damaged one."""
-        place = self._place(name)
+
+    def save(self, name: str, schema: pa.Schema) -> AbstractContextManager[Write]:
+        """Give a function that takes the result's batches; the result appears when the block ends without an error.
+
+        Nothing is raised where it cannot be written: then nothing is kept, which only costs time.
+        """
+
+    def prune(self, names: Iterable[str]) -> None:
+        """Remove all results but these, and what killed runs have left."""
+
+
+@dataclass(frozen=True)
+class KeptInFolder:
+    """Results in a folder that all tasks reach."""
+
+    folder: str
+
+    def names(self) -> set[str]:
+        return {place.stem for place in Path(self.folder).glob(f"*/*{SUFFIX}")}
+
+    def load(self, name: str) -> Iterator[pa.RecordBatch] | None:
+        place = self.place(name)
         try:
             if not _is_whole(place):
                 return None
@@ -48,11 +65,7 @@ class KeptResults:
 
     @contextmanager
     def save(self, name: str, schema: pa.Schema) -> Iterator[Write]:
-        """Give a function that takes the result's batches; the result appears when the block ends without an error.
-
-        Nothing is raised where the folder cannot be written: then nothing is kept, which only costs time.
-        """
-        place = self._place(name)
+        place = self.place(name)
         unfinished = place.with_name(f"{name}-{secrets.token_hex(6)}{_UNFINISHED}")
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -73,15 +86,15 @@ class KeptResults:
             unfinished.unlink(missing_ok=True)
 
     def prune(self, names: Iterable[str]) -> None:
-        """Remove all results but these, and what killed runs have left."""
-        wanted = {self._place(name) for name in names}
+        wanted = {self.place(name) for name in names}
         for place in Path(self.folder).glob("*/*"):
-            if place.suffix == _UNFINISHED or (place.suffix == _SUFFIX and place not in wanted):
+            if place.suffix == _UNFINISHED or (place.suffix == SUFFIX and place not in wanted):
                 with suppress(OSError):
                     place.unlink()
 
-    def _place(self, name: str) -> Path:
-        return Path(self.folder, name[:2], f"{name}{_SUFFIX}")
+    def place(self, name: str) -> Path:
+        """The file of a result."""
+        return Path(self.folder, name[:2], f"{name}{SUFFIX}")
 
 
 class _Attempt:

@@ -13,7 +13,7 @@ from loadcast.errors import ConfigError, InputError
 from loadcast.settings import Settings
 from loadcast.storage import publish
 from loadcast.storage.files import local_path
-from loadcast.storage.kept import KeptResults
+from loadcast.storage.kept import KeptInFolder, KeptResults
 from loadcast.storage.remote import OwnAccount, container_at, is_remote
 from loadcast.storage.runs import PublishedRun
 from loadcast.storage.staging import FolderStaging, Staging
@@ -73,7 +73,7 @@ class FolderOutput:
         return self.folder
 
     def kept_results(self) -> KeptResults:
-        return KeptResults(str((self.folder / paths.SCANNED).absolute()))
+        return KeptInFolder(str((self.folder / paths.SCANNED).absolute()))
 
     def runs(self) -> list[PublishedRun]:
         return publish.list_runs(self.folder)

@@ -8,7 +8,7 @@
       mlSource.parquet -> current/mlSource.parquet, and so on for each artefact
 
 A reader that follows `current` once (open_run) sees one run throughout. The last two runs and the last two with a model
-are kept. storage/blob/publish.py does the same in a container.
+are kept. storage/blob/output.py does the same in a container.
 """
 
 from __future__ import annotations

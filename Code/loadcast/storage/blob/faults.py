@@ -178,8 +178,8 @@ def _of_network(error: BaseException, location: BlobLocation, kind: type[Loadcas
             return kind(_of_name_lookup(reason, host, location))
         if isinstance(reason, ssl.SSLCertVerificationError):
             return kind(
-                f"The certificate of {host} cannot be trusted: {reason.verify_message}. Where a proxy of your own "
-                "signs it, name its certificate in REQUESTS_CA_BUNDLE."
+                f"The certificate of {host} cannot be trusted: {getattr(reason, 'verify_message', 'not verified')}. "
+                "Where a proxy of your own signs it, name that proxy's certificate in REQUESTS_CA_BUNDLE."
             )
     if any(isinstance(reason, ConnectionRefusedError) for reason in chain):
         return kind(

@@ -125,7 +125,9 @@ def check_name(name: str) -> None:
     """
     if not name or len(name) > _LONGEST_NAME:
         raise ValueError(f"has {len(name):,} characters, wanted 1 to {_LONGEST_NAME:,}")
-    if any(part in {".", ".."} for part in re.split(r"[/\\]", name)):
+    if "\\" in name:
+        raise ValueError("has a backslash, which servers take for a slash")
+    if any(part in {".", ".."} for part in name.split("/")):
         raise ValueError("has a part that is . or ..")
     try:
         name.encode("utf-8")

@@ -20,6 +20,7 @@ from pathlib import Path
 from loadcast import paths
 from loadcast.errors import ArtefactError
 from loadcast.storage.blob.container import Container
+from loadcast.storage.blob.kept import KeptInContainer
 from loadcast.storage.blob.mirror import Mirror
 from loadcast.storage.blob.staging import ContainerStaging
 from loadcast.storage.kept import KeptResults
@@ -71,7 +72,7 @@ class ContainerOutput:
         return mirror.folder
 
     def kept_results(self) -> KeptResults:
-        return KeptResults(str(Mirror(self.container, self.prefix).folder / paths.SCANNED))
+        return KeptInContainer(self.container, self._place(paths.SCANNED))
 
     def runs(self) -> list[PublishedRun]:
         complete: dict[str, set[str]] = {}

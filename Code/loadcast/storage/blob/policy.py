@@ -155,6 +155,6 @@ def _asked_pause_s(error: Exception) -> float:
     """What the server wants us to wait (Retry-After, in seconds), within reason."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     try:
-        return max(0.0, min(_LONGEST_RETRY_AFTER_S, float(headers.get("Retry-After", 0))))
+        return max(0.0, min(_LONGEST_RETRY_AFTER_S, int(headers.get("Retry-After", 0))))
     except (TypeError, ValueError):  # a date, which nobody sends for storage
         return 0.0
