@@ -110,13 +110,10 @@ def differences(found: Place, wanted: Place) -> list[str]:
 
     Spark gives the files of each model other names; that they are whole is checked by whoever loads them.
     """
-    names = {
-        place: {path.name for path in place.run.folder.iterdir()} & {*paths.ARTEFACTS} for place in (found, wanted)
-    }
-    different = [f"{name} is in one of them only" for name in names[found] ^ names[wanted]]
-    for name in TABLES:
-        if name in names[found] & names[wanted]:
-            different += [f"{name}: {column}" for column in runs.same_bits(_table(found, name), _table(wanted, name))]
+    has, should = ({path.name for path in place.run.folder.iterdir()} & {*paths.ARTEFACTS} for place in (found, wanted))
+    different = [f"{name} is in one of them only" for name in has ^ should]
+    for name in sorted({*TABLES} & has & should):
+        different += [f"{name}: {column}" for column in runs.same_bits(_table(found, name), _table(wanted, name))]
     for name, contents in {
         paths.QUALITY: [_neutral(place.run.quality, place) for place in (found, wanted)],
         paths.METRICS: [place.run.metrics for place in (found, wanted)],

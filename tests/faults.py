@@ -77,9 +77,15 @@ class FaultPlan:
         return any(self.draw(chance) for _ in range(requests))
 
 
-def at(number: int, action: Callable[[], object]) -> Callable[[Request], object]:
-    """For FaultPlan.before: do something before the request of that number."""
-    return lambda request: action() if request.number == number else None
+def once(matches: Callable[[Request], bool], action: Callable[[], object]) -> Callable[[Request], None]:
+    """For FaultPlan.before: do something before the first request that matches."""
+    waiting = [action]
+
+    def before(request: Request) -> None:
+        if waiting and matches(request):
+            waiting.pop()()
+
+    return before
 
 
 class FaultProxy:

@@ -11,7 +11,6 @@ from typing import Any
 from loadcast import paths
 from loadcast.errors import InputError
 from loadcast.progress import Update
-from loadcast.storage.export import BUNDLE_PARTS
 
 
 class Run:
@@ -24,7 +23,7 @@ class Run:
         sums = {
             name: hashlib.sha256(data).hexdigest()
             for name, data in files.items()
-            if name.partition("/")[0] in BUNDLE_PARTS
+            if name.partition("/")[0] in paths.BUNDLE
         }
         self._info = json.dumps({"files": sums if listed is None else listed}).encode() if info is None else info
         self.files.setdefault(paths.INFO, self._info)

@@ -17,6 +17,7 @@ SCALE_MODEL = "featureScaleModel"
 FOREST_MODEL = "mlModel"
 METRICS = "metrics.json"
 BUNDLE_FOLDERS = (STRING_INDEX_MODEL, ONE_HOT_MODEL, SCALE_MODEL, FOREST_MODEL)
+BUNDLE = (*BUNDLE_FOLDERS, METRICS, INFO)
 
 # The test period's answers.
 PREDICTIONS = "predictions.parquet"

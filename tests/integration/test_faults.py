@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import random
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -19,10 +18,12 @@ import runs
 import sessions
 from azurite import Azurite
 from container_runs import KEY_VARIABLE, Place, container_run, differences
-from faults import CUT, STALLED, UNAVAILABLE, FaultPlan, FaultProxy, Request, at, fault_proxy
+from faults import CUT, STALLED, UNAVAILABLE, FaultPlan, FaultProxy, Request, fault_proxy, once
 from loadcast import paths
 from loadcast.errors import ConfigError, InputError, LoadcastError, OutputError
 from loadcast.settings import Settings
+from loadcast.storage.blob import client
+from loadcast.storage.blob.policy import Patience, Policy
 from secret_watch import SecretWatcher
 
 if TYPE_CHECKING:
@@ -33,9 +34,18 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 DAYS, TEST_DAYS, FILES = 6, 1, 6
 #: A run that the output holds already: readers see it until there is a new one.
 BEFORE = "20160101T000000000000Z-000000"
-#: A whole run makes some 100 requests: what happens to it happens at one of these, chosen at random.
-FIRST, LAST = 3, 60
+COMPLETE = ".complete"
+#: A whole run makes more requests than this.
+REQUESTS = 60
 EXPIRES_AFTER_S = 5
+#: Before the first request of that kind for such a blob of that container, something happens.
+MOMENTS = [
+    ("data", "GET", "/request.csv"),
+    ("output", "PUT", "/info"),
+    ("output", "PUT", f"/{COMPLETE}"),
+    ("output", "PUT", f"/{paths.CURRENT}"),
+]
+at_each_moment = pytest.mark.parametrize(("which", "method", "end"), MOMENTS, ids=[end for _, _, end in MOMENTS])
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,7 @@ class Scene:
         """The output's newest run is a new one, as a run without faults makes it, beside the one before."""
         assert set(self.runs()) > {BEFORE}
         assert len(self.runs()) == 2
+        assert f"{paths.RUNS}/{max(self.runs())}/{COMPLETE}" in self.seen()
         run = container_run(self.azurite, self.output, self.settings(), self.folder / f"found-{time.monotonic_ns()}")
         assert differences(Place(run, (f"{self.proxy.endpoint}/{self.data}",)), self.wanted) == []
 
@@ -119,13 +130,9 @@ def scene(azurite: Azurite, undisturbed: Place, tmp_path: Path, monkeypatch: pyt
     """Containers with the data, and an output that holds a run already; temporary files in a folder of their own."""
     data, output = azurite.new_container(), azurite.new_container()
     azurite.upload_folder(data, Path(undisturbed.data_roots[0]))
-    earlier = tmp_path / "earlier"
-    earlier.mkdir()
-    for name in (paths.INFO, paths.QUALITY, ".complete"):
-        (earlier / name).write_text("{}")
-    azurite.upload_folder(output, earlier, f"{paths.RUNS}/{BEFORE}/")
-    (earlier / paths.CURRENT).write_text(f"{BEFORE}\n")
-    azurite.upload_folder(output, earlier)
+    for name in (paths.INFO, paths.QUALITY, COMPLETE):
+        azurite.put(output, f"{paths.RUNS}/{BEFORE}/{name}", b"{}")
+    azurite.put(output, paths.CURRENT, f"{BEFORE}\n".encode())
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setenv("LOADCAST_CACHE", str(tmp_path / "cache"))
@@ -138,32 +145,55 @@ def scene(azurite: Azurite, undisturbed: Place, tmp_path: Path, monkeypatch: pyt
 def plans(**share: float) -> list[FaultPlan]:
     """Four plans under which something happens."""
     tried = (FaultPlan(seed, **share) for seed in itertools.count())  # type: ignore[arg-type]  # shares are by name
-    return list(itertools.islice((plan for plan in tried if plan.is_eventful(LAST)), 4))
+    return list(itertools.islice((plan for plan in tried if plan.is_eventful(REQUESTS)), 4))
 
 
 def plan_name(plan: FaultPlan) -> str:
     return f"{max((UNAVAILABLE, CUT, STALLED), key=lambda kind: getattr(plan, kind))}-{plan.seed}"
 
 
-@pytest.mark.parametrize("plan", [*plans(unavailable=0.01), *plans(cut=0.05), *plans(stalled=0.02)], ids=plan_name)
+@pytest.mark.parametrize("plan", [*plans(unavailable=0.01), *plans(cut=0.05), *plans(stalled=0.01)], ids=plan_name)
 def test_what_passes_changes_nothing(plan: FaultPlan, scene: Scene) -> None:
     assert scene.etl(plan) is None
     assert scene.proxy.done.total() > scene.proxy.done["requests"]
     scene.check_right()
 
 
-@pytest.mark.parametrize("which", ["data", "output"])
-@pytest.mark.parametrize("seed", range(2))
-def test_a_sas_that_expires_during_the_run_is_one_clear_error(which: str, seed: int, scene: Scene) -> None:
-    seen = scene.seen()
+@at_each_moment
+def test_a_sas_that_expires_during_the_run_is_one_clear_error(which: str, method: str, end: str, scene: Scene) -> None:
+    seen, container = scene.seen(), getattr(scene, which)
     expiry = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=EXPIRES_AFTER_S)
     signatures = {name: scene.azurite.sas(name, "racwdl") for name in (scene.data, scene.output)}
-    signatures[getattr(scene, which)] = scene.azurite.sas(getattr(scene, which), "racwdl", expiry=expiry)
-    number = random.Random(seed).randrange(FIRST, LAST)
-    error = scene.etl(FaultPlan(before=at(number, lambda: wait_until(expiry))), signatures)
+    signatures[container] = scene.azurite.sas(container, "racwdl", expiry=expiry)
+    error = scene.etl(FaultPlan(before=once(asks_for(container, end, method), lambda: wait_until(expiry))), signatures)
     assert isinstance(error, ConfigError)
     assert "expired" in str(error)
     scene.check_clear(error, seen, *signatures.values())
+
+
+@at_each_moment
+def test_a_container_that_is_deleted_during_the_run_is_one_clear_error(
+    which: str, method: str, end: str, scene: Scene
+) -> None:
+    seen, container = scene.seen(), getattr(scene, which)
+    delete = once(asks_for(container, end, method), lambda: scene.azurite.delete_container(container))
+    error = scene.etl(FaultPlan(before=delete))
+    assert isinstance(error, InputError | OutputError)
+    assert f"There is no container {container!r}" in str(error)
+    if which == "data":
+        scene.check_clear(error, seen)
+    else:
+        assert container not in scene.azurite.containers()  # nor is it made anew
+
+
+def asks_for(container: str, end: str, method: str = "PUT") -> Callable[[Request], bool]:
+    """Whether a request writes (or reads) a blob of a container whose name has such an end."""
+
+    def matches(request: Request) -> bool:
+        path = request.path.partition("?")[0]
+        return request.method == method and f"/{container}/" in path and path.endswith(end)
+
+    return matches
 
 
 def wait_until(moment: datetime) -> None:
@@ -171,34 +201,16 @@ def wait_until(moment: datetime) -> None:
     time.sleep(max(0.0, (moment - datetime.now(timezone.utc)).total_seconds() + 1))
 
 
-@pytest.mark.parametrize("which", ["data", "output"])
-@pytest.mark.parametrize("seed", range(2))
-def test_a_container_that_is_deleted_during_the_run_is_one_clear_error(which: str, seed: int, scene: Scene) -> None:
-    seen = scene.seen()
-    container = getattr(scene, which)
-    number = random.Random(seed).randrange(FIRST, LAST)
-    error = scene.etl(FaultPlan(before=at(number, lambda: scene.azurite.delete_container(container))))
-    assert isinstance(error, InputError | OutputError)
-    assert f"There is no container {container!r}" in str(error)
-    if which == "output":
-        assert container not in scene.azurite.containers()  # nor is it made anew
-    else:
-        scene.check_clear(error, seen)
-
-
 def test_data_that_changes_during_the_run_is_one_clear_error_and_the_next_run_is_right(scene: Scene) -> None:
     seen = scene.seen()
-    changed: list[str] = []
 
-    def change(request: Request) -> None:
-        """Write all data anew, with other numbers, once they are found and before the first of them is read."""
-        if not changed and request.method == "GET" and f"/{scene.data}/" in request.path:
-            for name in scene.azurite.names(scene.data):
-                scene.azurite.put(scene.data, name, scene.azurite.content(scene.data, name).replace(b"1", b"2"))
-                changed.append(name)
+    def change() -> None:
+        """Write all data anew, with other numbers."""
+        for name in scene.azurite.names(scene.data):
+            scene.azurite.put(scene.data, name, scene.azurite.content(scene.data, name).replace(b"1", b"2"))
 
-    error = scene.etl(FaultPlan(before=change))
-    assert changed
+    # The data is found already, and the first file of it not read.
+    error = scene.etl(FaultPlan(before=once(asks_for(scene.data, "/request.csv", "GET"), change)))
     assert isinstance(error, InputError)
     assert "changed while it was being read" in str(error)
     scene.check_clear(error, seen)
@@ -208,14 +220,30 @@ def test_data_that_changes_during_the_run_is_one_clear_error_and_the_next_run_is
 
 
 def test_a_run_is_published_once_when_the_answer_to_its_publishing_is_lost(scene: Scene) -> None:
-    lost: list[Request] = []
+    publishes, lost = asks_for(scene.output, f"/{paths.CURRENT}"), list[Request]()
 
-    def is_first_to_publish(request: Request) -> bool:
-        if request.method != "PUT" or not request.path.partition("?")[0].endswith(f"/{paths.CURRENT}") or lost:
-            return False
-        lost.append(request)
-        return True
+    def first_publishing(request: Request) -> bool:
+        if publishes(request) and not lost:
+            lost.append(request)
+        return request in lost
 
-    assert scene.etl(FaultPlan(cut=1.0, applies=is_first_to_publish)) is None
+    assert scene.etl(FaultPlan(cut=1.0, applies=first_publishing)) is None
     assert scene.proxy.done[CUT] == 1
+    scene.check_right()
+
+
+def test_what_fails_after_publishing_leaves_the_new_run(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = 2
+    monkeypatch.setattr(client, "Policy", lambda: Policy(Patience(attempts=attempts)))
+    publishes, published, failed = asks_for(scene.output, f"/{paths.CURRENT}"), list[Request](), list[Request]()
+
+    def next_listing(request: Request) -> bool:
+        if publishes(request):
+            published.append(request)
+        if published and "comp=list" in request.path and len(failed) < attempts:
+            failed.append(request)
+        return request in failed
+
+    scene.etl(FaultPlan(unavailable=1.0, applies=next_listing))
+    assert scene.proxy.done[UNAVAILABLE] == attempts
     scene.check_right()

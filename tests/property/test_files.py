@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 import log_bytes
 import scanned_files
 from loadcast import schema
-from loadcast.kernels import scan
 from loadcast.kernels.calendar import epoch_seconds
 from loadcast.kernels.rows import LAYOUT_HEAD_BYTES
 from loadcast.kernels.scan import RowFilter
@@ -88,17 +87,14 @@ def test_no_file_makes_the_scan_fail_and_every_line_is_counted_once(folder: Path
     end=st.sampled_from((b"\n", b"\r\n", b"\r")),
     suffix=st.sampled_from(tuple(scanned_files.PACKERS)),
     cuts=st.lists(st.integers(0, 1 << 20), max_size=4),
-    text_share=st.sampled_from((0.0, 1.0)),
 )
 @settings(max_examples=log_bytes.examples(0.3))
 def test_a_file_larger_than_the_head_that_tells_its_layout_is_read_so_too(folder: Path, **how: Any) -> None:
     data = b"".join((row + how["end"]) * number for row, number in how["rows"])
     event(f"larger than the head: {len(data) > LAYOUT_HEAD_BYTES}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "_TEXT_SHARE", how["text_share"])
-        file = scanned_files.write(folder / f"large.csv{how['suffix']}", data)
-        keep = RowFilter(epoch_seconds(BEGIN), epoch_seconds(END))
-        counts, rejected = scanned_files.scan(scanned_files.cut(file, how["cuts"]), keep, block_bytes=30_000)
+    file = scanned_files.write(folder / f"large.csv{how['suffix']}", data)
+    keep = RowFilter(epoch_seconds(BEGIN), epoch_seconds(END))
+    counts, rejected = scanned_files.scan(scanned_files.cut(file, how["cuts"]), keep, block_bytes=30_000)
     wanted = oracle_rows.read_rows(data, BEGIN, END)
     assert (counts.rows, counts.blank) == (wanted.rows, wanted.blank)
     assert (counts.good, counts.outside_period) == (len(wanted.sessions), wanted.outside_period)

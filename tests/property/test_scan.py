@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 import log_bytes
 from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
-from loadcast.kernels import scan
+from loadcast.kernels import scan, tables
 from loadcast.kernels.calendar import epoch_seconds
 from loadcast.kernels.contract import Contract
-from loadcast.kernels.plain import BadNumbers
 from loadcast.kernels.rows import LAYOUT_16, LAYOUT_17, Layout, Row, is_blank, parse_row
-from loadcast.kernels.scan import RowFilter, ScanResult, scan_block
+from loadcast.kernels.scan import RowFilter, Scanner, ScanResult, scan_block
 from oracle import rows as oracle_rows
 from oracle import stages
 
@@ -171,15 +170,10 @@ def cases(draw: st.DrawFn) -> tuple[bytes, Layout, RowFilter]:
     return data, LAYOUTS[layout], RowFilter(*PERIOD, draw(st.sampled_from(FILTERS)), draw(st.none() | contracts()))
 
 
-@given(case=cases(), text_share=st.sampled_from((0.0, 0.1, 1.0)))
+@given(case=cases())
 @settings(max_examples=log_bytes.examples(2))
-def test_a_block_is_read_as_if_each_line_had_been_read_alone_and_as_the_oracle_reads_it(
-    case: Any, text_share: float
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        # So few lines would otherwise nearly always be taken for lines of text.
-        patch.setattr(scan, "_TEXT_SHARE", text_share)
-        found = scanned(scan_block(*case))
+def test_a_block_is_read_as_if_each_line_had_been_read_alone_and_as_the_oracle_reads_it(case: Any) -> None:
+    found = scanned(scan_block(*case))
     assert_same(found, line_by_line(*case))
     assert_same(found, by_oracle(*case))
 
@@ -195,13 +189,31 @@ def test_a_contract_does_to_rows_read_together_what_it_does_to_each(
     assert_same(found, by_oracle(*case))
 
 
-@given(before=st.lists(cases(), max_size=3), case=cases())
-@settings(max_examples=log_bytes.examples(0.3))
-def test_what_other_blocks_have_taught_changes_nothing(before: list[Any], case: Any) -> None:
-    bad_numbers = BadNumbers()
-    for other in before:
-        scan_block(*other, bad_numbers)
-    assert_same(scanned(scan_block(*case, bad_numbers)), scanned(scan_block(*case)))
+@given(
+    blocks=st.lists(log_bytes.any_bytes(17) | log_bytes.plain_logs(17), max_size=5),
+    rules=cases(),
+    room=st.sampled_from((1, 2, 3, 5, 1000)),
+    other_texts=st.sampled_from((0, 1, 1000)),
+)
+@settings(max_examples=log_bytes.examples(1))
+def test_tables_of_any_size_and_what_earlier_blocks_have_left_in_them_change_nothing(
+    blocks: list[bytes], rules: Any, room: int, other_texts: int
+) -> None:
+    _, _, keep = rules
+    wanted = Outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_EVENTS", "_FIRST_NAMES", "_FIRST_SLOTS"):
+            patch.setattr(tables, name, room)
+        patch.setattr(scan, "_MOST_OTHER_TEXTS", other_texts)
+        scanner = Scanner(LAYOUT_17, keep)
+        for block in blocks:
+            one = line_by_line(block, LAYOUT_17, keep)
+            assert [(row.offset, row.reason.value) for row in scanner.scan(block)] == one.rejected
+            for name in ("counts", "repaired", "breaches"):
+                getattr(wanted, name).update(getattr(one, name))
+    wanted.sums = line_by_line(b"\n".join(blocks), LAYOUT_17, keep).sums
+    found = scanned(ScanResult(scanner.buckets(), [], scanner.counts()))
+    assert_same(found, wanted)
 
 
 @given(case=cases())

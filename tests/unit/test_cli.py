@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -17,7 +18,7 @@ from loadcast.errors import ConfigError, InputError
 from loadcast.settings import DEMO_SERVERS
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ("etl", "train", "O16Npreprocessing", "webservice", "scoring_webservice")
+SCRIPTS = ("etl", "train", "O16Npreprocessing", "webservice", "scoring_webservice", "download_model")
 
 
 @pytest.fixture
@@ -32,11 +33,20 @@ def test_version_is_the_packages() -> None:
     assert CliRunner().invoke(main, ["--version"]).output == f"loadcast, version {__version__}\n"
 
 
-@pytest.mark.parametrize("name", sorted(main.commands))
-def test_each_command_has_a_help_text(name: str) -> None:
-    result = CliRunner().invoke(main, [name, "--help"])
+def commands_of(group: click.Group) -> list[list[str]]:
+    """What is typed for each command, those of groups included."""
+    return [
+        [name, *rest]
+        for name, command in sorted(group.commands.items())
+        for rest in (commands_of(command) if isinstance(command, click.Group) else [[]])
+    ]
+
+
+@pytest.mark.parametrize("words", commands_of(main), ids=" ".join)
+def test_each_command_has_a_help_text(words: list[str]) -> None:
+    result = CliRunner().invoke(main, [*words, "--help"])
     assert result.exit_code == 0
-    assert main.commands[name].help
+    assert len(result.output.splitlines()) > 5
     assert "--debug" in result.output
 
 

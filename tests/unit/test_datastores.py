@@ -148,7 +148,7 @@ def test_a_signature_in_a_path_is_refused_and_not_shown() -> None:
         (URL, ("--key", f"AccountName=a;AccountKey={KEY}"), "never the key itself"),
         (URL, ("--key", ""), "never the key itself"),
         (URL, ("--key", f"env:{KEY}"), "never the key itself"),
-        (f"https://me:{SIGNATURE}@account.blob.core.windows.net/data", (), "has a user name or password"),
+        (f"https://me:{SIGNATURE}@account.blob.core.windows.net/data", (), "user name or password"),
     ],
 )
 def test_a_secret_is_refused_with_what_to_do_and_kept_nowhere(

@@ -21,7 +21,6 @@ from loadcast.progress import Update
 from loadcast.serving.bundle import load_bundle
 from loadcast.storage import download
 from loadcast.storage.download import download_model
-from loadcast.storage.export import BUNDLE_PARTS
 from loadcast.storage.output import FolderOutput
 from loadcast.storage.publish import open_run, stage_run
 from made_up_run import Run, content, files
@@ -121,9 +120,9 @@ def test_an_interrupted_download_goes_on_where_it_stood(bring: Any, tmp_path: Pa
         yield lambda done, total: told.append((done, total))
 
     dest = bring(run, progress=progress)
-    assert sorted([*first, *run.fetched]) == sorted(run.files)
+    assert sorted([*first, *run.fetched, paths.INFO]) == sorted(run.files)
     total = sum(map(len, run.files.values()))
-    assert told[0] == (sum(len(run.files[name]) for name in first), total)
+    assert told[0] == (sum(len(run.files[name]) for name in [*first, paths.INFO]), total)
     assert told[-1] == (total, total)
     assert content(dest) == run.files
     assert beside(dest) == []
@@ -131,7 +130,7 @@ def test_an_interrupted_download_goes_on_where_it_stood(bring: Any, tmp_path: Pa
 
 def test_a_file_that_was_damaged_meanwhile_is_fetched_again(bring: Any, tmp_path: Path) -> None:
     run = Run(files())
-    run.breaks_after = 5
+    run.breaks_after = 4
     with pytest.raises(InputError):
         bring(run)
     place = next(tmp_path.glob(".dest-*.download")) / run.fetched[0]
@@ -152,7 +151,7 @@ def test_what_an_older_download_left_does_not_get_into_the_model(bring: Any, tmp
     (older / "info").write_bytes(b"{}")
     dest = bring(run)
     assert content(dest) == run.files
-    assert sorted(item.name for item in dest.iterdir()) == sorted(BUNDLE_PARTS)
+    assert sorted(item.name for item in dest.iterdir()) == sorted(paths.BUNDLE)
     assert beside(dest) == []
     assert (ROOT / "Model").exists()
 
@@ -372,3 +371,17 @@ def test_a_run_that_cannot_be_read_is_one_error(
     monkeypatch.setattr(Path, "open", refused)
     with pytest.raises(InputError, match=rf"Cannot read .*{name}: Permission denied"):
         download_model(FolderOutput(output), tmp_path / "dest")
+
+
+def test_the_working_folder_can_take_a_model(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    download_model(FolderOutput(output), Path("."))
+    assert (tmp_path / "empty" / paths.INFO).is_file()
+
+
+def test_the_output_itself_is_never_replaced(output: Path) -> None:
+    before = sorted(output.rglob("*"))
+    with pytest.raises(OutputError, match="would be lost"):
+        download_model(FolderOutput(output), output)
+    assert sorted(output.rglob("*")) == before

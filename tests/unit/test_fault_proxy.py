@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from faults import FaultPlan, FaultProxy, Request, at, fault_proxy
+from faults import FaultPlan, FaultProxy, Request, fault_proxy, once
 
 BODY = bytes(range(256)) * 400
 
@@ -202,7 +202,9 @@ def test_only_the_chosen_requests_meet_faults(target: Target) -> None:
 def test_something_can_be_done_before_a_request_is_passed_on(target: Target) -> None:
     seen: list[int] = []
     with fault_proxy(target.url) as proxy:
-        proxy.set_plan(FaultPlan(before=at(2, lambda: seen.append(len(target.puts)))))
+        proxy.set_plan(
+            FaultPlan(before=once(lambda request: request.number >= 2, lambda: seen.append(len(target.puts))))
+        )
         for _ in range(3):
             ask(proxy, "PUT", body=b"1")
     assert seen == [1]

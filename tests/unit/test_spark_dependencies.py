@@ -70,6 +70,16 @@ def test_a_file_of_the_public_sample_is_read(file: Path) -> None:
     assert load_spark_dependencies(file) == SETTINGS
 
 
+def test_the_documented_file_is_read(file: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "Docs" / "CONFIGURATION.md").read_text(encoding="utf-8")
+    file.write_text(page.split("```yaml\n")[1].split("```")[0])
+    assert load_spark_dependencies(file) == {
+        "spark.executor.memory": "16g",
+        "spark.dynamicAllocation.enabled": "false",
+        "spark.jars.packages": "org.apache.hadoop:hadoop-azure:3.5.0",
+    }
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "configuration:\nrepositories:\npackages:\n", "packages: []\n"])
 def test_an_empty_file_sets_nothing(file: Path, text: str) -> None:
     file.write_text(text)

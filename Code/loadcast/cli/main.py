@@ -8,7 +8,6 @@ from loadcast import __version__
 from loadcast.cli.datastore import datastore
 from loadcast.cli.demo import demo
 from loadcast.cli.download import download
-from loadcast.cli.export import export
 from loadcast.cli.published import runs
 from loadcast.cli.quality import quality
 from loadcast.cli.runs import etl, stats, train
@@ -23,5 +22,6 @@ def main() -> None:
     """Forecast, for every server and each of the next 48 hours, whether its load will be low, medium or high."""
 
 
-for _command in (sample, etl, stats, quality, train, serve, score, download, export, runs, datastore, demo):
+for _command in (sample, etl, stats, quality, train, serve, score, runs, download, datastore, demo):
     main.add_command(_command)
+main.add_command(download, "export")  # its first name

@@ -12,7 +12,9 @@ from pyspark.daemon import manager
 
 import loadcast.spark.encoding
 import loadcast.spark.scan  # noqa: F401
+from loadcast.kernels import scan as scan_kernel
 
 if __name__ == "__main__":
     pa.array([0])  # pyarrow imports pandas with its first array
+    scan_kernel.load()
     manager()

@@ -14,17 +14,15 @@ from pyspark.sql import DataFrame, SparkSession
 import loadcast
 from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
-from loadcast.kernels import scan as scan_kernel
-from loadcast.kernels.plain import BadNumbers
 from loadcast.kernels.rows import Layout, detect_layout
-from loadcast.kernels.scan import Counts, Rejected, RowFilter
+from loadcast.kernels.scan import Rejected, RowFilter, Scanner
 from loadcast.storage.blocks import read_blocks, read_head
 from loadcast.storage.files import Split, pack_splits, unpack_splits
 from loadcast.storage.kept import KeptResults
 from loadcast.storage.sources import LOCAL, Source
 
 #: To be raised with every change of what the scan of a split gives: results kept by older versions are not used then.
-_RESULT_VERSION = 1
+_RESULT_VERSION = 2
 
 # What a row of the scan's output holds in `payload`.
 KIND_BUCKETS, KIND_REJECTED, KIND_COUNTS = 0, 1, 2
@@ -33,10 +31,6 @@ KIND_BUCKETS, KIND_REJECTED, KIND_COUNTS = 0, 1, 2
 SCAN_SCHEMA = pa.schema([("place", pa.string()), ("kind", pa.int32()), ("payload", pa.binary())])
 SCAN_DDL = "place string, kind int, payload binary"
 _REJECTED_PER_VALUE = 2_000
-_PARTS_KEPT = 32
-
-#: Kept by each worker from split to split: learning anew costs every split a block that is parsed twice.
-_REMEMBERED = BadNumbers()
 
 
 @dataclass(frozen=True)
@@ -78,21 +72,16 @@ def scan_blocks(
     split: Split, blocks: Iterable[tuple[int | None, bytes | bytearray]], layout: Layout, keep: RowFilter
 ) -> Iterator[pa.RecordBatch]:
     """Scan the blocks of whole lines that a split consists of, each with its offset in the file (None: not known)."""
-    counts = Counts()
-    sums = []
+    scanner = Scanner(layout, keep)
     for offset, block in blocks:
-        result = scan_kernel.scan_block(block, layout, keep, _REMEMBERED)
-        counts.add(result.counts)
-        sums.append(result.buckets)
-        if len(sums) >= _PARTS_KEPT:  # a compressed file is one split, however large
-            sums = [scan_kernel.join(sums)]
-        for begin in range(0, len(result.rejected), _REJECTED_PER_VALUE):
-            yield _rejected_batch(split, offset, result.rejected[begin : begin + _REJECTED_PER_VALUE])
-    names, payloads = bucket_kernel.pack(scan_kernel.join(sums))
+        rejected = scanner.scan(block)
+        for begin in range(0, len(rejected), _REJECTED_PER_VALUE):
+            yield _rejected_batch(split, offset, rejected[begin : begin + _REJECTED_PER_VALUE])
+    names, payloads = bucket_kernel.pack(scanner.buckets())
     yield pa.RecordBatch.from_arrays(
         [names, pa.array([KIND_BUCKETS] * len(names), pa.int32()), payloads], schema=SCAN_SCHEMA
     )
-    report = {"file": split.file.shown, "start": split.start, **counts.as_dict()}
+    report = {"file": split.file.shown, "start": split.start, **scanner.counts().as_dict()}
     yield _one(split, KIND_COUNTS, json.dumps(report).encode())
 
 

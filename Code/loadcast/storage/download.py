@@ -22,7 +22,6 @@ from loadcast import paths
 from loadcast.errors import ArtefactError, InputError, OutputError
 from loadcast.progress import Progress, Update, silent
 from loadcast.storage.checksum import sha256_of_files
-from loadcast.storage.export import BUNDLE_PARTS
 from loadcast.storage.output import Output
 from loadcast.storage.run_files import MAX_FILES, RunFiles, files_of_model
 
@@ -49,7 +48,7 @@ def download_model(output: Output, dest: Path, everything: bool = False, progres
     `info` says; ConfigError or InputError where the output cannot be read.
     """
     dest = Path(os.path.abspath(dest))
-    parts = paths.ARTEFACTS if everything else BUNDLE_PARTS
+    parts = paths.ARTEFACTS if everything else paths.BUNDLE
     _check_replaceable(dest, parts)
     source = files_of_model(output)
     info = source.info()
@@ -92,7 +91,7 @@ def _check_files(sizes: Mapping[str, int], listed: Mapping[str, str], shown: str
             raise ArtefactError(f"{shown} holds {name[:100]!r}, which is no path below a folder. {_TRAIN_AGAIN}")
         if name in folders:
             raise ArtefactError(f"{shown} holds {name[:100]!r} both as a file and as a folder. {_TRAIN_AGAIN}")
-    lacking = [part for part in BUNDLE_PARTS if part not in sizes and part not in folders]
+    lacking = [part for part in paths.BUNDLE if part not in sizes and part not in folders]
     lacking += [name for name in listed if name not in sizes]
     if lacking:
         raise ArtefactError(f"{shown} lacks {lacking[0]}; wanted a whole bundle. {_TRAIN_AGAIN}")

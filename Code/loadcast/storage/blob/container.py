@@ -34,6 +34,8 @@ _WRITER = "loadcastwriter"
 #: The mark of folders that WASB, and accounts with folders, show among the blobs.
 _FOLDER = "hdi_isfolder"
 _CONDITION_FAILED = {"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"}
+#: Blobs of a listing that are asked for at once: what Azure gives at most.
+_PAGE_BLOBS = 5000
 _COPY_POLL_S = 0.5
 
 T = TypeVar("T")
@@ -68,7 +70,9 @@ class Container:
 
     def list(self, prefix: str = "") -> Iterator[Blob]:
         """All blobs whose name begins with the prefix, sorted by name."""
-        pages = self._client.sdk.list_blobs(name_starts_with=prefix or None, include=["metadata"]).by_page()
+        pages = self._client.sdk.list_blobs(
+            name_starts_with=prefix or None, include=["metadata"], results_per_page=_PAGE_BLOBS
+        ).by_page()
         # A page that fails is asked for again: the pages know how far they are.
         while (page := self._read(prefix, lambda _: _next_page(pages))) is not None:
             yield from (_found(blob) for blob in page if not _is_folder(blob))
