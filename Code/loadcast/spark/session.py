@@ -48,6 +48,8 @@ def default_settings(master: str | None, brief: bool = False) -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.catalogImplementation": "in-memory",
+        # What Spark hides in its pages and event logs: its default, and keys of Hadoop's driver for Azure.
+        "spark.redaction.regex": r"(?i)secret|password|token|access[.]?key|account[.]key|fs[.]azure[.]sas",
     }
     if _is_local(master):
         settings |= {

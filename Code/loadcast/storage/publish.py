@@ -142,9 +142,16 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def _remove_checksum_files(folder: Path) -> None:
-    """Remove Hadoop's .crc files: `info` has a sha-256 of each file, and a copy must not carry half of them."""
-    for file in folder.rglob(".*.crc"):
+    for file in filter(is_checksum_file, folder.rglob("*.crc")):
         file.unlink()
+
+
+def is_checksum_file(file: Path) -> bool:
+    """Whether it is one of Hadoop's .crc files.
+
+    They are not published: `info` has a sha-256 of each file, and a copy must not carry half of them.
+    """
+    return file.name.startswith(".") and file.suffix == ".crc"
 
 
 def _publish(output: Path, staging: Path, name: str) -> None:

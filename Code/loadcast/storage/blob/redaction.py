@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
+_TRANSPORT = "azure.core.pipeline.transport._requests_basic"
 #: Loggers that have been seen to get URLs or headers, or that log what others said.
 _LOGGERS = (
     "urllib3.connectionpool",
@@ -13,10 +14,8 @@ _LOGGERS = (
     "requests",
     "azure.core.pipeline.policies.http_logging_policy",
     "azure.core.pipeline.policies._universal",
-    "azure.core.pipeline.transport._requests_basic",
     "azure.storage.blob._shared.policies",
-    "azure.identity",
-    "msal",
+    _TRANSPORT,
 )
 _SECRETS = (
     # A SAS: its signature, plain or percent-encoded; also where the whole query is encoded once more.
@@ -40,6 +39,8 @@ def quiet_loggers() -> None:
         logger = logging.getLogger(name)
         if _REDACTION not in logger.filters:
             logger.addFilter(_REDACTION)
+    # It warns of each body that breaks off; we ask for it again.
+    logging.getLogger(_TRANSPORT).setLevel(logging.ERROR)
 
 
 class _Redaction(logging.Filter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,10 @@ from loadcast import paths
 from loadcast.storage.blob.container import Blob, Container
 from loadcast.storage.blob.hadoop import spark_settings
 from loadcast.storage.blob.transfer import download_blobs, upload_folder
+from loadcast.storage.publish import is_checksum_file
 from loadcast.storage.tables import FolderTables, Tables
+
+_COPIES_AT_ONCE = 16
 
 
 class ContainerStaging:
@@ -45,6 +49,8 @@ class ContainerStaging:
 
     def address(self, name: str) -> str:
         if not self._direct:
+            if self._is_carried(name) and not (self.folder / name).exists():
+                self.fetch([name])
             return str(self.folder / name)
         run = self._carried[0] if self._is_carried(name) and self._carried else self._run
         return self._container.root.at(f"{run}/{name}").spark_url()
@@ -66,10 +72,13 @@ class ContainerStaging:
     def upload(self) -> None:
         """Bring all that belongs to the run to its place in the container."""
         new = [name for name in _files(self.folder) if self._fetched.get(name) != _state(self.folder / name)]
-        for blob in self._carried_blobs():
-            name = self._below_run(blob)
-            if name not in new:
-                self._container.copy(blob.name, f"{self._run}/{name}")
+        carried = {self._below_run(blob): blob.name for blob in self._carried_blobs()}
+        with ThreadPoolExecutor(_COPIES_AT_ONCE) as pool:
+            jobs = [
+                pool.submit(self._container.copy, carried[name], f"{self._run}/{name}") for name in {*carried} - {*new}
+            ]
+            for job in jobs:
+                job.result()
         upload_folder(self._container, self.folder, self._run, new)
 
     def _fetch(self, blobs: list[Blob], run: str) -> None:
@@ -98,7 +107,9 @@ def _within(name: str, artefact: str) -> bool:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    """All files but Hadoop's checksums of them, as paths below the folder."""
+    files = (file for file in folder.rglob("*") if file.is_file() and not is_checksum_file(file))
+    return sorted(file.relative_to(folder).as_posix() for file in files)
 
 
 def _state(file: Path) -> tuple[int, int]:
