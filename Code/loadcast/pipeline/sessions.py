@@ -38,7 +38,7 @@ from loadcast.storage.parts import PartWriter
 from loadcast.storage.sources import Source
 from loadcast.storage.tables import Tables
 
-_SPLIT_BYTES = 64 << 20
+_SPLIT_BYTES = 128 << 20
 _SMALLEST_TASK_BYTES = 4 << 20
 _BYTES_PER_SHUFFLE_PARTITION = 64 << 20
 
@@ -135,7 +135,7 @@ def thresholds(settings: Settings) -> Thresholds:
 
 
 def plan_tasks(files: list[SourceFile], parallelism: int) -> list[list[Split]]:
-    """Splits per task: about two tasks a core on small input, 64 MB a task on large."""
+    """Splits per task: about two tasks a core on small input, 128 MB a task on large."""
     cost = sum(reading_cost(file.path, file.size) for file in files)
     per_task = min(_SPLIT_BYTES, max(_SMALLEST_TASK_BYTES, -(-cost // (2 * parallelism))))
     return group_splits(plan_splits(files, per_task), per_task)

@@ -6,6 +6,8 @@ Named in `spark.python.daemon.module`.
 
 from __future__ import annotations
 
+import gc
+
 import pyarrow as pa
 import pyspark.worker  # noqa: F401
 from pyspark.daemon import manager
@@ -17,4 +19,6 @@ from loadcast.kernels import scan as scan_kernel
 if __name__ == "__main__":
     pa.array([0])  # pyarrow imports pandas with its first array
     scan_kernel.load()
+    # Spark's daemon collects garbage after every task: a tenth of a second, were all that was imported looked at.
+    gc.freeze()
     manager()
