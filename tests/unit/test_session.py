@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -34,13 +36,19 @@ def test_the_log_stays_quiet_unless_asked_for() -> None:
 
 def test_only_local_masters_fork_workers_from_our_daemon() -> None:
     for master in ("local", "local[2]", "local[*]"):
-        assert session.default_settings(master)["spark.python.daemon.module"] == "loadcast.spark.daemon"
+        assert session.default_settings(master)["spark.python.daemon.module"].startswith("loadcast.spark.")
     for master in ("yarn", "spark://host:7077", "k8s://https://host", None):
         assert "spark.python.daemon.module" not in session.default_settings(master)
 
 
-def test_the_daemon_is_a_module_that_can_be_found() -> None:
-    assert importlib.util.find_spec(session.default_settings("local")["spark.python.daemon.module"])
+@pytest.mark.parametrize("client", [True, False])
+def test_the_daemon_has_the_blob_client_where_it_is_needed(monkeypatch: pytest.MonkeyPatch, client: bool) -> None:
+    monkeypatch.delitem(sys.modules, "loadcast.storage.blob.container", raising=False)
+    if client:
+        monkeypatch.setitem(sys.modules, "loadcast.storage.blob.container", ModuleType("container"))
+    module = session.default_settings("local")["spark.python.daemon.module"]
+    assert module == ("loadcast.spark.blob_daemon" if client else "loadcast.spark.daemon")
+    assert importlib.util.find_spec(module)
 
 
 def test_only_local_runs_with_a_java_share_classes_with_runs_of_their_kind(

@@ -16,9 +16,15 @@ import loadcast.spark.encoding
 import loadcast.spark.scan  # noqa: F401
 from loadcast.kernels import scan as scan_kernel
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Fork workers for Spark until it ends."""
     pa.array([0])  # pyarrow imports pandas with its first array
     scan_kernel.load()
     # Spark's daemon collects garbage after every task: a tenth of a second, were all that was imported looked at.
     gc.freeze()
     manager()
+
+
+if __name__ == "__main__":
+    main()

@@ -57,9 +57,14 @@ def default_settings(master: str | None, brief: bool = False) -> dict[str, str]:
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.sql.shuffle.partitions": str(2 * _local_cores(master)),
-            "spark.python.daemon.module": "loadcast.spark.daemon",
+            "spark.python.daemon.module": _daemon(),
         }
     return settings
+
+
+def _daemon() -> str:
+    """The module that Python workers are forked from: with the blob client, where this process has needed it."""
+    return "loadcast.spark.blob_daemon" if "loadcast.storage.blob.container" in sys.modules else "loadcast.spark.daemon"
 
 
 def java_options(master: str | None, brief: bool, show_log: bool, java_home: Path | None = None) -> str:
