@@ -40,7 +40,8 @@ class OwnAccount:
         name = settings.storage_account
         if not name:
             return None
-        return cls(name, settings.storage_endpoint or f"https://{name}.blob.core.windows.net", settings.storage_key)
+        endpoint = settings.storage_endpoint or f"https://{name}.blob.core.windows.net"
+        return cls(name, endpoint.lower(), settings.storage_key)
 
 
 def container_at(address: str, own: OwnAccount | None) -> tuple[Container, str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast, runtime_checkable
 
 from loadcast.errors import InputError
 from loadcast.settings import Settings, without_secrets
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from loadcast.storage.blob.container import Container
 
 Opened = tuple[BinaryIO, Callable[[], None]]
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """An open file for which it is worth knowing what will be read."""
+
+    def will_read(self, start: int, stop: int) -> None:
+        """Say that the bytes from `start` to `stop` come next."""
 
 
 class Source(Protocol):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from loadcast.errors import ConfigError
+from loadcast.errors import ConfigError, InputError
 from loadcast.storage.blob.location import BlobLocation
 
 #: What tokens for storage are asked for, in every cloud.
@@ -65,9 +65,11 @@ def resolve_access(location: BlobLocation, reference: str | None, sas: str | Non
     if sas is not None:
         return Access("sas", _clean_sas(sas, f"{location.url}: its query"))
     # Tokens may not be sent without encryption.
-    if location.endpoint.startswith("https://") and _has_token():
-        return Access("chain")
-    return ANONYMOUS
+    if not location.endpoint.startswith("https://") or not _has_token():
+        return ANONYMOUS
+    # Machines in Azure have an identity for whatever they do: it need not be known to a container that is public.
+    chain = Access("chain")
+    return ANONYMOUS if not _is_let_in(location, chain) and _is_let_in(location, ANONYMOUS) else chain
 
 
 def make_chain() -> Any:
@@ -142,6 +144,19 @@ def _clean_key(text: str, source: str) -> str:
     except (binascii.Error, ValueError):
         pass
     raise ConfigError(f"{source} is neither a key (Base64), a SAS nor a connection string. {_WANTED}")
+
+
+def _is_let_in(location: BlobLocation, access: Access) -> bool:
+    """Whether the container lets this access look for a blob; other faults than a refusal show later."""
+    from loadcast.storage.blob.container import Container
+
+    try:
+        Container(location.at(""), access).stat("loadcast-may-i")
+    except ConfigError:
+        return False
+    except InputError:
+        return True
+    return True
 
 
 def _has_token() -> bool:

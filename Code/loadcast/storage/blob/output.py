@@ -46,7 +46,7 @@ class ContainerOutput:
 
     @contextmanager
     def stage(self, carry: Iterable[str] = ()) -> Iterator[Staging]:
-        with self.container.lease(self._place(_LOCK)), tempfile.TemporaryDirectory(prefix="loadcast-run-") as folder:
+        with self.container.lease(self._place(_LOCK)) as lease, tempfile.TemporaryDirectory(prefix="loadcast-run-") as folder:
             runs = self.runs()
             self._remove_leftovers(runs)
             current = next((run for run in runs if run.is_current), None)
@@ -56,6 +56,7 @@ class ContainerOutput:
             try:
                 yield staging
                 staging.upload()
+                lease.check()
                 self._publish(run.rpartition("/")[2], staging.has_model())
             except BaseException:
                 self._remove(run)
@@ -95,13 +96,14 @@ class ContainerOutput:
         ]
 
     def roll_back(self) -> PublishedRun:
-        with self.container.lease(self._place(_LOCK)):
+        with self.container.lease(self._place(_LOCK)) as lease:
             runs = self.runs()
             target, model = run_before(runs, self.shown)
             # First the mark: were `current` changed first, a crash in between would leave a run to be rolled back to.
             for run in runs:
                 if run.name > target.name:
                     self.container.put(self._place(paths.RUNS, run.name, paths.WITHDRAWN), b"")
+            lease.check()
             self._point(paths.CURRENT, target.name)
             if model is not None:
                 self._point(paths.MODEL, model.name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 
-_TRANSPORT = "azure.core.pipeline.transport._requests_basic"
+#: These warn of bodies that break off, which are asked for again, and of logins that are not there, which is no fault.
+_TRANSPORT, _IDENTITY = "azure.core.pipeline.transport._requests_basic", "azure.identity"
 #: Loggers that have been seen to get URLs or headers, or that log what others said.
 _LOGGERS = (
     "urllib3.connectionpool",
@@ -39,8 +40,9 @@ def quiet_loggers() -> None:
         logger = logging.getLogger(name)
         if _REDACTION not in logger.filters:
             logger.addFilter(_REDACTION)
-    # It warns of each body that breaks off; we ask for it again.
-    logging.getLogger(_TRANSPORT).setLevel(logging.ERROR)
+    for name in (_TRANSPORT, _IDENTITY):
+        if logging.getLogger(name).level == logging.NOTSET:
+            logging.getLogger(name).setLevel(logging.ERROR)
 
 
 class _Redaction(logging.Filter):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -99,16 +99,12 @@ class _Total:
 
 def _each(items: Sequence[T], work: Callable[[T], None]) -> None:
     """Do the work for all items, some at a time; the first error ends it, when what has begun is done."""
-    with ThreadPoolExecutor(min(_FILES_AT_A_TIME, max(1, len(items))), thread_name_prefix="transfer") as pool:
-        running = [pool.submit(work, item) for item in items]
-        done, waiting = wait(running, return_when=FIRST_EXCEPTION)
-        for future in waiting:
-            future.cancel()
-        for future in done:
-            future.result()
-    for future in running:
-        if not future.cancelled():
-            future.result()
+    with ThreadPoolExecutor(_FILES_AT_A_TIME, thread_name_prefix="transfer") as pool:
+        try:
+            for done in as_completed([pool.submit(work, item) for item in items]):
+                done.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _joined(prefix: str, name: str) -> str:
