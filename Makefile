@@ -30,10 +30,12 @@ test: setup ## All tests but the integration ones, the fastest first
 
 test-integration: setup ## Tests that run whole commands, for some minutes
 	@scripts/setup-azurite.sh
+	@scripts/setup-integration.sh
 	@$(PYTEST) tests/integration
 
 test-all: setup ## All tests, the fastest first
 	@scripts/setup-azurite.sh
+	@scripts/setup-integration.sh
 	@$(PYTEST) $(TESTS) tests/integration
 
 lint: setup ## Style, types and layers
@@ -78,8 +80,9 @@ lock: setup ## Write the lock files anew from requirements*.in
 	@$(UV_COMPILE) requirements.in --output-file requirements.lock
 	@$(UV_COMPILE) requirements-dev.in --constraints requirements.lock --output-file requirements-dev.lock
 	@$(UV_COMPILE) requirements-bench.in --constraints requirements.lock --output-file requirements-bench.lock
+	@$(UV_COMPILE) requirements-spark35.in --output-file requirements-spark35.lock
 
 clean: ## Remove the environment, caches and the demo's files
-	@rm -rf .venv .venv-tools .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache \
+	@rm -rf .venv .venv-tools .venv-bench .venv-spark35 .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache \
 		build dist spark-warehouse metastore_db derby.log data/demo output/demo
 	@find Code tests -name __pycache__ -prune -exec rm -rf {} +

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ class Azurite:
 
     endpoint: str
     account: str = ACCOUNT
-    key: str = KEY
+    key: str = field(default=KEY, repr=False)
 
     @property
     def service(self) -> BlobServiceClient:
@@ -85,6 +85,14 @@ class Azurite:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 with path.open("rb") as file:
                     client.upload_blob(prefix + path.relative_to(folder).as_posix(), file, overwrite=True)
+
+    def download_folder(self, container: str, folder: Path, prefix: str = "") -> None:
+        """Bring every blob whose name begins with `prefix` into the folder, without that prefix in its name."""
+        with self.service as service, service.get_container_client(container) as client:
+            for name in list(client.list_blob_names(name_starts_with=prefix)):
+                target = folder / name.removeprefix(prefix)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(client.download_blob(name).readall())
 
     def names(self, container: str, prefix: str = "") -> list[str]:
         """Names of the container's blobs, sorted."""

@@ -92,10 +92,7 @@ class Place:
 def container_run(azurite: Azurite, container: str, settings: Settings, folder: Path) -> runs.Run:
     """The newest run that a container holds, brought to `folder` without loadcast's own code."""
     name = azurite.content(container, paths.CURRENT).decode().strip()
-    for blob in azurite.names(container, f"{paths.RUNS}/{name}/"):
-        target = folder / blob.removeprefix(f"{paths.RUNS}/{name}/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(azurite.content(container, blob))
+    azurite.download_folder(container, folder, f"{paths.RUNS}/{name}/")
     return run_in(settings, folder)
 
 
@@ -116,7 +113,7 @@ def differences(found: Place, wanted: Place) -> list[str]:
         different += [f"{name}: {column}" for column in runs.same_bits(_table(found, name), _table(wanted, name))]
     for name, contents in {
         paths.QUALITY: [_neutral(place.run.quality, place) for place in (found, wanted)],
-        paths.METRICS: [place.run.metrics for place in (found, wanted)],
+        paths.METRICS: [_rounded(place.run.metrics) for place in (found, wanted)],
         paths.INFO: [_neutral({**place.run.info, "files": {}}, place) for place in (found, wanted)],
     }.items():
         different += [name] if contents[0] != contents[1] else []
@@ -138,6 +135,11 @@ def _neutral(content: Any, place: Place) -> Any:
     for root in place.data_roots:
         text = text.replace(root, "DATA")
     return json.loads(text)
+
+
+def _rounded(content: Any) -> Any:
+    """The same with 12 digits: Spark adds up the scores of its tasks in the order in which they end."""
+    return json.loads(json.dumps(content), parse_float=lambda text: float(f"{float(text):.12g}"))
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -67,9 +67,10 @@ def _written(text: str) -> Iterator[tuple[str, bytes]]:
     yield "JSON", text.replace("/", "\\/").encode()
     yield "UTF-16", text.encode("utf-16-le")
     yield "base64 for URLs", text.replace("+", "-").replace("/", "_").encode()
-    for shift in range(3):  # base64 of a longer text that holds it: what of it does not depend on its neighbours
-        whole = base64.b64encode(b"\0" * shift + text.encode())
-        yield "inside base64", whole[(shift * 8 + 5) // 6 : (shift + len(text)) * 8 // 6]
+    for encoded in (text, quote(text, safe=""), quote(text)):
+        for shift in range(3):  # base64 of a longer text that holds it: what of it does not depend on its neighbours
+            whole = base64.b64encode(b"\0" * shift + encoded.encode())
+            yield "inside base64", whole[(shift * 8 + 5) // 6 : (shift + len(encoded)) * 8 // 6]
     try:
         decoded = base64.b64decode(text, validate=True)
     except ValueError:

@@ -1,7 +1,7 @@
 """Java libraries that the integration tests need, fetched once by Spark's own Ivy into the environment's `var/ivy`.
 
-Ivy asks Maven Central, or what the machine has been told to ask instead. `python tests/integration/artefacts.py` fetches
-what is missing.
+Ivy asks Maven Central, or what the machine has been told to ask instead. Run as a program, this fetches what is not
+there.
 """
 
 from __future__ import annotations

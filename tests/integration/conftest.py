@@ -2,4 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
 from azurite import azurite as azurite
+from integration.artefacts import MINICLUSTER
+from integration.clusters import Cluster, standalone_cluster, yarn_cluster
+from integration.months import Month, run_month, write_sample
+
+
+@pytest.fixture(scope="session")
+def month(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The pattern of a generated month of session logs."""
+    return write_sample(tmp_path_factory.mktemp("month"))
+
+
+@pytest.fixture(scope="session")
+def local_month(month: str, tmp_path_factory: pytest.TempPathFactory) -> Month:
+    """What local mode makes of it."""
+    return run_month(tmp_path_factory.mktemp("local"), month)
+
+
+@pytest.fixture(scope="session")
+def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Spark's own cluster: a master and two workers of one core."""
+    with standalone_cluster(tmp_path_factory.mktemp("standalone")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def yarn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """YARN with two node managers, and HDFS."""
+    if not MINICLUSTER.jars:
+        pytest.skip("Hadoop's minicluster is not here: scripts/setup-integration.sh fetches it, given a network")
+    with yarn_cluster(tmp_path_factory.mktemp("yarn"), MINICLUSTER.jars) as cluster:
+        yield cluster

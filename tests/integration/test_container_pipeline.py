@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 DATA = "sessions"
+FOREST = {"numTrees": 10, "maxDepth": 5}
 MASTER = ("--master", "local[2]")
 STATISTICS = "O16Npreprocessing.py"
 CONFIGS = {"onemonthmodel": "storageconfig.json", "fullmodel": "fulldata_storageconfig.json"}
@@ -81,11 +82,12 @@ def walk(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Walk:
     container, folder = azurite.new_container(request.param), tmp_path_factory.mktemp(request.param)
-    config = write_config(folder, CONFIGS[container], azurite, f"wasbs://{DATA}@{azurite.account}/{PATTERN}")
+    data_url = f"wasbs://{DATA}@{azurite.account}/{PATTERN}"
+    config = write_config(folder, CONFIGS[container], azurite, data_url, forest=FOREST)
     local_config = folder / "local.json"
     settings = load_settings(config)
     content = {"duration": settings.duration, "dataFile": f"{data}/{PATTERN}", "output": f"{folder}/local"}
-    local_config.write_text(json.dumps(content))
+    local_config.write_text(json.dumps({**content, "forest": FOREST}))
     environment = {KEY_VARIABLE: azurite.key, "LOADCAST_CACHE": str(folder / "cache")}
     walk = Walk(config, local_config, [], [], environment)
     roots = (f"wasbs://{DATA}@{azurite.account}", f"{azurite.endpoint}/{DATA}")
@@ -136,6 +138,16 @@ def test_service_and_client_say_the_same_as_on_a_local_folder(
         said.append(json.loads(done.stdout))
     assert said[0] == said[1]
     assert said[0]
+
+
+def test_a_downloaded_model_is_the_one_in_the_container(walk: Walk, watcher: SecretWatcher, tmp_path: Path) -> None:
+    with watched_processes(watcher):
+        done = run_command("download_model.py", walk.config, tmp_path / "Model", env=walk.environment)
+    watcher.add("download", done.stdout + done.stderr)
+    found = runs.file_bytes(tmp_path / "Model")
+    published = runs.file_bytes(walk.found[-1].run.folder)  # the last step has carried it, or made it
+    assert found.keys() == {name for name in published if name.split("/")[0] in paths.BUNDLE}
+    assert found == {name: published[name] for name in found}
 
 
 def test_the_container_holds_two_runs_and_nothing_half_made(walk: Walk, azurite: Azurite) -> None:

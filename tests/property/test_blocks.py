@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import log_bytes
 import scanned_files
+from block_rows import sums_of
 from loadcast.kernels.rows import LAYOUT_17, detect_layout
-from loadcast.kernels.scan import Counts, RowFilter, join, scan_block
+from loadcast.kernels.scan import Counts, RowFilter, Scanner, ScanResult, scan_block
 from loadcast.storage import blocks
 from loadcast.storage.blocks import read_blocks, read_head
 from loadcast.storage.files import SMALLEST_COST, SourceFile, Split, group_splits, plan_splits
@@ -95,19 +96,16 @@ def test_a_file_scanned_in_pieces_is_as_scanned_at_once(
     folder: Path, data: bytes, places: list[int], block_bytes: int
 ) -> None:
     file = scanned_files.write(folder / "scanned.csv", data)
-    total, sums = Counts(), []
+    scanner = Scanner(LAYOUT_17, EVERYTHING)
     rejected = []
     for split in scanned_files.cut(file, places):
         for offset, block in read_blocks(split, block_bytes):
-            result = scan_block(block, LAYOUT_17, EVERYTHING)
-            total.add(result.counts)
-            rejected += [(offset + row.offset, row.reason, row.line) for row in result.rejected]
-            sums.append(result.buckets)
+            rejected += [(offset + row.offset, row.reason, row.line) for row in scanner.scan(block)]
     ((start, whole),) = read_blocks(Split(file, 0, len(data)), len(data) + 1) if data else [(0, b"")]
     once = scan_block(whole, LAYOUT_17, EVERYTHING)
-    assert total == once.counts
+    assert scanner.counts() == once.counts
     assert rejected == [(start + row.offset, row.reason, row.line) for row in once.rejected]
-    assert join(sums).counts.sum() == once.buckets.counts.sum()
+    assert sums_of(ScanResult(scanner.buckets(), [], Counts())) == sums_of(once)
 
 
 @given(

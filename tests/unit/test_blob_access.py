@@ -8,13 +8,14 @@ import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
-from loadcast.errors import ConfigError
+from loadcast.errors import ConfigError, InputError
 from loadcast.storage.blob import access
 from loadcast.storage.blob.access import ANONYMOUS, Access, read_reference, resolve_access
 from loadcast.storage.blob.container import Container
@@ -136,6 +137,14 @@ def test_what_is_no_secret_for_this_account_is_refused(monkeypatch: pytest.Monke
     assert KEY not in message
 
 
+def refuse_entry() -> None:
+    raise ConfigError("refused")
+
+
+def lose_network() -> None:
+    raise InputError("no network")
+
+
 # --- the order ------------------------------------------------------------------------------------------------------
 
 
@@ -148,9 +157,33 @@ def test_the_sas_of_the_url_goes_before_a_login(monkeypatch: pytest.MonkeyPatch)
     assert resolve_access(AZURE, None, SAS) == Access("sas", SAS)
 
 
-def test_a_login_goes_before_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("let_in", "expected"),
+    [
+        ({"chain", "anonymous"}, Access("chain")),
+        ({"chain"}, Access("chain")),
+        (set(), Access("chain")),
+        ({"anonymous"}, ANONYMOUS),  # a public container that knows nothing of this machine's identity
+    ],
+)
+def test_a_login_goes_before_no_credentials(
+    monkeypatch: pytest.MonkeyPatch, let_in: set[str], expected: Access
+) -> None:
     monkeypatch.setattr(access, "_has_token", lambda: True)
-    assert resolve_access(AZURE, None, None) == Access("chain")
+    monkeypatch.setattr(access, "_is_let_in", lambda location, found: found.kind in let_in)
+    assert resolve_access(AZURE, None, None) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "let_in"),
+    [(lambda: None, True), (refuse_entry, False), (lose_network, True)],
+    ids=["yes", "no", "net"],
+)
+def test_only_a_refusal_says_that_one_is_not_let_in(
+    monkeypatch: pytest.MonkeyPatch, answer: Callable[[], None], let_in: bool
+) -> None:
+    monkeypatch.setattr(Container, "stat", lambda self, name: answer())
+    assert access._is_let_in(AZURE, ANONYMOUS) is let_in
 
 
 @pytest.mark.usefixtures("no_login")
@@ -184,6 +217,7 @@ def test_a_chain_without_a_login_is_passed_over(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_chain_with_a_token_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "make_chain", lambda: Chain(object))
+    monkeypatch.setattr(access, "_is_let_in", lambda location, found: True)
     assert resolve_access(AZURE, None, None) == Access("chain")
 
 

@@ -14,9 +14,8 @@ import pytest
 from block_rows import ALL, row, scan, sums_of
 from loadcast import schema
 from loadcast.kernels import rows as row_kernel
-from loadcast.kernels.plain import BadNumbers
 from loadcast.kernels.rows import LAYOUT_16, LAYOUT_17, Layout
-from loadcast.kernels.scan import Counts, Rejected, RowFilter, ScanResult, join, scan_block
+from loadcast.kernels.scan import Counts, Rejected, RowFilter, Scanner, ScanResult, scan_block
 from loadcast.schema import Reason
 
 
@@ -134,39 +133,29 @@ def test_a_block_without_rows_has_no_sums(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "dirty",
+    "line",
     [
-        *[b"1,2,3", b",", b"x", b"\x00", b"\xff\xfe", row() + b",", b"," * 100, b"1" * 70_000, row(kind="text")],
-        *[row(total=total) for total in ("NULL", "1.2.3", "1e5", '"5"', ".", "--", "1/2", "1:2", "+-1", "\t5")],
-        *[row("2016-06-31 00:00:00"), row("1969-12-31 23:59:59"), row("")],
-        *[row(server="1.2.3"), row(server="01.2.3.4"), row(server="")],
+        *[b"1,2,3", b",", b"x", b"\x00", b"\xff\xfe", row() + b",", b"," * 100, b"1" * 70_000],
+        *[row(kind=kind) for kind in ("web", '"a"', '"a,b"', ' "a" ', "\t", "é", "\x00", "NULL", "!#$%&'()*+;<=>?@\\")],
+        *[row(start) for start in ("2016-06-31 00:00:00", "1969-12-31 23:59:59", "", " 2016-06-01 00:05:00", '"x"')],
+        *[row(server=name) for name in ("::", "2001:DB8::1", "1.2.3", "01.2.3.4", "", "x" * 99, '"::1"', "IPs")],
     ],
 )
-def test_dirty_rows_cost_only_themselves(dirty: bytes, read_alone: list[bytes]) -> None:
-    clean = [row(total=str(number)) for number in range(40)]
-    scan(*clean, dirty, *clean, dirty, end=b"\r\n")
-    assert read_alone == [dirty, dirty]
-
-
-def test_all_kinds_of_dirt_at_once_cost_only_themselves(read_alone: list[bytes]) -> None:
-    dirty = [b"1,2", row(total="1.2.3"), row(kind="x"), row(server="1.2.3"), row("2016-06-31 00:00:00"), b" ", b""]
-    scan(*[line for one in dirty for line in (*[row()] * 9, one)])
-    assert sorted(read_alone) == sorted(dirty[:5])
+def test_lines_of_every_kind_need_no_reading_alone(line: bytes, read_alone: list[bytes]) -> None:
+    scan(row(), line, row(), line, end=b"\r\n")
+    assert read_alone == []
 
 
 @pytest.mark.parametrize(
-    "text", [row(kind="web"), row(server="2001:db8::1"), row(kind="!#$%&'()*+;<=>?@[\\]^_`{|}~"), row(kind="NULL")]
+    "line", [row(kind='"a""b"'), row(kind='"a"b'), row(kind='a"b'), row(kind='"'), row("SessionStart"), row("x" * 12)]
 )
-def test_rows_of_text_are_read_together_where_they_are_many(text: bytes, read_alone: list[bytes]) -> None:
-    numbers = [row(total=total) for total in ("NULL", "inf", "nan", "-inf", "1e5", "Infinity", "0x1F", "1_0", "+1")]
-    odd = [row(kind='"a"'), row(kind="\t"), row(kind="é"), row(kind="\x00"), row(server="2001:DB8::1"), *numbers]
-    result = scan(*[text] * 50, *odd, *[text] * 50, row())
-    assert read_alone == odd
-    assert result.counts.good == 115
-    assert result.counts.repaired == Counter({"TotalLoad:missing": 2, "TotalLoad:not_a_number": 5})
+def test_lines_that_must_be_read_alone_cost_only_themselves(line: bytes, read_alone: list[bytes]) -> None:
+    clean = [row(total=str(number)) for number in range(40)]
+    scan(*clean, line, *clean, line, end=b"\r\n")
+    assert read_alone == [line, line]
 
 
-def test_a_comma_in_quotes_parts_no_fields_among_rows_of_text_either() -> None:
+def test_a_comma_in_quotes_parts_no_fields() -> None:
     fields = row().split(b",")
     short = b",".join([*fields[:5], b'"a,b"', *fields[7:]])
     assert (short.count(b","), len(row_kernel.split_fields(short))) == (16, 16)
@@ -174,43 +163,15 @@ def test_a_comma_in_quotes_parts_no_fields_among_rows_of_text_either() -> None:
     assert (counts.good, counts.rejected) == (9, Counter(field_count=1))
 
 
-def test_a_bad_number_that_is_good_elsewhere_does_not_slow_every_row_down(read_alone: list[bytes]) -> None:
-    """A shifted row has the client's address in a number column; each row may have it in its own."""
-    shifted = row(total="7.7.7.7")
-    clean = [row().replace(b",10.0.0.1,7", b",10.0.0.1,7.7.7.7")] * 200
-    remembered = BadNumbers()
-    for _ in range(3):
-        counts = scan_block(b"\n".join([*clean, shifted, *clean]), LAYOUT_17, ALL, remembered).counts
-        assert counts == Counts(rows=401, good=401, repaired=Counter({"TotalLoad:not_a_number": 1}))
-    assert read_alone == [shifted] * 3
-
-
-def test_what_is_remembered_of_bad_numbers_is_bounded() -> None:
-    remembered = BadNumbers()
-    for block in range(100):
-        lines = [row(total=f"{block}.{number}.1") for number in range(5)] + [row()] * 500
-        assert scan_block(b"\n".join(lines), LAYOUT_17, ALL, remembered).counts.good == 505
-    for block in range(100):
-        lines = [row(total=f"{block}.{block}.1")] + [row(mbytes="0", kind=f"{block}.{block}.1")] * 500
-        assert scan_block(b"\n".join(lines), LAYOUT_17, ALL, remembered).counts.good == 501
-    assert len(remembered.texts) <= 16
-
-
-@pytest.mark.parametrize(
-    "total", ["", "-", "-0", "5.", ".5", "-.5", " 5", "5 ", "007", "9" * 400, "0." + "0" * 400 + "1"]
-)
-def test_plain_numbers_of_any_form_are_read_together(total: str, read_alone: list[bytes]) -> None:
-    scan(row(total=total), row(mbytes=total))
+def test_fully_quoted_rows_need_no_reading_alone(read_alone: list[bytes]) -> None:
+    lines = [row(total=total) for total in ("1", "2.5", "NULL", "x", "-1", "")]
+    quoted = [b",".join(b'"' + field + b'"' for field in line.split(b",")) for line in lines]
+    found = scan(*quoted)
     assert read_alone == []
+    assert (sums_of(found), found.counts) == (sums_of(scan(*lines)), scan(*lines).counts)
 
 
-@pytest.mark.parametrize("server", ["10.0.0.1", "::", "::1", "1:2:3:4:5:6:7:8"])
-def test_plain_addresses_are_read_together(server: str, read_alone: list[bytes]) -> None:
-    assert scan(row(server=server)).counts.good == 1
-    assert read_alone == []
-
-
-def test_a_block_of_nothing_but_dirt_is_read(read_alone: list[bytes]) -> None:
+def test_a_block_of_nothing_but_dirt_is_read() -> None:
     assert scan(b"a", b"b").counts == Counts(rows=2, rejected=Counter(field_count=2))
     assert scan(b"1", b"22").counts == Counts(rows=2, rejected=Counter(field_count=2))
     assert scan(row(total="1.2.3")).counts.good == 1
@@ -244,19 +205,21 @@ def test_no_block_takes_more_than_linear_time(name: str) -> None:
 # --- putting together -----------------------------------------------------------------------------------------------
 
 
-def test_blocks_joined_are_as_one_block() -> None:
-    first = [row(total="1"), row(server="::1")]
-    second = [row(server="10.0.0.3"), row(total="4"), row("2016-06-01 00:59:59")]
-    one, two, both = scan(*first), scan(*second), scan(*first, *second)
-    for parts in ([one.buckets, two.buckets], [two.buckets, one.buckets]):
-        joined = ScanResult(join(parts), [], Counts())
-        assert sums_of(joined) == sums_of(both)
+def test_blocks_one_after_another_are_as_one_block() -> None:
+    first = [row(total="1"), row(server="::1"), row(kind='a"')]
+    second = [row(server="10.0.0.3"), row(total="4"), row("2016-06-01 00:59:59"), row(kind='a"'), b"bad"]
+    both = scan(*first, *second)
+    for blocks in ([first, second], [second, first], [first, [], second]):
+        scanner = Scanner(LAYOUT_17, ALL)
+        for lines in blocks:
+            scanner.scan(b"\n".join(lines))
+        assert sums_of(ScanResult(scanner.buckets(), [], Counts())) == sums_of(both)
+        assert scanner.counts() == both.counts
 
 
-def test_no_blocks_joined_are_empty_sums() -> None:
-    nothing = join([])
+def test_nothing_scanned_is_empty_sums() -> None:
+    nothing = Scanner(LAYOUT_17, ALL).buckets()
     assert (nothing.servers, len(nothing.codes), nothing.sums.shape) == ((), 0, (0, len(schema.MEASURES)))
-    assert sums_of(ScanResult(join([scan(b"").buckets, scan(row()).buckets]), [], Counts())) == sums_of(scan(row()))
 
 
 def test_counts_add_up_and_travel_as_json() -> None:

@@ -54,6 +54,8 @@ def test_the_examples_hold_what_makes_them_hard() -> None:
         lambda text: base64.b64encode(f"Key={text};".encode()).decode(),
         lambda text: base64.b64encode(f"The key: {text};".encode()).decode(),
         lambda text: base64.b64encode(f"The key {text}!".encode()).decode(),
+        lambda text: base64.b64encode(f"sp=rl&sig={quote(text, safe='')}&x".encode()).decode(),
+        lambda text: base64.b64encode(f"sig={quote(text)}".encode()).decode(),
     ],
 )
 @pytest.mark.parametrize(("secret", "name"), [(KEY, "key"), (SIGNATURE, "SAS")])

@@ -7,11 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from loadcast import schema
-from loadcast.kernels.buckets import Float64s
 
 
 @dataclass(frozen=True)
@@ -43,26 +39,6 @@ class Contract:
             if value is not None and not low <= value <= high:
                 breaches[name] += 1
                 broken |= reject
-        return broken
-
-    def broken_rows(
-        self, columns: Sequence[Float64s], among: npt.NDArray[np.bool_], breaches: Counter[str]
-    ) -> npt.NDArray[np.bool_] | None:
-        """Which of many rows are rejected, looking only `among` these (both by row); None where none is.
-
-        `columns` hold the rows' numbers before any repair (NaN: missing); breaches are counted, by column.
-        """
-        broken: npt.NDArray[np.bool_] | None = None
-        for name, values, (low, high, reject) in zip(schema.MEASURES, columns, self._ranges(), strict=True):
-            outside = ~((values >= low) & (values <= high))  # NaN is, too
-            if not outside.any():
-                continue
-            outside &= among & (values >= 0) & (values <= schema.LARGEST_NUMBER)  # a repair makes the others missing
-            number = int(np.count_nonzero(outside))
-            if number:
-                breaches[name] += number
-            if number and reject:
-                broken = outside if broken is None else broken | outside
         return broken
 
     def _ranges(self) -> Iterator[tuple[float, float, bool]]:

@@ -1,32 +1,28 @@
 """The scan kernel: bytes of session logs → sums per server and 5 minutes, rejected rows, counts.
 
-Rows made of nothing but digits and separators are parsed together, as columns; any row that such parsing cannot vouch
-for goes, alone, through `rows.parse_row`, which defines what a row means. What comes out is the same as if every row
-had gone there.
+Compiled code (`sweep`) goes over the bytes once. Any row that it cannot vouch for goes, alone, through
+`rows.parse_row`, which defines what a row means. What comes out is the same as if every row had gone there.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from loadcast import schema
-from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels import rows as row_kernel
-from loadcast.kernels.buckets import Buckets, Float64s, Int64s
+from loadcast.kernels import tables as table_kernel
+from loadcast.kernels.buckets import Buckets
 from loadcast.kernels.contract import Contract
-from loadcast.kernels.lines import Lines
-from loadcast.kernels.plain import BadNumbers, Plain, read_places, read_plain
 from loadcast.kernels.rows import Layout, Row
-from loadcast.schema import Reason, Repair
+from loadcast.schema import Reason
 
-#: With more lines than this share that hold text, lines with text are read together too.
-_TEXT_SHARE = 0.1
+#: Texts of servers that are remembered besides the names of those in the sums: unwanted, odd and bad ones.
+_MOST_OTHER_TEXTS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -86,186 +82,167 @@ class ScanResult:
     counts: Counts
 
 
-def scan_block(
-    data: bytes | bytearray, layout: Layout, keep: RowFilter, bad_numbers: BadNumbers | None = None
-) -> ScanResult:
-    """Scan whole lines. `data` begins at a line's start and ends at a line's end or the file's.
-
-    `bad_numbers` may be passed from block to block to save time.
-    """
-    lines = Lines.of(data)
-    slow = lines.suspicious()
-    # Text in columns that are not used, or IPv6 servers: reading all such lines singly would take twenty times longer.
-    text_lines = bool(np.count_nonzero(slow) > _TEXT_SHARE * len(slow))
-    if text_lines:
-        slow = lines.suspicious_text()
-    counts = Counts()
-    kept = _Kept()
-    broken: list[Rejected] = []
-    if keep.servers is not None:
-        others = _leave_out_others(lines, slow, layout, keep, counts)
-        unread = slow | others
-        fast = read_plain(lines, unread, layout, bad_numbers or BadNumbers(), text_lines)
-        slow |= unread & ~others
-    else:
-        fast = read_plain(lines, slow, layout, bad_numbers or BadNumbers(), text_lines)
-    if fast is not None:
-        slow |= fast.unsure()
-        numbers = kept.add_fast(fast, ~slow[fast.line_numbers], keep, counts)
-        broken = [_rejected(lines, number, Reason.CONTRACT, counts) for number in numbers]
-    rejected = _read_singly(lines, np.flatnonzero(slow), layout, (keep, counts, kept))
-    rejected = sorted(rejected + broken, key=lambda row: row.offset)
-    counts.rows = counts.good + counts.outside_period + counts.other_server + sum(counts.rejected.values())
-    return ScanResult(kept.buckets(), rejected, counts)
+def load() -> None:
+    """Load the compiled code, which Scanner otherwise does when it first needs it; compiles it where that is to do."""
+    _sweep_kernel().compiled_sweep()
 
 
-def _leave_out_others(
-    lines: Lines, slow: npt.NDArray[np.bool_], layout: Layout, keep: RowFilter, counts: Counts
-) -> npt.NDArray[np.bool_]:
-    """Count rows out of the period or of other servers, before their numbers are read; over all lines: which they are.
+def _sweep_kernel() -> ModuleType:
+    """The module of the compiled code, imported by none but who scans: it takes most of a second."""
+    from loadcast.kernels import sweep
 
-    Marks further lines `slow`.
-    """
-    others = np.zeros(len(slow), dtype=bool)
-    places = read_places(lines, slow, layout)
-    if places is not None:
-        slow |= places.unsure()
-        sure = ~slow[places.line_numbers]
-        others[places.line_numbers[sure & ~_chosen(places, sure, keep, counts)]] = True
-    return others
+    return sweep
 
 
-def _chosen(plain: Plain, sure: npt.NDArray[np.bool_], keep: RowFilter, counts: Counts) -> npt.NDArray[np.bool_]:
-    """Which sure entries lie in the period and belong to the wanted servers; the others are counted."""
-    inside = sure & (plain.seconds >= keep.begin) & (plain.seconds <= keep.end)
-    counts.outside_period += int(np.count_nonzero(sure) - np.count_nonzero(inside))
-    if keep.servers is None:
-        return inside
-    wanted = np.array([name in keep.servers for name in plain.servers.dictionary.to_pylist()], dtype=bool)
-    chosen = inside & wanted[plain.servers.indices.to_numpy()] if len(wanted) else inside
-    counts.other_server += int(np.count_nonzero(inside) - np.count_nonzero(chosen))
-    return chosen
+def scan_block(data: bytes | bytearray, layout: Layout, keep: RowFilter) -> ScanResult:
+    """Scan whole lines. `data` begins at a line's start and ends at a line's end or the file's."""
+    scanner = Scanner(layout, keep)
+    rejected = scanner.scan(data)
+    return ScanResult(scanner.buckets(), rejected, scanner.counts())
 
 
-def _leave_out_broken(plain: Plain, chosen: npt.NDArray[np.bool_], keep: RowFilter, counts: Counts) -> list[int]:
-    """Count breaches of the contract among the chosen entries, and drop those it rejects; the numbers of their lines.
+class Scanner:
+    """Scans block after block of a piece of the input; how it is cut into blocks does not show in the sums."""
 
-    Changes `chosen`.
-    """
-    if keep.contract is None:
-        return []
-    broken = keep.contract.broken_rows(plain.values, chosen, counts.breaches)
-    if broken is None:
-        return []
-    chosen &= ~broken
-    numbers: list[int] = plain.line_numbers[broken].tolist()
-    return numbers
+    def __init__(self, layout: Layout, keep: RowFilter) -> None:
+        self._kernel = _sweep_kernel()
+        self._layout, self._keep = layout, keep
+        self._rules = self._kernel.new_rules(_kinds(layout, self._kernel), (keep.begin, keep.end), keep.contract)
+        self._tables = table_kernel.new_tables()
+        self._codes: dict[str, int] = {}
+        self._counts = Counts()  # of what compiled code does not count
 
+    def scan(self, data: bytes | bytearray) -> list[Rejected]:
+        """The rejected rows of whole lines: `data` begins at a line's start and ends at a line's end or the file's."""
+        sweep, view = self._kernel.compiled_sweep(), self._kernel.sweep_bytes(data)
+        rejected: list[Rejected] = []
+        place, status = 0, self._kernel.EVENTS_FULL
+        while status != self._kernel.DONE or self._tables.used[table_kernel.PENDING]:
+            status, place = sweep(view, place, self._rules, self._tables)
+            rejected += self._take_events(data)
+            if status == self._kernel.NAMES_NEW:
+                self._judge_names()
+            elif status == self._kernel.NAMES_FULL:
+                self._make_room_for_names()
+            elif status == self._kernel.SLOTS_FULL:
+                self._tables = table_kernel.with_slots(self._tables, 2 * len(self._tables.slot_places))
+        return rejected
 
-class _Kept:
-    """The kept rows of a block, gathered from both paths."""
+    def counts(self) -> Counts:
+        """What became of the lines so far."""
+        counts = Counts()
+        counts.add(self._counts)
+        tables = self._tables
+        for name, place in (
+            ("blank", table_kernel.BLANK),
+            ("good", table_kernel.GOOD),
+            ("outside_period", table_kernel.OUTSIDE_PERIOD),
+            ("other_server", table_kernel.OTHER_SERVER),
+        ):
+            setattr(counts, name, getattr(counts, name) + int(tables.counts[place]))
+        for measure, name in enumerate(schema.MEASURES):
+            for kind, repaired in zip(table_kernel.REPAIRS, tables.repaired[measure].tolist(), strict=True):
+                counts.repaired += Counter({f"{name}:{kind.value}": repaired})
+            counts.breaches += Counter({name: int(tables.breaches[measure])})
+        counts.rows = counts.good + counts.outside_period + counts.other_server + counts.rejected.total()
+        return counts
 
-    def __init__(self) -> None:
-        self._parts: list[Buckets] = []
-        self._rows: list[Row] = []
+    def buckets(self) -> Buckets:
+        """Sums of the rows kept so far."""
+        used = self._tables.used[table_kernel.SLOTS]
+        codes, buckets, rows = self._tables.slot_places[:used].T
+        order = np.lexsort((buckets, codes))
+        sums = self._tables.sums[order]
+        width = table_kernel.WIDTH
+        return Buckets(tuple(self._codes), codes[order], buckets[order], rows[order], sums[:, :width] + sums[:, width:])
 
-    def add_fast(self, plain: Plain, sure: npt.NDArray[np.bool_], keep: RowFilter, counts: Counts) -> list[int]:
-        """Keep the sure entries of the period and the wanted servers; numbers of the lines that break the contract."""
-        chosen = _chosen(plain, sure, keep, counts)
-        broken = _leave_out_broken(plain, chosen, keep, counts)
-        counts.good += int(chosen.sum())
-        everything = bool(chosen.all())
-        columns = [_repair(values if everything else values[chosen], name, counts)
-                   for name, values in zip(schema.MEASURES, plain.values, strict=True)]  # fmt: skip
-        seconds = plain.seconds if everything else plain.seconds[chosen]
-        names = tuple(plain.servers.dictionary.to_pylist())
-        codes = plain.servers.indices.to_numpy()
-        code = (codes if everything else codes[chosen]).astype(np.int64)
-        values = np.stack(columns, axis=1) if len(code) else np.zeros((0, len(schema.MEASURES)))
-        self._parts.append(bucket_kernel.sum_rows(names, code, seconds // schema.BUCKET_SECONDS, values))
-        return broken
+    # --- names of servers -------------------------------------------------------------------------------------------
 
-    def add_row(self, row: Row, keep: RowFilter, counts: Counts) -> bool:
-        """Count one singly read row, and keep it where it is wanted; False where it breaks the contract."""
+    def _judge_names(self) -> None:
+        """Say of each name that is new what it names."""
+        used, step = self._tables.used, table_kernel.LONGEST_NAME
+        begin, end = used[table_kernel.NAMES_JUDGED], used[table_kernel.NAMES]
+        texts, lengths = self._tables.names[begin:end].tobytes(), self._tables.name_lengths[begin:end].tolist()
+        for number, length in enumerate(lengths):
+            target = self._target(texts[step * number : step * number + length])
+            self._tables.targets[begin + number] = target  # the tables may have grown
+        used[table_kernel.NAMES_JUDGED] = end
+
+    def _target(self, text: bytes) -> int:
+        """What the text of a server's field names: a code, or what else tables.targets has."""
+        if text.decode("latin-1") in schema.HEADER_MARKS[schema.SERVER]:
+            return table_kernel.HEADER_NAME
+        server = row_kernel.parse_server(text)
+        if server is None:
+            return table_kernel.BAD_NAME
+        if self._keep.servers is not None and server not in self._keep.servers:
+            return table_kernel.NOT_WANTED
+        return self._code(server)
+
+    def _code(self, server: str) -> int:
+        code = self._codes.setdefault(server, len(self._codes))
+        if code == len(self._tables.last_buckets):
+            self._tables = table_kernel.with_names(self._tables, 2 * code)
+        return code
+
+    def _make_room_for_names(self) -> None:
+        """Room for more names: larger tables, or, where too many are none of servers in the sums, what these take."""
+        if self._tables.used[table_kernel.NAMES] - len(self._codes) > _MOST_OTHER_TEXTS:
+            table_kernel.forget_names(self._tables)
+        else:
+            self._tables = table_kernel.with_names(self._tables, 2 * len(self._tables.names))
+
+    # --- lines that compiled code leaves to us ----------------------------------------------------------------------
+
+    def _take_events(self, data: bytes | bytearray) -> list[Rejected]:
+        """Read the lines that must be read singly; they and others that are rejected."""
+        used = self._tables.used
+        events = self._tables.events[: used[table_kernel.EVENTS]].tolist()
+        used[table_kernel.EVENTS] = 0
+        rejected = []
+        view = memoryview(data)
+        for begin, end, number in events:
+            line = bytes(view[begin:end])
+            reason = self._kernel.REASONS[number] or self._read_singly(line)
+            if reason is not None:
+                self._counts.rejected[reason.value] += 1
+                rejected.append(Rejected(begin, reason, line))
+        return rejected
+
+    def _read_singly(self, line: bytes) -> Reason | None:
+        """Read, count and keep a line; why it is rejected, if it is."""
+        keep, counts = self._keep, self._counts
+        if row_kernel.is_blank(line):
+            counts.blank += 1
+            return None
+        row = row_kernel.parse_row(line, self._layout)
+        if not isinstance(row, Row):
+            return row
         if not keep.begin <= row.second <= keep.end:
             counts.outside_period += 1
         elif keep.servers is not None and row.server not in keep.servers:
             counts.other_server += 1
         elif keep.contract is not None and keep.contract.breaks(row.values, counts.breaches):
-            return False
+            return Reason.CONTRACT
         else:
             counts.good += 1
             counts.repaired.update(f"{name}:{kind.value}" for name, kind in row.repairs)
-            self._rows.append(row)
-        return True
+            self._add_later(row)
+        return None
 
-    def buckets(self) -> Buckets:
-        """Sums of all kept rows."""
-        if self._rows:
-            encoded = pa.array([row.server for row in self._rows]).dictionary_encode()
-            values = np.array([[value or 0.0 for value in row.values] for row in self._rows], dtype=np.float64)
-            seconds = np.array([row.second for row in self._rows], dtype=np.int64)
-            codes = encoded.indices.to_numpy().astype(np.int64)
-            names = tuple(encoded.dictionary.to_pylist())
-            self._parts.append(bucket_kernel.sum_rows(names, codes, seconds // schema.BUCKET_SECONDS, values))
-        return join(self._parts)
+    def _add_later(self, row: Row) -> None:
+        """Leave a row to compiled code, to be added to the sums."""
+        code = self._code(row.server)
+        number = self._tables.used[table_kernel.PENDING]
+        self._tables.pending_places[number] = code, row.second // schema.BUCKET_SECONDS
+        self._tables.pending[number] = [value or 0.0 for value in row.values]
+        self._tables.used[table_kernel.PENDING] = number + 1
 
 
-def join(parts: list[Buckets]) -> Buckets:
-    """Sums of several parts together; servers are matched by name."""
-    if len(parts) == 1:
-        return parts[0]
-    place: dict[str, int] = {}
-    codes = []
-    for part in parts:
-        numbers = np.array([place.setdefault(name, len(place)) for name in part.servers], dtype=np.int64)
-        codes.append(numbers[part.codes] if len(part.codes) else part.codes)
-    none = np.zeros(0, dtype=np.int64)
-    return bucket_kernel.merge(
-        tuple(place),
-        np.concatenate([none, *codes]),
-        np.concatenate([none, *(part.buckets for part in parts)]),
-        np.concatenate([none, *(part.counts for part in parts)]),
-        np.concatenate([np.zeros((0, len(schema.MEASURES))), *(part.sums for part in parts)]),
-    )
-
-
-def _repair(values: Float64s, name: str, counts: Counts) -> Float64s:
-    """The values with missing ones as 0; each is counted under its kind."""
-    if ((values >= 0) & (values <= schema.LARGEST_NUMBER)).all():  # comparing with NaN gives False
-        return values
-    missing = np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        negative = values < 0
-        large = values > schema.LARGEST_NUMBER
-    for kind, found in ((Repair.MISSING, missing), (Repair.NEGATIVE, negative), (Repair.TOO_LARGE, large)):
-        number = int(np.count_nonzero(found))
-        if number:
-            counts.repaired[f"{name}:{kind.value}"] += number
-            values = np.where(found, 0.0, values)
-    return values
-
-
-def _read_singly(
-    lines: Lines, numbers: Int64s, layout: Layout, into: tuple[RowFilter, Counts, _Kept]
-) -> list[Rejected]:
-    """Read lines one at a time; the good ones are kept, the rejected ones returned."""
-    keep, counts, kept = into
-    rejected = []
-    for number in numbers.tolist():
-        line = lines.line(number)
-        if row_kernel.is_blank(line):
-            counts.blank += 1
-            continue
-        row = row_kernel.parse_row(line, layout)
-        if not isinstance(row, Row):
-            rejected.append(_rejected(lines, number, row, counts))
-        elif not kept.add_row(row, keep, counts):
-            rejected.append(_rejected(lines, number, Reason.CONTRACT, counts))
-    return rejected
-
-
-def _rejected(lines: Lines, number: int, reason: Reason, counts: Counts) -> Rejected:
-    """The line of this number as a rejected row, which is counted."""
-    counts.rejected[reason.value] += 1
-    return Rejected(int(lines.starts[number]), reason, lines.line(number))
+def _kinds(layout: Layout, kernel: ModuleType) -> tuple[int, ...]:
+    """What each column is to the compiled code."""
+    kinds = [kernel.UNUSED] * len(layout.columns)
+    kinds[layout.start], kinds[layout.server] = kernel.START, kernel.SERVER
+    for measure, place in enumerate(layout.measures):
+        kinds[place] = kernel.MEASURE + measure
+    return tuple(kinds)

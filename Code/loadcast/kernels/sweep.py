@@ -1,0 +1,330 @@
+"""Compiled code of the scan: one pass over the bytes of a block, from its lines to sums and counts.
+
+Rows are placed, checked and summed as `rows.parse_row` and the period, servers and contract say. What is left to the
+caller comes back as events, in the order of the lines: rejected rows, with their reason, and lines that only parse_row
+can read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from loadcast import schema
+from loadcast.kernels import fields as field_kernel
+from loadcast.kernels import lookup as lookup_kernel
+from loadcast.kernels import tables as table_kernel
+from loadcast.kernels import words as word_kernel
+from loadcast.kernels.buckets import Float64s, Int64s
+from loadcast.kernels.contract import Contract
+from loadcast.kernels.fields import (
+    NO_TIME,
+    UNSURE,
+    UNSURE_TIME,
+    field_at,
+    is_blank,
+    is_delimiter,
+    number_at,
+    skip_field,
+    time_of,
+)
+from loadcast.kernels.lookup import (
+    add_name,
+    add_pending,
+    add_row,
+    find_name,
+    index_names,
+    index_slots,
+    slot_of,
+    slots_full,
+)
+from loadcast.kernels.tables import (
+    BAD_NAME,
+    BLANK,
+    EVENTS,
+    GOOD,
+    HEADER_NAME,
+    LONGEST_NAME,
+    NAMES,
+    NOT_WANTED,
+    OTHER_SERVER,
+    OUTSIDE_PERIOD,
+    WIDTH,
+    Tables,
+    new_tables,
+)
+from loadcast.kernels.words import COMMA, CR, LF, Bytes, compiled, inner, load, next_low, word
+
+#: What a column is to the scan; a measure is MEASURE and its place among schema.MEASURES.
+UNUSED, START, SERVER, MEASURE = range(4)
+#: Why a pass ends: all is read; new names must be judged; tables of names or slots or the list of events are full.
+DONE, NAMES_NEW, NAMES_FULL, SLOTS_FULL, EVENTS_FULL = range(5)
+#: What an event's line is: to be read singly, or rejected.
+REASONS = (None, *schema.Reason)
+_SINGLY, _FIELD_COUNT, _HEADER, _SERVER_IP, _SESSION_START, _CONTRACT = range(len(REASONS))
+_KEPT = -1
+
+_LINES_AHEAD = 64
+_PLACE_OF_COMMA = 19  # behind a time
+_NEVER = word((1 << 64) - 1)
+_SECONDS = schema.BUCKET_SECONDS
+
+
+class Rules(NamedTuple):
+    """What is read of a row, and which rows are kept."""
+
+    kinds: Int64s  # by column
+    period: Int64s  # first and last second
+    low: Float64s  # bounds of the measures; no entries where there is no contract
+    high: Float64s
+    reject: npt.NDArray[np.bool_]
+
+
+# --- lines ----------------------------------------------------------------------------------------------------------
+
+
+@inner
+def _read_time(tables: Tables, data: Bytes, place: int) -> int:
+    """Read SessionStart; its delimiter. Logs are near sorted: mostly it is the time read last."""
+    one, two, end = load(data, place), load(data, place + 8), load(data, place + 12)
+    memo = tables.time
+    if one == memo[0] and two == memo[1] and end == memo[2]:
+        return place + _PLACE_OF_COMMA
+    if place + _PLACE_OF_COMMA < len(data) and data[place + _PLACE_OF_COMMA] == COMMA:
+        tables.second[0] = time_of(data, place, place + _PLACE_OF_COMMA)
+        if tables.second[0] > NO_TIME:
+            memo[0], memo[1], memo[2] = one, two, end
+            return place + _PLACE_OF_COMMA
+    memo[1], memo[2] = _NEVER, _NEVER >> np.uint64(1)  # they overlap in four bytes: no text is both
+    begin, stop, delimiter = field_at(data, place)
+    tables.second[0] = time_of(data, begin, stop)
+    return delimiter
+
+
+@inner
+def _read_name(tables: Tables, data: Bytes, place: int) -> tuple[int, int, int]:
+    """Where the server's text is, from and to, and its delimiter."""
+    end = next_low(data, place)
+    return (place, end, end) if is_delimiter(data[end]) else field_at(data, place)
+
+
+@inner
+def _read_fields(data: Bytes, place: int, rules: Rules, tables: Tables) -> tuple[int, int, tuple[int, int]]:
+    """Read a line's fields: how many it has, the last delimiter seen, and where the server's text is.
+
+    One more than there are columns stands for any larger number, and -1 for a line that must be read singly.
+    """
+    sure = True
+    begin, end = place, place
+    columns = len(rules.kinds)
+    for column in range(columns):
+        kind = rules.kinds[column]
+        if kind == UNUSED:
+            place = skip_field(data, place)
+        elif kind >= MEASURE:
+            tables.values[kind - MEASURE], place = number_at(data, place)
+            sure = sure and tables.values[kind - MEASURE] != UNSURE
+        elif kind == START:
+            place = _read_time(tables, data, place)
+        else:
+            begin, end, place = _read_name(tables, data, place)
+        if place < 0:
+            return -1, place, (begin, end)
+        if data[place] != COMMA:
+            return (column + 1 if sure or column + 1 < columns else -1), place, (begin, end)
+        place += 1
+    return columns + 1, place, (begin, end)
+
+
+@inner
+def _line_end(data: Bytes, place: int) -> int:
+    while data[place] != LF and data[place] != CR:
+        place += 1
+    return place
+
+
+@inner
+def _next_line(data: Bytes, end: int) -> int:
+    return end + (2 if data[end] == CR and end + 1 < len(data) and data[end + 1] == LF else 1)
+
+
+@inner
+def _is_blank_line(data: Bytes, place: int, end: int) -> bool:
+    while place < end and is_blank(data[place]):
+        place += 1
+    return place == end
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+@inner
+def _breaks_contract(rules: Rules, tables: Tables) -> bool:
+    broken = False
+    for measure in range(len(rules.low)):
+        value = tables.values[measure]
+        if value >= 0.0 and not (value >= rules.low[measure] and value <= rules.high[measure]):
+            tables.breaches[measure] += 1
+            broken = broken or rules.reject[measure]
+    return broken
+
+
+@inner
+def _keep(rules: Rules, tables: Tables, target: int) -> int:
+    """Count a row that is placed, and add it to the sums where it is wanted; _KEPT or _CONTRACT."""
+    second = tables.second[0]
+    if second < rules.period[0] or second > rules.period[1]:
+        tables.counts[OUTSIDE_PERIOD] += 1
+        return _KEPT
+    if target == NOT_WANTED:
+        tables.counts[OTHER_SERVER] += 1
+        return _KEPT
+    if len(rules.low) > 0 and _breaks_contract(rules, tables):
+        return _CONTRACT
+    add_row(tables, slot_of(tables, target, second // _SECONDS), tables.values)
+    tables.counts[GOOD] += 1
+    least = 0.0
+    for measure in range(WIDTH):
+        least = min(least, tables.values[measure])
+    if least < 0.0:
+        for measure in range(WIDTH):
+            if tables.values[measure] < 0.0:
+                tables.repaired[measure, np.int64(-1.0 - tables.values[measure])] += 1
+    return _KEPT
+
+
+@inner
+def _judge(rules: Rules, tables: Tables, fields: int, target: int) -> int:
+    """What becomes of a line with so many fields and this server: _KEPT or an event's reason."""
+    if fields < 0:
+        return _SINGLY
+    if fields != len(rules.kinds):
+        return _FIELD_COUNT
+    if target == HEADER_NAME:
+        return _HEADER
+    if tables.second[0] == UNSURE_TIME:
+        return _SINGLY
+    if target == BAD_NAME:
+        return _SERVER_IP
+    if tables.second[0] == NO_TIME:
+        return _SESSION_START
+    return _keep(rules, tables, target)
+
+
+@inner
+def _note(tables: Tables, begin: int, end: int, reason: int) -> None:
+    event = tables.used[EVENTS]
+    tables.events[event, 0], tables.events[event, 1], tables.events[event, 2] = begin, end, reason
+    tables.used[EVENTS] = event + 1
+
+
+@inner
+def _learn_names(data: Bytes, place: int, rules: Rules, tables: Tables) -> int:
+    """Note the new names from this line on, until there are none for a while; NAMES_NEW or NAMES_FULL."""
+    ahead = 0
+    status = NAMES_FULL
+    while place < len(data) and ahead < _LINES_AHEAD:
+        fields, end, (begin, stop) = _read_fields(data, place, rules, tables)
+        ahead += 1
+        named = fields == len(rules.kinds) and stop - begin <= LONGEST_NAME
+        if named and find_name(tables, data, begin, stop) < 0:
+            if tables.used[NAMES] == len(tables.names):
+                return status
+            add_name(tables, data, begin, stop)
+            status = NAMES_NEW
+            ahead = 0
+        place = _next_line(data, _line_end(data, place if end < 0 else end))
+    return status
+
+
+@inner
+def _sweep_lines(data: Bytes, place: int, rules: Rules, tables: Tables) -> tuple[int, int]:
+    index_names(tables)
+    index_slots(tables)
+    if not add_pending(tables):
+        return SLOTS_FULL, place
+    while place < len(data):
+        if tables.used[EVENTS] == len(tables.events):
+            return EVENTS_FULL, place
+        if slots_full(tables):
+            return SLOTS_FULL, place
+        fields, end, (begin, stop) = _read_fields(data, place, rules, tables)
+        target = BAD_NAME
+        if fields == len(rules.kinds):
+            if stop - begin <= LONGEST_NAME:
+                name = find_name(tables, data, begin, stop)
+                if name < 0:
+                    return _learn_names(data, place, rules, tables), place
+                target = tables.targets[name]
+        else:
+            end = _line_end(data, place if end < 0 else end)
+        if fields == 1 and _is_blank_line(data, place, end):
+            tables.counts[BLANK] += 1
+        else:
+            reason = _judge(rules, tables, fields, target)
+            if reason != _KEPT:
+                _note(tables, place, end, reason)
+        place = _next_line(data, end)
+    return DONE, place
+
+
+# --- the compiled function ------------------------------------------------------------------------------------------
+
+Sweep = Callable[[Bytes, int, Rules, Tables], tuple[int, int]]
+
+
+@cache
+def compiled_sweep() -> Sweep:
+    """The function (text that ends with LF, place of a line, rules, tables) → (why it ends, place of the next line).
+
+    The first process ever compiles it, for seconds, and leaves it on disk, where numba keeps such: beside this file or
+    in the user's cache folder. Where that cannot be written or read, each process compiles for itself.
+    """
+    sources = [
+        Path(module.__file__ or "") for module in (schema, word_kernel, field_kernel, table_kernel, lookup_kernel)
+    ]
+    try:
+        code = b"".join(source.read_bytes() for source in (*sources, Path(__file__)))
+        return _ready(int(hashlib.sha256(code).hexdigest()[:12], 16) | 1, cached=True)
+    except Exception:  # whatever is wrong with the cache: what is wrong with the code comes again
+        return _ready(1, cached=False)
+
+
+def _ready(stamp: int, cached: bool) -> Sweep:
+    """The function for one kind of arguments, which `sweep_bytes` makes sure of.
+
+    numba knows what it keeps by this function's own code and closure: `stamp` stands for the code of all it calls.
+    """
+
+    def sweep(data: Bytes, place: int, rules: Rules, tables: Tables) -> tuple[int, int]:
+        return _sweep_lines(data, place, rules, tables) if stamp else (DONE, place)
+
+    function = compiled(sweep, cache=cached)
+    rules = new_rules((), (0, 0), None)
+    function(sweep_bytes(b""), 0, rules, new_tables())
+    return function
+
+
+def sweep_bytes(data: bytes | bytearray) -> Bytes:
+    """The bytes of lines as the compiled function takes them; a copy where the LF at the end is missing."""
+    found = np.frombuffer(data if not data or data[-1] == LF else bytes(data) + b"\n", dtype=np.uint8)
+    found.flags.writeable = False  # another type to numba, of which one will do
+    return found
+
+
+def new_rules(kinds: tuple[int, ...], period: tuple[int, int], contract: Contract | None) -> Rules:
+    """Rules as the compiled function takes them."""
+    low, high, reject = ((), (), ()) if contract is None else (contract.low, contract.high, contract.reject)
+    return Rules(
+        np.array(kinds, dtype=np.int64),
+        np.array(period, dtype=np.int64),
+        np.array(low, dtype=np.float64),
+        np.array(high, dtype=np.float64),
+        np.array(reject, dtype=bool),
+    )

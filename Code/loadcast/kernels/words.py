@@ -1,0 +1,148 @@
+"""Compiled code of the scan: the decorator, and bytes looked at eight at a time.
+
+Text is an array of bytes that ends with LF; every function here reads within the array, whatever its bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+Bytes = npt.NDArray[np.uint8]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+TAB, LF, CR, SPACE, QUOTE, PLUS, COMMA, MINUS, DOT, ZERO, COLON = b'\t\n\r "+,-.0:'
+
+
+def compiled(function: Function, **options: Any) -> Function:
+    """The function, compiled when it is first called; numba's `options` besides those that all code here has.
+
+    It may make no arrays: without the counting of references, which nothing here needs, it is six times faster.
+    """
+    options |= {"error_model": "numpy", "_nrt": False}
+    return cast(Function, njit(**options)(function))
+
+
+def inner(function: Function) -> Function:
+    """As compiled, for compiled code alone to call: a way in for Python that takes tables is long to compile."""
+    return compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def word(number: int) -> np.uint64:
+    """A number as numba wants it among words: with a signed one, it would go over to floats."""
+    return np.uint64(number)
+
+
+def each(byte: int) -> np.uint64:
+    """A word of eight times the same byte."""
+    return np.uint64(byte * 0x0101010101010101)
+
+
+_ONES, _TOPS, _ABOVE_COMMA, _NINES = each(1), each(0x80), each(COMMA + 1), each(0x76)
+_ZEROS = each(ZERO)
+_ALL = word((1 << 64) - 1)
+_0, _1, _8, _16, _32 = (word(number) for number in (0, 1, 8, 16, 32))
+# Eight digits to a number in three steps: pairs, fours, all.
+_PAIRS, _FOURS, _EIGHTS = word(10 << 8 | 1), word(100 << 16 | 1), word(10_000 << 32 | 1)
+_EVERY_SECOND, _EVERY_FOURTH = word(0x00FF00FF00FF00FF), word(0x0000FFFF0000FFFF)
+_MIX, _MIX_TOO = word(0x9E3779B97F4A7C15), word(0xC2B2AE3D27D4EB4F)
+
+
+def _type_load(_: Any, data: Any, place: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, values[0])
+        place = builder.gep(array.data, [values[1]])
+        return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
+
+    return types.uint64(data, types.int64), generate
+
+
+def _type_trailing_zeros(_: Any, number: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
+#: The eight bytes at a place, the first one lowest; not checked against the array's end.
+_load = cast(Callable[[Bytes, int], np.uint64], intrinsic(_type_load))
+_trailing_zeros = cast(Callable[[np.uint64], int], intrinsic(_type_trailing_zeros))
+
+
+@compiled
+def load(data: Bytes, place: int) -> np.uint64:
+    """The eight bytes from `place` on, the first one lowest; 0 for those behind the end."""
+    if place + 8 <= len(data):
+        return _load(data, place)
+    found = _0
+    for number in range(len(data) - place):
+        found |= np.uint64(data[place + number]) << np.uint64(8 * number)
+    return found
+
+
+@compiled
+def load_some(data: Bytes, place: int, number: int) -> np.uint64:
+    """As load, but of the first `number` bytes only; 0 to 8, and less or more counts as these."""
+    if number <= 0:
+        return _0
+    found = load(data, place)
+    return found if number >= 8 else found & ((_1 << np.uint64(8 * number)) - _1)
+
+
+@compiled
+def marks(text: np.uint64, bytes_sought: np.uint64) -> np.uint64:
+    """For `first`: where the two words have the same byte. Only the first mark can be relied on."""
+    difference = text ^ bytes_sought
+    return (difference - _ONES) & ~difference & _TOPS
+
+
+@compiled
+def first(found: np.uint64) -> int:
+    """The place of the first mark; 8 where there is none."""
+    return _trailing_zeros(found) >> 3
+
+
+@compiled
+def next_low(data: Bytes, place: int) -> int:
+    """The next place whose byte is not above the comma's: a comma, quote, blank, line end or other sign.
+
+    The LF at the end is one, so there always is one.
+    """
+    text = load(data, place)
+    found = (text - _ABOVE_COMMA) & ~text & _TOPS
+    while found == _0:
+        place += 8
+        text = load(data, place)
+        found = (text - _ABOVE_COMMA) & ~text & _TOPS
+    return place + first(found)
+
+
+@compiled
+def without(text: np.uint64, place: int) -> np.uint64:
+    """A word without the byte at `place`: those below move up, and 0 comes in."""
+    below = (_1 << np.uint64(8 * place)) - _1
+    return (text & ~((below << _8) | np.uint64(0xFF))) | ((text & below) << _8)
+
+
+@compiled
+def digits_value(text: np.uint64, number: int) -> int:
+    """What the last `number` of a word's characters (1 to 8) say as digits; -1 where one of them is no digit."""
+    digits = (text ^ _ZEROS) & (_ALL << np.uint64(64 - 8 * number))
+    if ((digits + _NINES) | digits) & _TOPS != _0:
+        return -1
+    digits = ((digits * _PAIRS) >> _8) & _EVERY_SECOND
+    digits = ((digits * _FOURS) >> _16) & _EVERY_FOURTH
+    return np.int64((digits * _EIGHTS) >> _32)
+
+
+@compiled
+def mixed(one: np.uint64, other: np.uint64) -> np.uint64:
+    """A hash of two words."""
+    found = (one ^ (other * _MIX_TOO)) * _MIX
+    return found ^ (found >> _32)

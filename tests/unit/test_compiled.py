@@ -1,0 +1,77 @@
+"""Compiled code is made once and kept; where it cannot be kept or read again, it works all the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LOAD = """
+from loadcast.kernels.scan import Counts, RowFilter, scan_block, load
+from loadcast.kernels.rows import LAYOUT_17
+from loadcast.kernels.sweep import compiled_sweep
+load()
+line = b"0,2016-06-01 00:05:00,9,3,2,0,0,0,11,12,13,14,15,16,1,10.0.0.1,7"
+assert scan_block(line, LAYOUT_17, RowFilter(0, 1 << 40)).counts == Counts(rows=1, good=1)
+print(sum(compiled_sweep().stats.cache_hits.values()), sum(compiled_sweep().stats.cache_misses.values()))
+"""
+
+
+NOWHERE = "from numba.core.caching import CacheImpl; CacheImpl._locator_classes = []"
+
+
+def start(cache: Path, before: str = "") -> subprocess.Popen[str]:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT / "Code"), "NUMBA_CACHE_DIR": str(cache)}
+    return subprocess.Popen(
+        [sys.executable, "-c", before + LOAD], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def hits_and_misses(process: subprocess.Popen[str]) -> str:
+    out, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    return out.strip()
+
+
+@pytest.mark.slow
+def test_processes_that_start_at_once_compile_and_later_ones_do_not(tmp_path: Path) -> None:
+    first = [start(tmp_path), start(tmp_path)]
+    assert {hits_and_misses(process) for process in first} <= {"0 1", "1 0"}
+    assert hits_and_misses(start(tmp_path)) == "1 0"
+    for kept in tmp_path.rglob("*.nbc"):
+        kept.write_bytes(kept.read_bytes()[:1000])
+    assert hits_and_misses(start(tmp_path)) == "0 0"
+
+
+@pytest.mark.slow
+def test_where_nothing_can_be_kept_each_process_compiles(tmp_path: Path) -> None:
+    assert hits_and_misses(start(tmp_path, NOWHERE)) == "0 0"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_does_not_scan_does_not_load_the_compiler() -> None:
+    code = "import sys, loadcast.cli.main, loadcast.serving.app, loadcast.serving.client, loadcast.kernels.scan; " + (
+        "sys.exit(bool({'numba', 'llvmlite'} & sys.modules.keys()))"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT / "Code")}
+    assert subprocess.run([sys.executable, "-c", code], env=environ).returncode == 0
+
+
+@pytest.mark.slow
+def test_no_index_is_out_of_bounds(tmp_path: Path) -> None:
+    """Compiled again, with checks: for the bytes of every unit test of the scan."""
+    names = ("test_scan.py", "test_scan_contract.py", "test_scanner.py")
+    tests = [str(ROOT / "tests" / "unit" / name) for name in names]
+    environ = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
