@@ -89,7 +89,8 @@ class Azurite:
     def download_folder(self, container: str, folder: Path, prefix: str = "") -> None:
         """Bring every blob whose name begins with `prefix` into the folder, without that prefix in its name."""
         with self.service as service, service.get_container_client(container) as client:
-            for name in list(client.list_blob_names(name_starts_with=prefix)):
+            found = list(client.list_blobs(name_starts_with=prefix, include=["metadata"]))
+            for name in [blob.name for blob in found if "hdi_isfolder" not in (blob.metadata or {})]:
                 target = folder / name.removeprefix(prefix)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(client.download_blob(name).readall())

@@ -39,15 +39,23 @@ def write_sample(folder: Path) -> str:
 
 def run_month(folder: Path, data: str, cluster: Cluster | None = None) -> Month:
     """Run the commands on `data`, with their outputs below `folder`, on the cluster or else on two local cores."""
-    options, environment = (cluster.options, cluster.environment) if cluster else (LOCAL, {})
     filtered, whole = (_write_config(folder / name, data) for name in ("filtered", "whole"))
-    for script, *arguments in (
-        ("etl.py", str(filtered), "FILTER_IP"),
-        ("etl.py", str(whole), "FALSE"),
-        ("train.py", str(whole)),
-    ):
-        _call([sys.executable, str(CODE / script), *arguments, *options], environment)
+    _run(cluster, "etl.py", str(filtered), "FILTER_IP")
+    _run(cluster, "etl.py", str(whole), "FALSE")
+    _run(cluster, "train.py", str(whole))
     return Month(_published(filtered), _published(whole))
+
+
+def run_etl(folder: Path, data: str, cluster: Cluster) -> runs.Run:
+    """Run ETL of all servers alone."""
+    config = _write_config(folder, data)
+    _run(cluster, "etl.py", str(config), "FALSE")
+    return _published(config)
+
+
+def _run(cluster: Cluster | None, script: str, *arguments: str) -> None:
+    options, environment = (cluster.options, cluster.environment) if cluster else (LOCAL, {})
+    _call([sys.executable, str(CODE / script), *arguments, *options], environment)
 
 
 def _call(argv: Sequence[str], environment: dict[str, str]) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+import runs
 from integration.clusters import Cluster
-from integration.months import Month, differences, run_month
+from integration.months import Month, differences, run_etl, run_month
+from loadcast import paths
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -15,6 +17,18 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 def test_yarn_gives_what_local_mode_gives(yarn: Cluster, month: str, local_month: Month, tmp_path: Path) -> None:
     # Plain paths of the configuration mean this machine's folders, though Hadoop's own plain paths are in HDFS.
     assert differences(run_month(tmp_path, month, yarn), local_month) == []
+
+
+def test_logs_in_hdfs_give_what_local_files_give(yarn: Cluster, month: str, local_month: Month, tmp_path: Path) -> None:
+    assert yarn.hdfs
+    root = Path(month.partition("/*")[0])
+    address = yarn.hdfs.upload(root, "/logs")
+    found = run_etl(tmp_path / "hdfs", month.replace(str(root), address), yarn)
+    for name in (paths.HOURLY, paths.DAILY, paths.FEATURES):
+        assert runs.same_bits(runs.table(found, name), runs.table(local_month.whole, name)) == [], name
+    for name in ("rows", "good", "blank", "rejectedByReason", "repairedByColumn"):
+        assert found.quality[name] == local_month.whole.quality[name], name
+    assert all(file["file"].startswith(address) for file in found.quality["files"])
 
 
 def test_what_goes_to_hdfs_comes_back(yarn: Cluster, tmp_path: Path) -> None:

@@ -159,13 +159,6 @@ def test_places_below_a_place() -> None:
     assert root.at("a/").join("b") == root.at("a/b")
 
 
-def test_spark_gets_an_abfs_url_that_is_not_percent_encoded() -> None:
-    assert BlobLocation(AZURE, "logs", "a b/ü").spark_url() == "abfss://logs@acct.blob.core.windows.net/a b/ü"
-    assert BlobLocation("http://acct.blob.local:1", "logs", "a").spark_url() == "abfs://logs@acct.blob.local:1/a"
-    with pytest.raises(ConfigError, match="has the account in its path"):
-        BlobLocation(EMULATOR, "logs", "a").spark_url()
-
-
 @pytest.mark.parametrize("name", ["", "x" * 1025, "..", ".", "a/../b", "a/./b", "a\\..\\b", "../x", "a\0b", "\ud800"])
 def test_names_that_would_be_answered_by_another_blob_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"has|is not"):

@@ -9,10 +9,10 @@ from loadcast.storage.staging import Staging
 
 def connect(spark: SparkSession, staging: Staging) -> None:
     """Let Spark and the tasks write a container's run straight to its place, if Hadoop's driver for Azure is there."""
-    access = staging.spark_access()
+    hadoop = spark.sparkContext._jsc.hadoopConfiguration()
+    access = staging.spark_access(hadoop.get)
     if access is None or not _has_driver(spark):
         return
-    hadoop = spark.sparkContext._jsc.hadoopConfiguration()
     for key, value in access.items():
         hadoop.set(key, value)
     staging.write_directly()

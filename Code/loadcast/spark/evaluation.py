@@ -88,7 +88,8 @@ def _report(counted: list[Any], commonest: int) -> dict[str, Any]:
     """Scores of one part, from counts by class and answers; a place without a training row has the commonest class."""
     parts = {name: scores(_confusion(counted, name, commonest)) for name in (FOREST, *NAIVE)}
     forest = parts.pop(FOREST)
-    forest["logLoss"] = sum(row["loss"] for row in counted) / max(forest["rows"], 1)
+    # Spark adds up the losses in the order in which its tasks end: the last digits would differ from run to run.
+    forest["logLoss"] = float(f"{sum(row['loss'] for row in counted) / max(forest['rows'], 1):.12g}")
     best = max(NAIVE, key=lambda name: (parts[name]["macroF1"], parts[name]["accuracy"]))
     lift = {name: forest[name] - parts[best][name] for name in ("accuracy", "macroF1")}
     return {**forest, "naive": parts, "bestNaive": best, "liftOverBestNaive": lift}

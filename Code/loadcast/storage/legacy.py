@@ -39,13 +39,13 @@ def attach_storage_container(spark: Any, account: str, key: str | None) -> None:
     """
     from loadcast.storage.blob.hadoop import spark_settings
 
-    settings = spark_settings(_container(account, "$root", key))
+    hadoop = spark.sparkContext._jsc.hadoopConfiguration()
+    settings = spark_settings(_container(account, "$root", key), hadoop.get)
     if settings is None:
         raise ConfigError(
-            f"{account}: Spark's own drivers want an account with a host of its own, and a key or SAS. "
+            f"{account}: Spark's own drivers want a key or SAS. "
             "Give key as env:NAME or file:PATH; for others leave reading and writing to loadcast."
         )
-    hadoop = spark.sparkContext._jsc.hadoopConfiguration()
     for name, value in settings.items():
         if not hadoop.get(name):
             hadoop.set(name, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -36,11 +36,22 @@ class Staging(Protocol):
     def drop(self, name: str) -> None:
         """Leave a carried artefact, or a part such as `hourlyfeature/2016/06`, out of the run."""
 
-    def spark_access(self) -> dict[str, str] | None:
-        """Hadoop's settings with which Spark may write to the run's container itself; None where it cannot."""
+    def spark_access(self, known: Callable[[str], str | None]) -> dict[str, str] | None:
+        """Hadoop's settings with which Spark may write to the run's container itself; None where it cannot.
+
+        `known` gives the value of a setting that Hadoop has already.
+        """
 
     def write_directly(self) -> None:
         """Let tasks and Spark write to the run's container, no longer to `folder`."""
+
+
+def file_address(path: Path) -> str:
+    """A path as Spark takes it: on a cluster, one without `file:` may mean another file system.
+
+    Not percent-encoded, which Hadoop would take as it is.
+    """
+    return f"file://{path.absolute()}"
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,7 @@ class FolderStaging:
         return FolderTables(str(self.folder.absolute()))
 
     def address(self, name: str) -> str:
-        return str(self.folder.absolute() / name)
+        return file_address(self.folder / name)
 
     def fetch(self, names: Iterable[str]) -> None:
         return
@@ -62,7 +73,7 @@ class FolderStaging:
     def drop(self, name: str) -> None:
         shutil.rmtree(self.folder / name, ignore_errors=True)
 
-    def spark_access(self) -> dict[str, str] | None:
+    def spark_access(self, known: Callable[[str], str | None]) -> dict[str, str] | None:
         return None
 
     def write_directly(self) -> None:

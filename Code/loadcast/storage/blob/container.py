@@ -68,14 +68,14 @@ class Container:
         """The name of the blob that has this URL, as `root.at(name).url` gives it."""
         return unquote(url.removeprefix(f"{self.root.url}/"))
 
-    def list(self, prefix: str = "") -> Iterator[Blob]:
-        """All blobs whose name begins with the prefix, sorted by name."""
+    def list(self, prefix: str = "", marks: bool = False) -> Iterator[Blob]:
+        """All blobs whose name begins with the prefix, sorted by name; with the `marks` that Hadoop makes of folders."""
         pages = self._client.sdk.list_blobs(
             name_starts_with=prefix or None, include=["metadata"], results_per_page=_PAGE_BLOBS
         ).by_page()
         # A page that fails is asked for again: the pages know how far they are.
         while (page := self._read(prefix, lambda _: _next_page(pages))) is not None:
-            yield from (_found(blob) for blob in page if not _is_folder(blob))
+            yield from (_found(blob) for blob in page if marks or not _is_folder(blob))
 
     def find(self, pattern: str) -> builtins.list[Blob]:
         """The blobs that match a pattern, sorted by name, as storage/files finds local files; there may be none.
@@ -187,6 +187,11 @@ class Container:
             status = self._write(target, lambda _: blob.get_blob_properties()).copy.status
         if status != "success":
             raise OutputError(f"{self.root.at(name)} was not copied to {target}: its copy {status}. Run again.")
+
+    def forget_md5(self, name: str) -> None:
+        """Remove the MD5 that another program has left with a blob: Hadoop's driver leaves that of the last piece."""
+        blob = self._blob(name, OutputError)
+        self._write(name, lambda _: blob.set_http_headers(ContentSettings()))
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove blobs; those that are not there do no harm."""

@@ -74,21 +74,6 @@ class BlobLocation:
         """The place of a name below this one."""
         return self.at(f"{self.path.rstrip('/')}/{name}" if self.path else name)
 
-    def spark_url(self) -> str:
-        """The same place for Spark's own reading and writing, by Hadoop's ABFS driver on the blob endpoint.
-
-        Hadoop takes paths as they are, without percent-encoding. Raises ConfigError for a path-style endpoint, which
-        that driver cannot address.
-        """
-        parts = urlsplit(self.endpoint)
-        if parts.path.strip("/"):
-            raise ConfigError(
-                f"{self.endpoint} has the account in its path; Spark's own drivers want a host for each account. "
-                "Leave Spark's reading and writing to the staging folder."
-            )
-        scheme = "abfss" if parts.scheme == "https" else "abfs"
-        return f"{scheme}://{self.container}@{parts.netloc}/{self.path}"
-
 
 def is_blob_url(text: str) -> bool:
     """Whether the text is an address for parse_blob_url (and no path, `file:` URL or other URL)."""

@@ -46,7 +46,10 @@ class ContainerOutput:
 
     @contextmanager
     def stage(self, carry: Iterable[str] = ()) -> Iterator[Staging]:
-        with self.container.lease(self._place(_LOCK)) as lease, tempfile.TemporaryDirectory(prefix="loadcast-run-") as folder:
+        with (
+            self.container.lease(self._place(_LOCK)) as lease,
+            tempfile.TemporaryDirectory(prefix="loadcast-run-") as folder,
+        ):
             runs = self.runs()
             self._remove_leftovers(runs)
             current = next((run for run in runs if run.is_current), None)
@@ -126,13 +129,13 @@ class ContainerOutput:
         """Remove what killed runs have left: the lease is ours, so nobody works on it any more."""
         known = {run.name for run in complete} - {run.name for run in never_published(complete)}
         root = self._place(paths.RUNS) + "/"
-        names = [blob.name for blob in self.container.list(root)]
+        names = [blob.name for blob in self.container.list(root, marks=True)]
         self.container.delete([name for name in names if name.removeprefix(root).partition("/")[0] not in known])
 
     def _remove(self, run: str) -> None:
         """Remove a run, its mark of completeness first."""
         self.container.delete([f"{run}/{_COMPLETE}"])
-        self.container.delete([blob.name for blob in self.container.list(f"{run}/")])
+        self.container.delete([blob.name for blob in self.container.list(f"{run}/", marks=True)])
 
     def _point(self, link: str, name: str) -> None:
         self.container.put(self._place(link), f"{name}\n".encode())

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from loadcast import paths
 from loadcast.storage.blob.container import Blob, Container
-from loadcast.storage.blob.hadoop import spark_settings
+from loadcast.storage.blob.hadoop import spark_address, spark_settings
 from loadcast.storage.blob.transfer import download_blobs, upload_folder
 from loadcast.storage.publish import is_checksum_file
+from loadcast.storage.staging import file_address
 from loadcast.storage.tables import FolderTables, Tables
 
 _COPIES_AT_ONCE = 16
@@ -35,13 +36,14 @@ class ContainerStaging:
         self._dropped: list[str] = []
         self._fetched: dict[str, tuple[int, int]] = {}
         self._direct = False
+        self._by_spark: set[str] = set()
 
     def write_directly(self) -> None:
         """From now on the tasks and Spark write to the container, not to the folder."""
         self._direct = True
 
-    def spark_access(self) -> dict[str, str] | None:
-        return spark_settings(self._container)
+    def spark_access(self, known: Callable[[str], str | None]) -> dict[str, str] | None:
+        return spark_settings(self._container, known)
 
     @property
     def tables(self) -> Tables:
@@ -51,16 +53,20 @@ class ContainerStaging:
         if not self._direct:
             if self._is_carried(name) and not (self.folder / name).exists():
                 self.fetch([name])
-            return str(self.folder / name)
-        run = self._carried[0] if self._is_carried(name) and self._carried else self._run
-        return self._container.root.at(f"{run}/{name}").spark_url()
+            return file_address(self.folder / name)
+        if self._carried and self._is_carried(name):
+            run = self._carried[0]
+        else:
+            run = self._run
+            self._by_spark.add(name)
+        return spark_address(self._container.root.at(f"{run}/{name}"))
 
     def fetch(self, names: Iterable[str]) -> None:
         for name in names:
             if self._is_carried(name):
                 self._fetch(self._carried_blobs(name), self._carried[0] if self._carried else "")
             elif self._direct:
-                self._fetch(list(self._container.list(f"{self._run}/{name}")), self._run)
+                self._fetch(self._made_by_spark(name), self._run)
 
     def drop(self, name: str) -> None:
         self._dropped.append(name)
@@ -79,11 +85,17 @@ class ContainerStaging:
             ]
             for job in jobs:
                 job.result()
+        for blob in (one for name in self._by_spark for one in self._container.list(f"{self._run}/{name}/") if one.md5):
+            self._container.forget_md5(blob.name)
         upload_folder(self._container, self.folder, self._run, new)
 
     def _fetch(self, blobs: list[Blob], run: str) -> None:
         for name in download_blobs(self._container, blobs, run, self.folder):
             self._fetched[name] = _state(self.folder / name)
+
+    def _made_by_spark(self, name: str) -> list[Blob]:
+        """The blobs of an artefact, without the checksums that Hadoop's driver has left: they are of parts only."""
+        return [replace(blob, md5=None) for blob in self._container.list(f"{self._run}/{name}/")]
 
     def _is_carried(self, name: str) -> bool:
         return self._carried is not None and any(_within(name, one) for one in self._carried[1])

@@ -1,0 +1,90 @@
+"""Tasks and Spark that write straight to the container, by Hadoop's driver for Azure: as through a staging folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from azurite import Azurite
+from container_runs import KEY_VARIABLE, Place, container_run, differences, run_command, write_config
+from integration.artefacts import ABFS
+from integration.clusters import Cluster
+from loadcast import paths
+from loadcast.settings import load_settings
+from secret_watch import SecretWatcher, watched_processes
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+STEPS = (("etl.py", "FALSE"), ("train.py",))
+PARTS = ("--conf=spark.sql.shuffle.partitions=2", "--conf=spark.default.parallelism=2")
+
+
+@pytest.fixture(scope="module")
+def watcher(azurite: Azurite) -> Iterator[SecretWatcher]:
+    watcher = SecretWatcher({"key": azurite.key})
+    with watched_processes(watcher):
+        yield watcher
+
+
+def walk(azurite: Azurite, data: str, folder: Path, options: tuple[str, ...], watcher: SecretWatcher) -> Place:
+    """ETL and training with Spark's options, into a container of their own; what is published there."""
+    container = azurite.new_container()
+    forest = {"numTrees": 10, "maxDepth": 5}
+    config = write_config(folder, "storageconfig.json", azurite, data, storageContainer=container, forest=forest)
+    events = folder / "events"
+    events.mkdir()
+    logged = ("--conf=spark.eventLog.enabled=true", f"--conf=spark.eventLog.dir=file://{events}", "--spark-log")
+    environment = {KEY_VARIABLE: azurite.key, "LOADCAST_CACHE": str(folder / "cache")}
+    for script, *words in STEPS:
+        done = run_command(script, config, *words, *options, *PARTS, *logged, env=environment)
+        watcher.add(f"{folder.name} {script}", done.stdout + done.stderr)
+    return Place(container_run(azurite, container, load_settings(config), folder / "found"), (data,))
+
+
+@pytest.fixture(scope="module")
+def staged(
+    azurite: Azurite, month: str, tmp_path_factory: pytest.TempPathFactory, watcher: SecretWatcher
+) -> tuple[Place, Path]:
+    folder = tmp_path_factory.mktemp("staged")
+    return walk(azurite, month, folder, ("--master=local[2]",), watcher), folder
+
+
+@pytest.fixture(scope="module")
+def abfs() -> tuple[str, ...]:
+    if not ABFS.jars:
+        pytest.skip("hadoop-azure is not here: scripts/setup-integration.sh fetches it, given a network")
+    return tuple(f"--conf={key}={value}" for key, value in ABFS.settings.items())
+
+
+def check(azurite: Azurite, place: Place, folder: Path, staged: Place, watcher: SecretWatcher) -> None:
+    assert differences(place, staged) == []
+    # Marks that Spark's own writers leave show who wrote the models.
+    assert list((place.run.folder / paths.FOREST_MODEL).rglob("_SUCCESS"))
+    assert watcher.found(folder) == []
+
+
+def test_writing_directly_gives_what_staging_gives(
+    azurite: Azurite,
+    month: str,
+    abfs: tuple[str, ...],
+    staged: tuple[Place, Path],
+    watcher: SecretWatcher,
+    tmp_path: Path,
+) -> None:
+    found = walk(azurite, month, tmp_path, ("--master=local[2]", *abfs), watcher)
+    check(azurite, found, tmp_path, staged[0], watcher)
+
+
+def test_a_cluster_writes_directly_what_one_machine_stages(
+    azurite: Azurite,
+    month: str,
+    abfs: tuple[str, ...],
+    staged: tuple[Place, Path],
+    standalone: Cluster,
+    watcher: SecretWatcher,
+    tmp_path: Path,
+) -> None:
+    found = walk(azurite, month, tmp_path, (*standalone.options, *abfs), watcher)
+    check(azurite, found, tmp_path, staged[0], watcher)
