@@ -36,7 +36,7 @@ DAYS, TEST_DAYS, FILES = 6, 1, 6
 BEFORE = "20160101T000000000000Z-000000"
 COMPLETE = ".complete"
 #: A whole run makes more requests than this.
-REQUESTS = 60
+REQUESTS = 40
 EXPIRES_AFTER_S = 5
 #: Before the first request of that kind for such a blob of that container, something happens.
 MOMENTS = [
@@ -244,6 +244,6 @@ def test_what_fails_after_publishing_leaves_the_new_run(scene: Scene, monkeypatc
             failed.append(request)
         return request in failed
 
-    scene.etl(FaultPlan(unavailable=1.0, applies=next_listing))
+    assert scene.etl(FaultPlan(unavailable=1.0, applies=next_listing)) is None
     assert scene.proxy.done[UNAVAILABLE] == attempts
     scene.check_right()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -89,6 +90,7 @@ def create_session(
     pyspark.ml, which takes a second. Raises EnvironmentNotReadyError where Java is missing or Spark does not start.
     """
     options = options or SparkOptions()
+    logging.getLogger("py4j").setLevel(logging.INFO)  # its debug log has all that is sent to the JVM, keys included
     java_home = find_java()
     os.environ["JAVA_HOME"] = str(java_home)
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)

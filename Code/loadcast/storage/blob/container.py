@@ -69,7 +69,7 @@ class Container:
         return unquote(url.removeprefix(f"{self.root.url}/"))
 
     def list(self, prefix: str = "", marks: bool = False) -> Iterator[Blob]:
-        """All blobs whose name begins with the prefix, sorted by name; with the `marks` that Hadoop makes of folders."""
+        """All blobs whose name begins with the prefix, sorted by name; with `marks`, folders' marks too."""
         pages = self._client.sdk.list_blobs(
             name_starts_with=prefix or None, include=["metadata"], results_per_page=_PAGE_BLOBS
         ).by_page()

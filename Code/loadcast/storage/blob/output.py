@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from loadcast import paths
-from loadcast.errors import ArtefactError
+from loadcast.errors import ArtefactError, LoadcastError
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.kept import KeptInContainer
 from loadcast.storage.blob.mirror import Mirror
@@ -62,8 +62,9 @@ class ContainerOutput:
                 lease.check()
                 self._publish(run.rpartition("/")[2], staging.has_model())
             except BaseException:
-                self._remove(run)
+                self._remove_unless_published(run)
                 raise
+            self._prune()
 
     def at_hand(self, wanted: Wanted, if_any: Wanted | None = None) -> Path:
         mirror = Mirror(self.container, self.prefix)
@@ -119,11 +120,20 @@ class ContainerOutput:
         self._point(paths.CURRENT, name)
         if has_model:
             self._point(paths.MODEL, name)
-        runs = self.runs()
-        kept = kept_runs(runs)
-        for run in runs:
-            if run not in kept:
-                self._remove(self._place(paths.RUNS, run.name))
+
+    def _prune(self) -> None:
+        with suppress(LoadcastError):  # the new run is published all the same, and the next one tries again
+            runs = self.runs()
+            kept = kept_runs(runs)
+            for run in runs:
+                if run not in kept:
+                    self._remove(self._place(paths.RUNS, run.name))
+
+    def _remove_unless_published(self, run: str) -> None:
+        """Remove what a failed run has left. If a link leads to it, or that cannot be told, it stays."""
+        with suppress(LoadcastError):
+            if run.rpartition("/")[2] not in (self._linked(paths.CURRENT), self._linked(paths.MODEL)):
+                self._remove(run)
 
     def _remove_leftovers(self, complete: list[PublishedRun]) -> None:
         """Remove what killed runs have left: the lease is ours, so nobody works on it any more."""
