@@ -84,5 +84,5 @@ lock: setup ## Write the lock files anew from requirements*.in
 
 clean: ## Remove the environment, caches and the demo's files
 	@rm -rf .venv .venv-tools .venv-bench .venv-spark35 .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache \
-		build dist spark-warehouse metastore_db derby.log data/demo output/demo
+		tests/node_modules build dist spark-warehouse metastore_db derby.log data/demo output/demo
 	@find Code tests -name __pycache__ -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ The file system is Hadoop's for local files; tests/integration reads from a real
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,22 @@ import runs
 from loadcast import paths, schema
 from loadcast.errors import InputError
 from loadcast.pipeline import etl as etl_pipeline
-from loadcast.spark.hadoop import find_hadoop_files
+from loadcast.spark.hadoop import BATCH, find_hadoop_files
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(autouse=True)
+def settings_end_with_the_test(spark: SparkSession) -> Iterator[None]:
+    """Other tests share the session: the number of a table's parts decides what forest grows on it."""
+    names = ("spark.sql.files.maxPartitionBytes", *BATCH)
+    before = {name: spark.conf.get(name) for name in names}
+    yield
+    for name, value in before.items():
+        spark.conf.set(name, str(value))
 
 
 def without_places(run: runs.Run) -> list[tuple[str, ...]]:
@@ -37,7 +48,7 @@ def test_lines_from_spark_give_what_byte_ranges_give(
     pattern = hostile_logs.write(tmp_path / "data", {17: 3, 16: 2}, seed=3, shuffle=False, form=form)
     wanted = runs.etl(runs.make_settings(pattern, tmp_path / "ranges", 50, 7))
     monkeypatch.setattr(etl_pipeline, "find_sources", lambda settings: None)
-    monkeypatch.setitem(runs.OPTIONS.extra, "spark.sql.files.maxPartitionBytes", "100000")
+    spark.conf.set("spark.sql.files.maxPartitionBytes", "100000")
     found = runs.etl(runs.make_settings(f"file://{pattern}", tmp_path / "lines", 50, 7))
     for name in (paths.FEATURES, paths.HOURLY, paths.DAILY):
         assert runs.table(found, name).equals(runs.table(wanted, name)), name

@@ -29,7 +29,7 @@ from loadcast.storage.files import SourceFile, Split
 
 #: Lines, or packed sums in the stage behind, that are handed to Python at once; and their bytes, where Spark counts
 #: them (since 4.1).
-_BATCH = {
+BATCH = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 << 20),
 }
@@ -61,7 +61,7 @@ def find_hadoop_files(spark: SparkSession, pattern: str) -> list[SourceFile]:
 
 def scan_lines(spark: SparkSession, files: list[SourceFile], layout: Layout | None, keep: RowFilter) -> DataFrame:
     """Scan files of a Hadoop file system, as `layout` (None: as each file's head says); rows as scan_sessions gives."""
-    for key, value in _BATCH.items():
+    for key, value in BATCH.items():
         spark.conf.set(key, value)
     with ThreadPoolExecutor(_HEADS_AT_ONCE) as pool:
         layouts = list(pool.map(partial(_layout_of, spark), files)) if layout is None else [layout] * len(files)
