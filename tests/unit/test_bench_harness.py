@@ -161,7 +161,7 @@ def test_a_job_reaches_its_contender_whole(tmp_path: Path, monkeypatch: pytest.M
 _GROWS = """
 import json, subprocess, sys
 block = bytearray(b"x" * (60 << 20))
-subprocess.run([sys.executable, "-c", "block = bytearray(b'x' * (60 << 20)); import time; time.sleep(0.5)"])
+subprocess.run([sys.executable, "-c", "block = bytearray(b'x' * (60 << 20)); import time; time.sleep(2)"])
 print(json.dumps({"workSeconds": 0.25}))
 """
 
