@@ -176,7 +176,9 @@ _YARN = {
     "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": "100",
     "yarn.nodemanager.vmem-check-enabled": "false",
     "yarn.nodemanager.pmem-check-enabled": "false",
+    # Without its checker a node manager still looks at its disks once, and gives up on one that is 90 % full.
     "yarn.nodemanager.disk-health-checker.enable": "false",
+    "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "100",
 }
 #: What a client has to know; the rest of the minicluster's configuration names classes of its own.
 _CLIENT_KEYS = ("yarn.resourcemanager.address", "yarn.resourcemanager.scheduler.address")
