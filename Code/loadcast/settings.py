@@ -20,6 +20,7 @@ from pydantic.alias_generators import to_camel
 from loadcast import schema
 from loadcast.addresses import canonical_address
 from loadcast.errors import ConfigError
+from loadcast.secrets import is_reference, without_secrets
 
 DEMO_SERVERS = ("115.220.193.16", "210.181.165.92")
 
@@ -48,10 +49,7 @@ _SHOWN_FAULTS = 20
 _SHOWN_CHARACTERS = 100
 _REQUIRED_COLUMNS = (schema.SESSION_START, schema.SERVER, *schema.MEASURES)
 _PLACEHOLDER = re.compile(r"x{3,}|<.*>", re.IGNORECASE)
-_SECRET_REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)")
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(/[a-z0-9]+)?/?")
-#: What follows in a URL may be a secret: a shared access signature, or a password before the host.
-_SECRET_PART = re.compile(r"(?<=\?)[^'\"\s]*=[^'\"\s]*|(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
 
 
 def parse_time(value: object) -> datetime:
@@ -102,7 +100,7 @@ def _session_columns(value: tuple[str, ...] | None) -> tuple[str, ...] | None:
 
 
 def _secret_reference(value: str | None) -> str | None:
-    if value is not None and not _SECRET_REFERENCE.fullmatch(value):
+    if value is not None and not is_reference(value):
         # The value may be a key: it must not be echoed.
         raise ValueError("wanted a reference, env:NAME or file:PATH, never the key itself")
     return value
@@ -115,11 +113,6 @@ def _endpoint(value: str | None) -> str | None:
             "without container or signature"
         )
     return value.rstrip("/") if value else value
-
-
-def without_secrets(text: str) -> str:
-    """A text with the secrets of the URLs in it, such as shared access signatures, left out."""
-    return _SECRET_PART.sub("…", text) if "://" in text else text
 
 
 def _place_name(value: str | None) -> str | None:

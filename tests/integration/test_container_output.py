@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,6 +114,37 @@ def test_an_error_leaves_the_old_run_and_nothing_of_the_new(output: ContainerOut
         publish_and_raise(output, error)
     assert blobs(output) == before
     assert content(output)[paths.QUALITY] == "old"
+
+
+def test_what_is_finished_is_on_its_way_while_the_rest_is_made(output: ContainerOutput) -> None:
+    with output.stage() as staging:
+        write(staging, "early")
+        staging.finished([paths.HOURLY, paths.DAILY])
+        late = time.monotonic() + 30
+        while not any(paths.HOURLY in name for name in blobs(output)) and time.monotonic() < late:
+            time.sleep(0.01)
+        assert any(paths.HOURLY in name for name in blobs(output))
+        assert not any(paths.QUALITY in name for name in blobs(output))
+        assert output.runs() == []
+    assert list(content(output)) == [f"{paths.HOURLY}/2016/06/part-early.parquet", paths.QUALITY]
+
+
+@pytest.mark.parametrize("error", [InputError("bad"), KeyboardInterrupt()])
+def test_an_error_leaves_nothing_of_what_was_on_its_way(output: ContainerOutput, error: BaseException) -> None:
+    publish(output, "old")
+    before = blobs(output)
+
+    def stop() -> None:
+        with output.stage() as staging:
+            write(staging, "new")
+            for number in range(50):
+                (staging.folder / paths.HOURLY / f"part-{number}.parquet").write_bytes(b"x" * 100_000)
+            staging.finished([paths.HOURLY])
+            raise error
+
+    with pytest.raises(type(error)):
+        stop()
+    assert blobs(output) == before
 
 
 def test_a_second_writer_is_refused_while_the_first_writes(output: ContainerOutput) -> None:

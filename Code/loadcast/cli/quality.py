@@ -13,7 +13,7 @@ from loadcast.cli.common import friendly
 from loadcast.cli.places import folder_of
 from loadcast.errors import ArtefactError
 from loadcast.report.quality import load_quality, page_console, parse_quality, show_quality
-from loadcast.settings import without_secrets
+from loadcast.secrets import without_secrets
 from loadcast.storage.publish import open_run
 
 _NUMBER = click.IntRange(min=0)

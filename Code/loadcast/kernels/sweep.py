@@ -305,7 +305,8 @@ def _ready(stamp: int, cached: bool) -> Sweep:
     def sweep(data: Bytes, place: int, rules: Rules, tables: Tables) -> tuple[int, int]:
         return _sweep_lines(data, place, rules, tables) if stamp else (DONE, place)
 
-    function = compiled(sweep, cache=cached)
+    # Without the GIL: meanwhile threads of the blob client take in the bytes that come next.
+    function = compiled(sweep, cache=cached, nogil=True)
     rules = new_rules((), (0, 0), None)
     function(sweep_bytes(b""), 0, rules, new_tables())
     return function

@@ -16,7 +16,8 @@ import loadcast
 from loadcast import schema
 from loadcast.errors import OutputError
 from loadcast.kernels.encode import Encoders
-from loadcast.settings import Settings, without_secrets
+from loadcast.secrets import without_secrets
+from loadcast.settings import Settings
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

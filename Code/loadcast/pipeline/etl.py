@@ -41,6 +41,7 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
         source, files = found_files(spark, settings, found)
         reading = Reading(files, source, staging.tables, filter_ip, split, kept)
         sessions = read_sessions(spark, settings, reading, progress)
+        staging.finished([paths.HOURLY, paths.DAILY, paths.REJECTED])
         encoders = encoders_of(sessions.training)
         with watched(spark, progress, "Encoding features"), side_by_side() as start:
             _encode_and_save(spark, sessions, encoders, staging, start)

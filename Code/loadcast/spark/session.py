@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeGuard
 
-import pyarrow as pa
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
@@ -59,6 +58,8 @@ def default_settings(master: str | None, brief: bool = False) -> dict[str, str]:
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.sql.shuffle.partitions": str(2 * _local_cores(master)),
             "spark.python.daemon.module": _daemon(),
+            # As Spark SQL has it for its workers: with the same environment, those of _wake_workers are of use to it.
+            "spark.executorEnv.SPARK_SIMPLIFIED_TRACEBACK": "1",
         }
     return settings
 
@@ -132,13 +133,13 @@ def _send_package(session: SparkSession) -> None:
 
 
 def _wake_workers(session: SparkSession) -> None:
-    """Run a job of nothing, so that Python workers have started, and imported, when the first real task comes."""
+    """Run a job of nothing, so that Python workers have started, and imported, when the first real task comes.
+
+    Not one of Spark SQL, which would first load a second's worth of classes; the real job does that meanwhile.
+    """
     with suppress(Exception):  # the real job will say what is wrong
-        session.range(0, 1, 1, 1).mapInArrow(_same, "id long").collect()
-
-
-def _same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    return batches
+        cores = session.sparkContext.defaultParallelism
+        session.sparkContext.parallelize(range(cores), cores).mapPartitions(iter).count()
 
 
 def _master(options: SparkOptions) -> str | None:

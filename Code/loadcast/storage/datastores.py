@@ -20,14 +20,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loadcast.errors import ConfigError, OutputError
-from loadcast.settings import without_secrets
+from loadcast.secrets import is_reference, without_secrets
 from loadcast.storage.blob.location import parse_blob_url
 
 FILE_VARIABLE = "LOADCAST_DATASTORES"
 _DEFAULT_FILE = Path("aml_config", "datastores.json")
 _MAX_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
-_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\x00-\x1f]+")
 _ADDRESS = re.compile(r"(?i)datastore://([^/]*)/?(.*)", re.DOTALL)
 #: As in the URLs of blobs: a `?` with anything else behind it is a sign of a pattern.
 _QUERY = re.compile(r"\?[A-Za-z-]+=")
@@ -136,7 +135,7 @@ def _checked(name: str, store: Datastore) -> Datastore:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"Datastore {_shown(name)}: wanted a name of up to 63 letters, digits, - and _.")
     how = f"Put it into an environment variable or a file: loadcast datastore register {name} URL --key env:VARIABLE"
-    if store.key is not None and not _REFERENCE.fullmatch(store.key):
+    if store.key is not None and not is_reference(store.key):
         raise ConfigError(f"Datastore {name}: key is wanted as env:NAME or file:PATH, never the key itself. {how}")
     try:
         location, signature = parse_blob_url(store.url)

@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loadcast.settings import Settings
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # tasks, which import this, are to start at once
+    from loadcast.settings import Settings
     from loadcast.storage.blob.container import Container
 
 _REMOTE = re.compile(r"(?i)(wasbs?|abfss?|https?|datastore)://")

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast, runtime_checkable
 
 from loadcast.errors import InputError
-from loadcast.settings import Settings, without_secrets
+from loadcast.secrets import without_secrets
 from loadcast.storage.files import SourceFile, find_files, version_of
 from loadcast.storage.remote import OwnAccount, container_at, is_hadoop, is_remote
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # tasks, which import this, are to start at once
+    from loadcast.settings import Settings
     from loadcast.storage.blob.container import Container
 
 Opened = tuple[BinaryIO, Callable[[], None]]

@@ -36,6 +36,9 @@ class Staging(Protocol):
     def drop(self, name: str) -> None:
         """Leave a carried artefact, or a part such as `hourlyfeature/2016/06`, out of the run."""
 
+    def finished(self, names: Iterable[str]) -> None:
+        """Say that nothing will change in these artefacts, so that they can be on their way while others are made."""
+
     def spark_access(self, known: Callable[[str], str | None]) -> dict[str, str] | None:
         """Hadoop's settings with which Spark may write to the run's container itself; None where it cannot.
 
@@ -72,6 +75,9 @@ class FolderStaging:
 
     def drop(self, name: str) -> None:
         shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def finished(self, names: Iterable[str]) -> None:
+        return
 
     def spark_access(self, known: Callable[[str], str | None]) -> dict[str, str] | None:
         return None

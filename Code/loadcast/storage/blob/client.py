@@ -25,7 +25,7 @@ from loadcast.storage.blob.redaction import quiet_loggers
 #: Requests at the same time: enough to fill a fast line at some 30 ms a request.
 PARALLEL_REQUESTS = 8
 #: Bytes asked for at once: requests cost little beside them, and little is lost when one has to be asked again.
-RANGE_BYTES = 8 << 20
+RANGE_BYTES = 16 << 20
 _KEPT_BUFFERS = 4
 _KEPT_CONNECTIONS = 32
 _USER_AGENT = "loadcast"

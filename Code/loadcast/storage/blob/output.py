@@ -62,8 +62,10 @@ class ContainerOutput:
                 lease.check()
                 self._publish(run.rpartition("/")[2], staging.has_model())
             except BaseException:
+                staging.close()
                 self._remove_unless_published(run)
                 raise
+            staging.close()
             self._prune()
 
     def at_hand(self, wanted: Wanted, if_any: Wanted | None = None) -> Path:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from loadcast import paths
+from loadcast.errors import OutputError
 from loadcast.storage.blob.container import Blob, Container
 from loadcast.storage.blob.hadoop import spark_address, spark_settings
 from loadcast.storage.blob.transfer import download_blobs, upload_folder
@@ -37,6 +38,9 @@ class ContainerStaging:
         self._fetched: dict[str, tuple[int, int]] = {}
         self._direct = False
         self._by_spark: set[str] = set()
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="upload")
+        self._uploads: dict[Future[None], list[str]] = {}
+        self._closed = False
 
     def write_directly(self) -> None:
         """From now on the tasks and Spark write to the container, not to the folder."""
@@ -71,13 +75,23 @@ class ContainerStaging:
     def drop(self, name: str) -> None:
         self._dropped.append(name)
 
+    def finished(self, names: Iterable[str]) -> None:
+        files = [file for name in names for file in self._new_files() if _within(file, name)]
+        if files:
+            self._uploads[self._ahead.submit(self._upload, files)] = files
+
+    def close(self) -> None:
+        """Bring nothing more; returns when nothing more is being brought."""
+        self._closed = True
+        self._ahead.shutdown(cancel_futures=True)
+
     def has_model(self) -> bool:
         """Whether the run, once uploaded, has a forest."""
         return any(True for _ in self._container.list(f"{self._run}/{paths.FOREST_MODEL}/"))
 
     def upload(self) -> None:
         """Bring all that belongs to the run to its place in the container."""
-        new = [name for name in _files(self.folder) if self._fetched.get(name) != _state(self.folder / name)]
+        new = self._new_files()
         carried = {self._below_run(blob): blob.name for blob in self._carried_blobs()}
         with ThreadPoolExecutor(_COPIES_AT_ONCE) as pool:
             jobs = [
@@ -87,7 +101,22 @@ class ContainerStaging:
                 job.result()
         for blob in (one for name in self._by_spark for one in self._container.list(f"{self._run}/{name}/") if one.md5):
             self._container.forget_md5(blob.name)
-        upload_folder(self._container, self.folder, self._run, new)
+        for upload in self._uploads:
+            upload.result()
+        ahead = {name for names in self._uploads.values() for name in names}
+        self._upload([name for name in new if name not in ahead])
+
+    def _upload(self, names: list[str]) -> None:
+        upload_folder(self._container, self.folder, self._run, names, self._go_on)
+
+    def _go_on(self, done: int, total: int) -> None:
+        """Told after each file: that the run is given up ends its uploads."""
+        if self._closed:
+            raise OutputError("The run was given up.")
+
+    def _new_files(self) -> list[str]:
+        """All files in the folder but those that were fetched, and are still as they were."""
+        return [name for name in _files(self.folder) if self._fetched.get(name) != _state(self.folder / name)]
 
     def _fetch(self, blobs: list[Blob], run: str) -> None:
         for name in download_blobs(self._container, blobs, run, self.folder):
