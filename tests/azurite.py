@@ -124,12 +124,15 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
 
 
 @contextmanager
-def running_azurite(log: Path, port: int = 0, *options: str) -> Iterator[Azurite]:
-    """Azurite on a port (0: a free one), what it says in the file `log`; skips the test where it is not installed."""
+def running_azurite(log: Path, port: int = 0, *options: str, store: Path | None = None) -> Iterator[Azurite]:
+    """Azurite on a port (0: a free one), what it says in the file `log`; its blobs in the folder `store`, or in memory.
+
+    Skips the test where it is not installed.
+    """
     node = shutil.which("node")
     if node is None or not PROGRAM.exists():
         pytest.skip("Azurite is not installed: scripts/setup-azurite.sh does it where there is Node.js with npm")
-    argv = [node, "--import", END_WITH_INPUT, str(PROGRAM), *_options(port), *options]
+    argv = [node, "--import", END_WITH_INPUT, str(PROGRAM), *_options(port, store), *options]
     with log.open("wb") as file:
         process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT, cwd=log.parent, start_new_session=True
@@ -141,9 +144,9 @@ def running_azurite(log: Path, port: int = 0, *options: str) -> Iterator[Azurite
         process.communicate()
 
 
-def _options(port: int) -> list[str]:
+def _options(port: int, store: Path | None) -> list[str]:
     return [
-        "--inMemoryPersistence",
+        *(["--location", str(store)] if store else ["--inMemoryPersistence"]),
         "--skipApiVersionCheck",
         "--disableTelemetry",
         "--silent",

@@ -14,6 +14,8 @@ from bench.processes import measure
 from loadcast import __version__, schema
 
 ROOT = Path(__file__).resolve().parents[2]
+#: The files of a sample, below its folder.
+PATTERN = "*/*/[ab]/[0-6]/request.csv"
 _STAMP = "stamp.json"
 _BYTES_PER_ROW = 130
 
@@ -47,7 +49,7 @@ class Sample:
     @property
     def pattern(self) -> str:
         """The files as a `dataFile` of the configuration."""
-        return f"{glob.escape(str(self.folder))}/*/*/[ab]/[0-6]/request.csv"
+        return f"{glob.escape(str(self.folder))}/{PATTERN}"
 
     @property
     def period(self) -> tuple[str, str, str]:

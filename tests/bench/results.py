@@ -40,10 +40,10 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return options
 
 
-def parse(options: argparse.ArgumentParser) -> argparse.Namespace:
-    """The command line. Ends with a message where the environment of the other engines is missing."""
+def parse(options: argparse.ArgumentParser, other_engines: bool = True) -> argparse.Namespace:
+    """The command line. Ends with a message where other engines are wanted and their environment is missing."""
     chosen = options.parse_args()
-    if not chosen.bench_python.exists():
+    if other_engines and not chosen.bench_python.exists():
         options.error(f"{chosen.bench_python} is missing: run make bench, or scripts/setup-bench.sh")
     try:
         _kept(chosen.json)

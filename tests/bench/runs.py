@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data import ROOT, Sample
@@ -12,16 +13,15 @@ from bench.harness import Contender
 ETL, FILTER_IP, TRAINING = "ETL", "ETL, FILTER_IP", "training"
 
 
-def write_config(sample: Sample, folder: Path, name: str) -> Path:
-    """A configuration for the sample, with its results in `folder`/`name`."""
+def write_config(sample: Sample, folder: Path, name: str, places: Mapping[str, str] | None = None) -> Path:
+    """A configuration for the sample, with its results in `folder`/`name`; `places` says where they are instead."""
     begin, end, split = sample.period
     content = {
-        "dataFile": sample.pattern,
         "duration": "CUSTOM",
         "trainBegin": begin,
         "trainEnd": end,
         "testSplitStart": split,
-        "output": str(folder / name),
+        **(places or {"dataFile": sample.pattern, "output": str(folder / name)}),
     }
     config = folder / f"{name}.json"
     config.write_text(json.dumps(content), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Tasks and Spark that write straight to the container, by Hadoop's driver for Azure: as through a staging folder."""
+"""Tasks and Spark that write straight to the container, by Hadoop's drivers for Azure: as through a staging folder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 
 from azurite import Azurite
 from container_runs import KEY_VARIABLE, Place, container_run, differences, run_command, write_config
-from integration.artefacts import ABFS
+from integration.artefacts import ABFS, WASB, Artefacts
 from integration.clusters import Cluster
+from integration.spark35 import spark35_packages, wasb_emulator
 from loadcast import paths
 from loadcast.settings import load_settings
 from secret_watch import SecretWatcher, watched_processes
@@ -28,7 +29,14 @@ def watcher(azurite: Azurite) -> Iterator[SecretWatcher]:
         yield watcher
 
 
-def walk(azurite: Azurite, data: str, folder: Path, options: tuple[str, ...], watcher: SecretWatcher) -> Place:
+def walk(
+    azurite: Azurite,
+    data: str,
+    folder: Path,
+    options: tuple[str, ...],
+    watcher: SecretWatcher,
+    python_path: Path | None = None,
+) -> Place:
     """ETL and training with Spark's options, into a container of their own; what is published there."""
     container = azurite.new_container()
     forest = {"numTrees": 10, "maxDepth": 5}
@@ -37,6 +45,8 @@ def walk(azurite: Azurite, data: str, folder: Path, options: tuple[str, ...], wa
     events.mkdir()
     logged = ("--conf=spark.eventLog.enabled=true", f"--conf=spark.eventLog.dir=file://{events}", "--spark-log")
     environment = {KEY_VARIABLE: azurite.key, "LOADCAST_CACHE": str(folder / "cache")}
+    if python_path:
+        environment["PYTHONPATH"] = str(python_path)
     for script, *words in STEPS:
         done = run_command(script, config, *words, *options, *PARTS, *logged, env=environment)
         watcher.add(f"{folder.name} {script}", done.stdout + done.stderr)
@@ -53,13 +63,17 @@ def staged(
 
 @pytest.fixture(scope="module")
 def abfs() -> tuple[str, ...]:
-    if not ABFS.jars:
+    return options_of(ABFS)
+
+
+def options_of(driver: Artefacts) -> tuple[str, ...]:
+    if not driver.jars:
         pytest.skip("hadoop-azure is not here: scripts/setup-integration.sh fetches it, given a network")
-    return tuple(f"--conf={key}={value}" for key, value in ABFS.settings.items())
+    return tuple(f"--conf={key}={value}" for key, value in driver.settings.items())
 
 
-def check(azurite: Azurite, place: Place, folder: Path, staged: Place, watcher: SecretWatcher) -> None:
-    assert differences(place, staged) == []
+def check(place: Place, folder: Path, staged: Place, watcher: SecretWatcher, different: tuple[str, ...] = ()) -> None:
+    assert differences(place, staged) == [*different]
     # Marks that Spark's own writers leave show who wrote the models.
     assert list((place.run.folder / paths.FOREST_MODEL).rglob("_SUCCESS"))
     assert watcher.found(folder) == []
@@ -74,7 +88,7 @@ def test_writing_directly_gives_what_staging_gives(
     tmp_path: Path,
 ) -> None:
     found = walk(azurite, month, tmp_path, ("--master=local[2]", *abfs), watcher)
-    check(azurite, found, tmp_path, staged[0], watcher)
+    check(found, tmp_path, staged[0], watcher)
 
 
 def test_a_cluster_writes_directly_what_one_machine_stages(
@@ -87,4 +101,16 @@ def test_a_cluster_writes_directly_what_one_machine_stages(
     tmp_path: Path,
 ) -> None:
     found = walk(azurite, month, tmp_path, (*standalone.options, *abfs), watcher)
-    check(azurite, found, tmp_path, staged[0], watcher)
+    check(found, tmp_path, staged[0], watcher)
+
+
+def test_an_older_cluster_s_spark_writes_directly_with_wasb(
+    month: str, staged: tuple[Place, Path], watcher: SecretWatcher, tmp_path: Path
+) -> None:
+    options = ("--master=local[2]", *options_of(WASB))
+    with wasb_emulator(tmp_path / "azurite.txt") as emulator:
+        found = walk(emulator, month, tmp_path, options, watcher, spark35_packages())
+        # Folders have blobs of their own where WASB has made them.
+        assert any(name.endswith(f"/{paths.FOREST_MODEL}/data") for name in emulator.names(emulator.containers()[0]))
+    assert found.run.info["versions"]["pyspark"].startswith("3.5.")
+    check(found, tmp_path, staged[0], watcher, (paths.INFO,))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,19 +14,16 @@ from urllib.parse import urlsplit
 import pyarrow.parquet as pq
 import pytest
 
-from azurite import Azurite, running_azurite
+from azurite import Azurite
 from integration.artefacts import ABFS, WASB, Artefacts, hadoop_version
 from integration.clusters import LOOPBACK
+from integration.spark35 import spark35_python, wasb_emulator
 from integration.spark_roundtrip import ROWS
 from loadcast.spark.java import find_java
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-ROOT = Path(__file__).resolve().parents[2]
-SPARK35 = ROOT / ".venv-spark35" / "bin" / "python"
 FOLDER = "made/by-spark.parquet"
-#: Where WASB looks for an emulator; it cannot be told to look elsewhere.
-EMULATOR_PORT = 10000
 MISSING = "is not here: scripts/setup-integration.sh fetches it, given a network"
 
 
@@ -93,15 +89,10 @@ def test_our_spark_reads_and_writes_a_container_with_abfs(azurite: Azurite, kind
 
 
 def test_pyspark_3_5_reads_and_writes_a_container_with_wasb(tmp_path: Path) -> None:
-    if not SPARK35.exists():
-        pytest.skip(f"PySpark 3.5 {MISSING}")
-    with socket.socket() as probe:
-        if probe.connect_ex((LOOPBACK, EMULATOR_PORT)) == 0:
-            pytest.skip(f"port {EMULATOR_PORT}, the only one where WASB looks for an emulator, is in use")
-    with running_azurite(tmp_path / "log", EMULATOR_PORT) as server:
+    with wasb_emulator(tmp_path / "log") as server:
         container = server.new_container()
         emulator = {"fs.azure.storage.emulator.account.name": server.account}
-        answer = roundtrip(SPARK35, WASB, f"wasb://{container}@{server.account}/{FOLDER}", emulator)
+        answer = roundtrip(spark35_python(), WASB, f"wasb://{container}@{server.account}/{FOLDER}", emulator)
         assert answer["spark"].startswith("3.5.")
         assert answer["fileSystem"] == "org.apache.hadoop.fs.azure.NativeAzureFileSystem"
         check(answer, server, container)

@@ -37,10 +37,13 @@ def attach_storage_container(spark: Any, account: str, key: str | None) -> None:
     `account` is a storage account's name, its host or its blob endpoint; `key` refers to an account key, a SAS or a
     connection string, as env:NAME or file:PATH. What the session has been told already stays. Raises ConfigError.
     """
-    from loadcast.storage.blob.hadoop import spark_settings
+    from loadcast.storage.blob.hadoop import Abfs, Wasb
 
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()
-    settings = spark_settings(_container(account, "$root", key), hadoop.get)
+    place = _container(account, "$root", key)
+    settings = Abfs().settings(place, hadoop.get)
+    if place.access.kind == "key":  # WASB takes a SAS for one container only
+        settings = (settings or {}) | (Wasb().settings(place, hadoop.get) or {})
     if settings is None:
         raise ConfigError(
             f"{account}: Spark's own drivers want a key or SAS. "

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from loadcast.storage.tables import FolderTables, Tables
+
+
+class Hadoop(Protocol):
+    """What a session's Hadoop has."""
+
+    def setting(self, key: str) -> str | None:
+        """The value of a setting."""
+
+    def has_class(self, name: str) -> bool:
+        """Whether it, or a package that was added to it, has a class of that full name."""
 
 
 class Staging(Protocol):
@@ -39,14 +49,11 @@ class Staging(Protocol):
     def finished(self, names: Iterable[str]) -> None:
         """Say that nothing will change in these artefacts, so that they can be on their way while others are made."""
 
-    def spark_access(self, known: Callable[[str], str | None]) -> dict[str, str] | None:
-        """Hadoop's settings with which Spark may write to the run's container itself; None where it cannot.
+    def write_directly(self, hadoop: Hadoop) -> dict[str, str]:
+        """Let tasks and Spark write to the run's container, no longer to `folder`, if that Hadoop can enter it.
 
-        `known` gives the value of a setting that Hadoop has already.
+        Gives the settings that it needs for it.
         """
-
-    def write_directly(self) -> None:
-        """Let tasks and Spark write to the run's container, no longer to `folder`."""
 
 
 def file_address(path: Path) -> str:
@@ -79,8 +86,5 @@ class FolderStaging:
     def finished(self, names: Iterable[str]) -> None:
         return
 
-    def spark_access(self, known: Callable[[str], str | None]) -> dict[str, str] | None:
-        return None
-
-    def write_directly(self) -> None:
-        return
+    def write_directly(self, hadoop: Hadoop) -> dict[str, str]:
+        return {}

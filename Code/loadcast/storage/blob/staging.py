@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from loadcast import paths
 from loadcast.errors import OutputError
 from loadcast.storage.blob.container import Blob, Container
-from loadcast.storage.blob.hadoop import spark_address, spark_settings
+from loadcast.storage.blob.hadoop import Driver, find_driver
 from loadcast.storage.blob.transfer import download_blobs, upload_folder
 from loadcast.storage.publish import is_checksum_file
-from loadcast.storage.staging import file_address
+from loadcast.storage.staging import Hadoop, file_address
 from loadcast.storage.tables import FolderTables, Tables
 
 _COPIES_AT_ONCE = 16
@@ -36,25 +36,25 @@ class ContainerStaging:
         self._container, self._run, self._carried = container, run, carried
         self._dropped: list[str] = []
         self._fetched: dict[str, tuple[int, int]] = {}
-        self._direct = False
+        self._driver: Driver | None = None
         self._by_spark: set[str] = set()
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="upload")
         self._uploads: dict[Future[None], list[str]] = {}
         self._closed = False
 
-    def write_directly(self) -> None:
-        """From now on the tasks and Spark write to the container, not to the folder."""
-        self._direct = True
-
-    def spark_access(self, known: Callable[[str], str | None]) -> dict[str, str] | None:
-        return spark_settings(self._container, known)
+    def write_directly(self, hadoop: Hadoop) -> dict[str, str]:
+        found = find_driver(self._container, hadoop)
+        if found is None:
+            return {}
+        self._driver, settings = found
+        return settings
 
     @property
     def tables(self) -> Tables:
-        return ContainerTables(self._container, self._run) if self._direct else FolderTables(str(self.folder))
+        return ContainerTables(self._container, self._run) if self._driver else FolderTables(str(self.folder))
 
     def address(self, name: str) -> str:
-        if not self._direct:
+        if self._driver is None:
             if self._is_carried(name) and not (self.folder / name).exists():
                 self.fetch([name])
             return file_address(self.folder / name)
@@ -63,13 +63,13 @@ class ContainerStaging:
         else:
             run = self._run
             self._by_spark.add(name)
-        return spark_address(self._container.root.at(f"{run}/{name}"))
+        return self._driver.address(self._container.root.at(f"{run}/{name}"))
 
     def fetch(self, names: Iterable[str]) -> None:
         for name in names:
             if self._is_carried(name):
                 self._fetch(self._carried_blobs(name), self._carried[0] if self._carried else "")
-            elif self._direct:
+            elif self._driver:
                 self._fetch(self._made_by_spark(name), self._run)
 
     def drop(self, name: str) -> None:
