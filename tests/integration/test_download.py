@@ -36,7 +36,7 @@ from made_up_run import content
 pytestmark = pytest.mark.integration
 
 LARGE = f"{paths.FOREST_MODEL}/data/part-large.parquet"
-LARGE_BYTES = 40 << 20
+LARGE_BYTES = 5 * RANGE_BYTES
 
 
 @dataclass(frozen=True)
