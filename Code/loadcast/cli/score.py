@@ -22,7 +22,8 @@ from loadcast.serving.statistics import FeatureSource, newest_hour, open_statist
 from loadcast.settings import Settings, load_settings, parse_time
 from loadcast.storage.output import open_output
 
-_NEEDED = {paths.CURRENT: (paths.HOURLY, paths.DAILY, paths.INFO)}
+# Statistics come by the month, as far as they are wanted.
+_NEEDED = {paths.CURRENT: (paths.INFO,)}
 _NEEDED_IF_ANY = {paths.MODEL: (paths.INFO,)}
 
 
@@ -40,7 +41,8 @@ class ScoreOptions:
 
 def forecast(settings: Settings, options: ScoreOptions, with_tables: bool | None = None) -> Picture:
     """Score the next 48 hours of each server. `with_tables` None: tables for few servers. Raises LoadcastError."""
-    statistics = open_statistics(open_output(settings).at_hand(_NEEDED, _NEEDED_IF_ANY), options.model)
+    output = open_output(settings)
+    statistics = open_statistics(output.at_hand(_NEEDED, _NEEDED_IF_ANY), options.model, output.months)
     newest = newest_hour(statistics)
     begin = options.begin or newest + timedelta(hours=1)
     sources = scoring_features(statistics, options.servers or None, begin)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -24,12 +23,12 @@ from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.features import future_features
 from loadcast.settings import parse_time
+from loadcast.storage.months import Months, MonthsInFolder
 from loadcast.storage.publish import open_run
 
 #: How far back a feature looks, in whole days before the day of the first forecast hour.
 LOOK_BACK = timedelta(days=max(max(schema.LAGS_H) // 24 + 1, schema.ROLLING_FIRST_DAY))
 _MAX_INFO_BYTES = 64 << 20
-_MONTH = re.compile(r"(\d{4})/(\d{2})")
 _SHOWN = 5
 _EARLIEST_YEAR = 1970
 _LONGEST_GAP = timedelta(days=366)
@@ -43,12 +42,17 @@ class Statistics:
     """The statistics of one published run, and what the training fixed: linearTrend's begin, and whose holidays."""
 
     folder: Path
+    months: Months
     train_begin: datetime
     holiday_country: str
 
 
-def open_statistics(output: Path, model: Path | None = None) -> Statistics:
+def open_statistics(
+    output: Path, model: Path | None = None, months: Callable[[Path], Months] = MonthsInFolder
+) -> Statistics:
     """Statistics of the newest run in `output`; the run is looked up once, so one run is read throughout.
+
+    `months` gives those of that run, which need not be in its folder yet.
 
     `model` is the folder of the bundle in use, for statistics that were made without a training; without it, the
     newest model in `output` counts, else the run itself. Raises ArtefactError.
@@ -68,7 +72,7 @@ def open_statistics(output: Path, model: Path | None = None) -> Statistics:
             f"{paths.INFO} of {model or output} has no usable trainBegin and holidayCountry ({str(exc)[:100]}). "
             "Train again."
         ) from exc
-    return Statistics(folder, begin, country)
+    return Statistics(folder, months(folder), begin, country)
 
 
 def _read_info(place: Path) -> Mapping[str, Any]:
@@ -90,7 +94,8 @@ def _read_info(place: Path) -> Mapping[str, Any]:
 
 def newest_hour(statistics: Statistics) -> datetime:
     """The latest hour with statistics, of any server. Raises InputError."""
-    for _, folder in reversed(_months(statistics, paths.HOURLY)):
+    for month in reversed(statistics.months.names(paths.HOURLY)):
+        folder = statistics.months.folder(paths.HOURLY, month)
         newest = pc.max(_read([folder], [schema.HOURLY_SCHEMA.field(schema.HOUR)], None).column(schema.HOUR)).as_py()
         if isinstance(newest, datetime):
             return newest
@@ -143,15 +148,11 @@ class FeatureSource:
             yield {**record, schema.HOUR: record[schema.HOUR].strftime(schema.TIME_FORMAT)}
 
 
-def _months(statistics: Statistics, kind: str) -> list[tuple[tuple[int, int], Path]]:
-    """The months that have a folder of statistics, oldest first: ((year, month), folder)."""
-    root = statistics.folder / kind
-    found = []
-    for folder in root.glob("*/*"):
-        match = _MONTH.fullmatch(folder.relative_to(root).as_posix())
-        if match and folder.is_dir():
-            found.append(((int(match.group(1)), int(match.group(2))), folder))
-    return sorted(found)
+def _folders(statistics: Statistics, kind: str, first: datetime | None, last: datetime) -> list[Path]:
+    """The folders of the months from the first moment's (None: from the oldest) to the last's."""
+    begin, end = ("" if first is None else f"{first:%Y/%m}"), f"{last:%Y/%m}"
+    names = [name for name in statistics.months.names(kind) if begin <= name <= end]
+    return [statistics.months.folder(kind, name) for name in names]
 
 
 def _check_begin(statistics: Statistics, begin: datetime) -> None:
@@ -175,8 +176,7 @@ def _span(statistics: Statistics, kind: str, span: Span, servers: list[str] | No
     """Rows of one kind, from the first time of `span` to before the second."""
     fields, time = _TIME_COLUMN[kind]
     begin, end = (pa.scalar(moment, schema.TIMESTAMP) for moment in span)
-    first, last = ((moment.year, moment.month) for moment in span)
-    folders = [folder for month, folder in _months(statistics, kind) if first <= month <= last]
+    folders = _folders(statistics, kind, *span)
     chosen = (ds.field(time) >= begin) & (ds.field(time) < end)
     if servers is not None:
         chosen &= ds.field(schema.SERVER).isin(servers)
@@ -220,7 +220,7 @@ def _address(server: str) -> str:
 def _last_day_of_each(statistics: Statistics, servers: list[str], begin: datetime) -> datetime:
     """The earliest of the servers' last days before `begin`. Raises InputError for a server that has none."""
     fields = [schema.DAILY_SCHEMA.field(schema.SERVER), schema.DAILY_SCHEMA.field(schema.DAY)]
-    folders = [folder for month, folder in _months(statistics, paths.DAILY) if month <= (begin.year, begin.month)]
+    folders = _folders(statistics, paths.DAILY, None, begin)
     chosen = ds.field(schema.DAY) < pa.scalar(begin, schema.TIMESTAMP)
     days = _read(folders, fields, chosen).group_by(schema.SERVER).aggregate([(schema.DAY, "max")])
     last = dict(zip(days.column(schema.SERVER).to_pylist(), days.column(f"{schema.DAY}_max").to_pylist(), strict=True))

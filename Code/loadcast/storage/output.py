@@ -14,6 +14,7 @@ from loadcast.settings import Settings
 from loadcast.storage import publish
 from loadcast.storage.files import local_path
 from loadcast.storage.kept import KeptInFolder, KeptResults
+from loadcast.storage.months import Months, MonthsInFolder
 from loadcast.storage.remote import OwnAccount, container_at, is_remote
 from loadcast.storage.runs import PublishedRun
 from loadcast.storage.staging import FolderStaging, Staging
@@ -44,6 +45,9 @@ class Output(Protocol):
         such a folder it is left to open_run to say so.
         """
 
+    def months(self, run: Path) -> Months:
+        """The months of a run that at_hand has led to, of which it need not have brought any."""
+
     def kept_results(self) -> KeptResults:
         """Results of scanned files that are kept from run to run."""
 
@@ -71,6 +75,9 @@ class FolderOutput:
 
     def at_hand(self, wanted: Wanted, if_any: Wanted = _NOTHING) -> Path:
         return self.folder
+
+    def months(self, run: Path) -> Months:
+        return MonthsInFolder(run)
 
     def kept_results(self) -> KeptResults:
         return KeptInFolder(str((self.folder / paths.SCANNED).absolute()))

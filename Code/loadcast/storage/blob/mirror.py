@@ -7,13 +7,16 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from loadcast import paths
 from loadcast.errors import OutputError
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.transfer import download_blobs
+from loadcast.storage.months import MONTH
 from loadcast.storage.runs import is_run_name
 
 _VARIABLE = "LOADCAST_CACHE"
@@ -38,14 +41,33 @@ class Mirror:
 
     def fetch(self, link: str, run: str, names: Iterable[str]) -> None:
         """Have these artefacts of a run, and the link that leads to it. Raises OutputError where it cannot be kept."""
-        place = self.folder / paths.RUNS / run
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            for name in names:
-                if not (place / name).exists():
-                    self._download(f"{run}/{name}", place / name)
+        with self._explained():
+            self._bring(run, names)
             _link(self.folder / link, f"{paths.RUNS}/{run}")
             self._prune()
+
+    def part(self, run: str, name: str) -> Path:
+        """The copy of an artefact of a run, or of a part of one. Raises OutputError where it cannot be kept."""
+        with self._explained():
+            return self._bring(run, [name]) / name
+
+    def names(self, run: str, artefact: str) -> list[str]:
+        """The files of an artefact, as paths below it."""
+        root = "/".join(filter(None, (self._prefix, paths.RUNS, run, artefact))) + "/"
+        return [blob.name.removeprefix(root) for blob in self._container.list(root)]
+
+    def _bring(self, run: str, names: Iterable[str]) -> Path:
+        place = self.folder / paths.RUNS / run
+        place.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            if not (place / name).exists():
+                self._download(f"{run}/{name}", place / name)
+        return place
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise OutputError(
                 f"Cannot keep a copy of {self._container.root.url} in {self.folder}: {error.strerror or error}. "
@@ -78,6 +100,21 @@ class Mirror:
         for run in (self.folder / paths.RUNS).iterdir():
             if is_run_name(run.name) and run.name not in linked and run.stat().st_mtime < old:
                 shutil.rmtree(run, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class MonthsInContainer:
+    """Those of a run in a container, copied to its mirror."""
+
+    mirror: Mirror
+    run: str
+
+    def names(self, table: str) -> list[str]:
+        found = {name.rpartition("/")[0] for name in self.mirror.names(self.run, table)}
+        return sorted(name for name in found if MONTH.fullmatch(name))
+
+    def folder(self, table: str, month: str) -> Path:
+        return self.mirror.part(self.run, f"{table}/{month}")
 
 
 def _link(place: Path, target: str) -> None:

@@ -21,9 +21,10 @@ from loadcast import paths
 from loadcast.errors import ArtefactError, LoadcastError
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.kept import KeptInContainer
-from loadcast.storage.blob.mirror import Mirror
+from loadcast.storage.blob.mirror import Mirror, MonthsInContainer
 from loadcast.storage.blob.staging import ContainerStaging
 from loadcast.storage.kept import KeptResults
+from loadcast.storage.months import Months
 from loadcast.storage.output import Wanted
 from loadcast.storage.publish import no_run
 from loadcast.storage.runs import PublishedRun, is_run_name, kept_runs, never_published, new_run_name, run_before
@@ -77,6 +78,9 @@ class ContainerOutput:
             elif link in wanted:
                 raise no_run(self.shown, link)
         return mirror.folder
+
+    def months(self, run: Path) -> Months:
+        return MonthsInContainer(Mirror(self.container, self.prefix), run.name)
 
     def kept_results(self) -> KeptResults:
         return KeptInContainer(self.container, self._place(paths.SCANNED))
