@@ -82,18 +82,21 @@ def test_a_published_run_is_what_readers_get(output: ContainerOutput) -> None:
     assert content(output, paths.MODEL)[paths.QUALITY] == "one"
 
 
-def test_artefacts_are_carried_dropped_and_replaced(output: ContainerOutput) -> None:
+def test_artefacts_are_carried_and_replaced(output: ContainerOutput) -> None:
     publish(output, "old", model=True)
     with output.stage(carry=[paths.HOURLY, paths.QUALITY, paths.FOREST_MODEL]) as staging:
         staging.fetch([paths.QUALITY])
         assert (staging.folder / paths.QUALITY).read_text() == "old"
         (staging.folder / paths.QUALITY).unlink()
         (staging.folder / paths.QUALITY).write_text("new")
-        staging.drop(f"{paths.HOURLY}/2016/06")
-        (staging.folder / paths.HOURLY / "2016" / "07").mkdir(parents=True)
-        (staging.folder / paths.HOURLY / "2016" / "07" / "part.parquet").write_text("july")
+        with staging.fresh_tables.writing() as folder:
+            for month in ("06", "07", "08"):
+                (folder / paths.HOURLY / "2016" / month).mkdir(parents=True)
+                (folder / paths.HOURLY / "2016" / month / "part.parquet").write_text(month)
+        staging.replace([f"{paths.HOURLY}/2016/{month}" for month in ("06", "07")])
     assert content(output) == {
-        f"{paths.HOURLY}/2016/07/part.parquet": "july",
+        f"{paths.HOURLY}/2016/06/part.parquet": "06",
+        f"{paths.HOURLY}/2016/07/part.parquet": "07",
         f"{paths.FOREST_MODEL}/data": "old",
         paths.QUALITY: "new",
     }

@@ -18,7 +18,7 @@ from secret_watch import SecretWatcher, watched_processes
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-STEPS = (("etl.py", "FALSE"), ("train.py",))
+STEPS = (("etl.py", "FALSE"), ("train.py",), ("O16Npreprocessing.py",))
 PARTS = ("--conf=spark.sql.shuffle.partitions=2", "--conf=spark.default.parallelism=2")
 
 
@@ -37,7 +37,7 @@ def walk(
     watcher: SecretWatcher,
     python_path: Path | None = None,
 ) -> Place:
-    """ETL and training with Spark's options, into a container of their own; what is published there."""
+    """ETL, training and statistics with Spark's options, into a container of their own; what is published there."""
     container = azurite.new_container()
     forest = {"numTrees": 10, "maxDepth": 5}
     config = write_config(folder, "storageconfig.json", azurite, data, storageContainer=container, forest=forest)

@@ -14,6 +14,7 @@ import pytest
 import runs
 import sessions
 from loadcast import paths, schema
+from loadcast.errors import ConfigError
 from loadcast.kernels.features import future_features
 from loadcast.serving.statistics import open_statistics, scoring_features
 from loadcast.settings import Settings
@@ -64,6 +65,12 @@ def false_hourly(false_july: runs.Run) -> pd.DataFrame:
 def july_settings(june: runs.Run, data: str, end: datetime) -> Settings:
     period = {"train_begin": JULY, "train_end": end, "test_split_start": None}
     return june.settings.model_copy(update={**period, "data_file": data})
+
+
+def test_statistics_by_another_clock_are_refused(july: runs.Run) -> None:
+    settings = july.settings.model_copy(update={"timezone": "Europe/Oslo"})
+    with pytest.raises(ConfigError, match="timezone: found 'Europe/Oslo', wanted 'UTC' as in the run"):
+        runs.stats(settings)
 
 
 def in_july(rows: pd.DataFrame, time: str = schema.HOUR) -> pd.DataFrame:

@@ -13,8 +13,8 @@ import numpy
 import pyarrow
 
 import loadcast
-from loadcast import schema
-from loadcast.errors import OutputError
+from loadcast import paths, schema
+from loadcast.errors import ArtefactError, OutputError
 from loadcast.kernels.encode import Encoders
 from loadcast.secrets import without_secrets
 from loadcast.settings import Settings
@@ -50,6 +50,19 @@ def run_info(settings: Settings, encoders: Encoders, filter_ip: bool) -> dict[st
         "versions": versions(),
         "files": {},
     }
+
+
+def read_info(run: Path) -> dict[str, Any]:
+    """A run's `info`. Raises ArtefactError where it is missing or not as it was written."""
+    try:
+        info = json.loads((run / paths.INFO).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(
+            f"{run / paths.INFO} cannot be read: {error}. Run python Code/etl.py CONFIG again."
+        ) from error
+    if not isinstance(info, dict) or not isinstance(info.get("featureColumns"), list):
+        raise ArtefactError(f"{run / paths.INFO} is not as ETL writes it. Run python Code/etl.py CONFIG again.")
+    return info
 
 
 def versions() -> dict[str, str]:

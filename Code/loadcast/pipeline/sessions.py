@@ -45,14 +45,22 @@ _BYTES_PER_SHUFFLE_PARTITION = 64 << 20
 
 @dataclass(frozen=True)
 class Sessions:
-    """What is known once all sessions are read: the quality report, and what encoders need.
-
-    `unencoded` are the files of feature rows, as paths in the tables' place.
-    """
+    """What is known once all sessions are read: the quality report, what encoders need, and the files written."""
 
     quality: dict[str, Any]
     training: TrainingSummary
-    unencoded: list[str]
+    written: list[str]
+
+    @property
+    def unencoded(self) -> list[str]:
+        """The files of feature rows, as paths in the tables' place."""
+        return sorted(name for name in self.written if name.startswith(UNENCODED))
+
+    @property
+    def months(self) -> list[str]:
+        """The months of statistics, such as `hourlyfeature/2016/06`."""
+        months = (name.rpartition("/")[0] for name in self.written)
+        return sorted({month for month in months if month.startswith((paths.HOURLY, paths.DAILY))})
 
 
 @dataclass(frozen=True)
@@ -106,9 +114,8 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
     check_quality(quality, settings.max_rejected_fraction)
     written = files_of(reports)
     _tidy(reading.tables, written)
-    unencoded = sorted(name for name in written if name.startswith(UNENCODED))
     quality = {"filterIp": reading.filter_ip, "contract": _contract(settings), **quality}
-    return Sessions(quality, combine(reports[REPORT_TRAINING]), unencoded)
+    return Sessions(quality, combine(reports[REPORT_TRAINING]), written)
 
 
 def _tidy(tables: Tables, written: list[str]) -> None:

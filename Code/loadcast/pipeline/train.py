@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from loadcast import paths, schema
-from loadcast.errors import ArtefactError, ConfigError
-from loadcast.pipeline.artefacts import versions, write_json
+from loadcast.errors import ConfigError
+from loadcast.pipeline.artefacts import read_info, versions, write_json
 from loadcast.pipeline.sessions import thresholds
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
@@ -70,19 +68,6 @@ def _fit_and_score(
         predicted.count()  # computes and keeps the rows on all cores, before a job that writes them with one task
         start(partial(forest.write_predictions, predicted, settings.split, staging.address(paths.PREDICTIONS)))
         return evaluation.evaluate(predicted, settings.split, thresholds(settings))
-
-
-def read_info(run: Path) -> dict[str, Any]:
-    """A run's `info`. Raises ArtefactError where it is missing or not as it was written."""
-    try:
-        info = json.loads((run / paths.INFO).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtefactError(
-            f"{run / paths.INFO} cannot be read: {error}. Run python Code/etl.py CONFIG again."
-        ) from error
-    if not isinstance(info, dict) or not isinstance(info.get("featureColumns"), list):
-        raise ArtefactError(f"{run / paths.INFO} is not as ETL writes it. Run python Code/etl.py CONFIG again.")
-    return info
 
 
 def _check_same(info: dict[str, Any], settings: Settings) -> None:

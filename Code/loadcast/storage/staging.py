@@ -10,6 +10,8 @@ from typing import Protocol
 
 from loadcast.storage.tables import FolderTables, Tables
 
+_FRESH = ".fresh"
+
 
 class Hadoop(Protocol):
     """What a session's Hadoop has."""
@@ -43,8 +45,15 @@ class Staging(Protocol):
     def fetch(self, names: Iterable[str]) -> None:
         """Have these artefacts, or parts of them, in `folder`; those that are absent are left out."""
 
-    def drop(self, name: str) -> None:
-        """Leave a carried artefact, or a part such as `hourlyfeature/2016/06`, out of the run."""
+    @property
+    def fresh_tables(self) -> Tables:
+        """For what the tasks write to replace parts of carried tables."""
+
+    def replace(self, parts: Iterable[str]) -> None:
+        """Let these parts of the fresh tables, such as `hourlyfeature/2016/06`, stand in the place of carried ones.
+
+        To be said once, when all of them are complete.
+        """
 
     def finished(self, names: Iterable[str]) -> None:
         """Say that nothing will change in these artefacts, so that they can be on their way while others are made."""
@@ -64,6 +73,21 @@ def file_address(path: Path) -> str:
     return f"file://{path.absolute()}"
 
 
+def fresh_tables_in(folder: Path) -> Tables:
+    """A place for tables beside those that a folder holds."""
+    return FolderTables(str(folder.absolute() / _FRESH))
+
+
+def replace_in(folder: Path, parts: Iterable[str]) -> None:
+    """Move these parts of the fresh tables in a folder to the place of what it holds; what else is fresh is removed."""
+    for part in parts:
+        place = folder / part
+        shutil.rmtree(place, ignore_errors=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (folder / _FRESH / part).rename(place)
+    shutil.rmtree(folder / _FRESH, ignore_errors=True)
+
+
 @dataclass(frozen=True)
 class FolderStaging:
     """A run that is wholly in one folder, which Spark's workers reach, too."""
@@ -80,8 +104,12 @@ class FolderStaging:
     def fetch(self, names: Iterable[str]) -> None:
         return
 
-    def drop(self, name: str) -> None:
-        shutil.rmtree(self.folder / name, ignore_errors=True)
+    @property
+    def fresh_tables(self) -> Tables:
+        return fresh_tables_in(self.folder)
+
+    def replace(self, parts: Iterable[str]) -> None:
+        replace_in(self.folder, parts)
 
     def finished(self, names: Iterable[str]) -> None:
         return

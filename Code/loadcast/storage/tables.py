@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from loadcast.errors import OutputError
+
 
 class Tables(Protocol):
     """A place for tables; files are named by their path below it, such as `rejected/part-0.parquet`."""
@@ -23,7 +25,7 @@ class Tables(Protocol):
         """Give the path of a file, as long as the block runs."""
 
     def keep_only(self, tables: Iterable[str], names: Iterable[str]) -> None:
-        """Remove all files of the tables but those named."""
+        """Remove all files of the tables but those named. Raises OutputError where one of those is not there."""
 
     def has(self, table: str) -> bool:
         """Whether the table has a file."""
@@ -51,6 +53,12 @@ class FolderTables:
                 if file.is_file() and file not in wanted:
                     file.unlink()
             _remove_empty(root / table)
+        if missing := [file for file in sorted(wanted) if not file.is_file()]:
+            raise OutputError(
+                f"{missing[0]} was written by a worker, as {len(missing) - 1} more, but is not there: the cluster's "
+                "machines do not share this folder. Choose an output that they share; for one in a container, add "
+                "hadoop-azure to Spark's packages."
+            )
 
     def has(self, table: str) -> bool:
         return any(file.is_file() for file in Path(self.folder, table).rglob("*"))

@@ -16,7 +16,7 @@ from loadcast.storage.blob.container import Blob, Container
 from loadcast.storage.blob.hadoop import Driver, find_driver
 from loadcast.storage.blob.transfer import download_blobs, upload_folder
 from loadcast.storage.publish import is_checksum_file
-from loadcast.storage.staging import Hadoop, file_address
+from loadcast.storage.staging import Hadoop, file_address, fresh_tables_in, replace_in
 from loadcast.storage.tables import FolderTables, Tables
 
 _COPIES_AT_ONCE = 16
@@ -72,8 +72,15 @@ class ContainerStaging:
             elif self._driver:
                 self._fetch(self._made_by_spark(name), self._run)
 
-    def drop(self, name: str) -> None:
-        self._dropped.append(name)
+    @property
+    def fresh_tables(self) -> Tables:
+        # What is carried joins the run in the container at the end: until then there is nothing that could be mixed.
+        return self.tables if self._driver else fresh_tables_in(self.folder)
+
+    def replace(self, parts: Iterable[str]) -> None:
+        self._dropped += parts
+        if self._driver is None:
+            replace_in(self.folder, self._dropped)
 
     def finished(self, names: Iterable[str]) -> None:
         files = [file for name in names for file in self._new_files() if _within(file, name)]
@@ -182,6 +189,8 @@ class ContainerTables:
         wanted = {f"{self.prefix}/{name}" for name in names}
         found = [blob.name for table in tables for blob in self.container.list(f"{self.prefix}/{table}/")]
         self.container.delete([name for name in found if name not in wanted])
+        if missing := sorted(wanted.difference(found)):
+            raise OutputError(f"{self.container.root.at(missing[0])} was written, and is gone. Run again.")
 
     def has(self, table: str) -> bool:
         return any(True for _ in self.container.list(f"{self.prefix}/{table}/"))
