@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -30,7 +30,7 @@ _LOGS, _RESULTS = "logs", "onemonthmodel"
 _KEY_VARIABLE = "LOADCAST_BENCH_KEY"
 _CONNECTIONS = (1, 2, 4)
 _PIECE_BYTES = 256 << 10
-_SAS_MINUTES = 60
+_SAS_MINUTES, _TIMEOUT_S = 60, 60
 
 
 def main() -> None:
@@ -38,12 +38,19 @@ def main() -> None:
     options = parser(__doc__)
     chosen = parse(options, other_engines=False)
     with work_folder(chosen.data) as (data, scratch), ExitStack() as servers:
+        try:
+            running = {
+                name: servers.enter_context(running_azurite(scratch / f"{name}.txt", store=store))
+                for name, store in (("Azurite, in memory", None), ("Azurite, on disk", scratch / "store"))
+            }
+        except pytest.skip.Exception as missing:  # told before the logs are made; no failure of the benchmarks before
+            print(missing)
+            return
         sample = make_sample(data, Arguments(chosen.rows or _ROWS, chosen.servers, _DAYS))
         read_through(sample)
         contenders = [whole_run(_LOCAL, ETL, write_config(sample, scratch, "local"), chosen.cores)]
         speeds = {}
-        for name, store in (("Azurite, in memory", None), ("Azurite, on disk", scratch / "store")):
-            azurite = servers.enter_context(_running(scratch / f"log-{len(contenders)}", store))
+        for name, azurite in running.items():
             azurite.new_container(_RESULTS)
             azurite.new_container(_LOGS)
             azurite.upload_folder(_LOGS, sample.folder)
@@ -55,15 +62,6 @@ def main() -> None:
     lines = [*ratios(runs), *_delivered(speeds)]
     show(f"ETL, {sample.size_bytes / 1e9:.2f} GB; {chosen.cores} cores; medians of {chosen.runs}", rows, lines)
     save(chosen.json, "container", rows, runs, ratios=lines, rawMegabytesPerSecond=speeds)
-
-
-@contextmanager
-def _running(log: Path, store: Path | None) -> Iterator[Azurite]:
-    try:
-        with running_azurite(log, store=store) as azurite:
-            yield azurite
-    except pytest.skip.Exception as missing:
-        raise SystemExit(str(missing)) from None
 
 
 def _contender(name: str, azurite: Azurite, sample: Sample, scratch: Path, cores: int) -> Contender:
@@ -90,7 +88,7 @@ def _raw_speed(azurite: Azurite, sample: Sample, connections: int) -> float:
 
 
 def _read(session: requests.Session, url: str) -> None:
-    with session.get(url, stream=True, timeout=_SAS_MINUTES) as response:
+    with session.get(url, stream=True, timeout=_TIMEOUT_S) as response:
         response.raise_for_status()
         while response.raw.read(_PIECE_BYTES):
             pass

@@ -73,6 +73,15 @@ def test_a_server_that_was_silent_for_long_takes_more_of_them(output: ContainerO
         records(statistics, ["10.9.9.9"])
 
 
+def test_a_month_that_is_gone_is_one_error_and_no_empty_one(output: ContainerOutput) -> None:
+    statistics = statistics_of(output)
+    assert newest_hour(statistics) == datetime(2016, 6, 30, 23)
+    (statistics.folder / paths.month_folder(paths.HOURLY, 2016, 6) / "part-0.parquet").unlink()
+    with pytest.raises(InputError, match="is gone, or a part of it: newer runs have replaced"):
+        newest_hour(statistics)
+    assert newest_hour(statistics) == datetime(2016, 6, 30, 23)
+
+
 def test_a_container_without_statistics_is_one_error(output: ContainerOutput) -> None:
     with output.stage(carry=[paths.INFO]):
         pass

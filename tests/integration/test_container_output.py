@@ -24,8 +24,10 @@ from loadcast.storage.blob.access import Access
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.output import ContainerOutput
+from loadcast.storage.blob.staging import ContainerTables
 from loadcast.storage.kept import KeptResults
 from loadcast.storage.staging import Staging
+from loadcast.storage.tables import Tables
 
 CODE = Path(__file__).resolve().parents[2] / "Code"
 EVERYTHING = {paths.CURRENT: paths.ARTEFACTS}
@@ -130,6 +132,65 @@ def test_what_is_finished_is_on_its_way_while_the_rest_is_made(output: Container
         assert not any(paths.QUALITY in name for name in blobs(output))
         assert output.runs() == []
     assert list(content(output)) == [f"{paths.HOURLY}/2016/06/part-early.parquet", paths.QUALITY]
+
+
+def test_an_upload_that_fails_early_is_told_early(output: ContainerOutput, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OutputError("not allowed")
+
+    def go_on() -> None:
+        with output.stage() as staging:
+            write(staging, "new")
+            staging.finished([paths.HOURLY])
+            late = time.monotonic() + 30
+            while time.monotonic() < late:
+                staging.address(paths.FOREST_MODEL)
+
+    monkeypatch.setattr(Container, "upload", refused)
+    with pytest.raises(OutputError, match="not allowed"):
+        go_on()
+
+
+class Hadoop:
+    """A Hadoop with ABFS, to which nothing is given to do here."""
+
+    version = (3, 5, 0)
+
+    def setting(self, _: str) -> None:
+        return None
+
+    def has_class(self, _: str) -> bool:
+        return True
+
+
+def test_parts_written_straight_to_the_container_join_the_carried_ones(output: ContainerOutput) -> None:
+    june, july = f"{paths.HOURLY}/2016/06", f"{paths.HOURLY}/2016/07"
+    publish(output, "old", model=True)
+    with output.stage(carry=[paths.HOURLY, paths.FOREST_MODEL]) as staging:
+        assert staging.write_directly(Hadoop())
+        fill(staging.fresh_tables, f"{july}/part.parquet")
+        staging.replace([july])
+    with output.stage(carry=[paths.HOURLY, paths.FOREST_MODEL]) as staging:
+        staging.write_directly(Hadoop())
+        fill(staging.fresh_tables, f"{july}/other.parquet")
+        staging.replace([july])
+    assert list(content(output)) == [f"{june}/part-old.parquet", f"{july}/other.parquet", f"{paths.FOREST_MODEL}/data"]
+
+
+def fill(tables: Tables, name: str) -> None:
+    with tables.writing() as folder:
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(name)
+
+
+def test_tables_in_a_container_miss_what_is_not_there(output: ContainerOutput) -> None:
+    tables = ContainerTables(output.container, "run")
+    for name in ("one", "two"):
+        fill(tables, f"rejected/{name}")
+    tables.keep_only([paths.REJECTED], ["rejected/one"])
+    assert blobs(output) == ["run/rejected/one"]
+    with pytest.raises(OutputError, match="run/rejected/three was written, and is gone"):
+        tables.keep_only([paths.REJECTED], ["rejected/one", "rejected/three"])
 
 
 @pytest.mark.parametrize("error", [InputError("bad"), KeyboardInterrupt()])

@@ -17,8 +17,9 @@ KEY, SAS, CHAIN, ANONYMOUS = Access("key", "a2V5"), Access("sas", "sig=x"), Acce
 class Hadoop:
     """A Hadoop with some classes and settings."""
 
-    def __init__(self, *classes: str, **settings: str) -> None:
+    def __init__(self, *classes: str, version: tuple[int, ...] = (3, 5, 0), **settings: str) -> None:
         self._classes, self._settings = classes, settings
+        self.version = version
 
     def setting(self, key: str) -> str | None:
         return self._settings.get(key)
@@ -56,13 +57,20 @@ def test_spark_gets_an_address_that_is_not_percent_encoded(endpoint: str, by_abf
 def test_abfs_is_told_key_and_sas_for_the_account_alone() -> None:
     host = "acct.dfs.core.windows.net"
     blob = {f"fs.azure.account.hns.enabled.{host}": "false", f"fs.azure.fns.account.service.type.{host}": "BLOB"}
-    assert abfs(AZURE, KEY) == {**blob, f"fs.azure.account.key.{host}": "a2V5"}
+    key = {
+        f"fs.azure.account.auth.type.{host}": "SharedKey",
+        f"fs.azure.account.keyprovider.{host}": "org.apache.hadoop.fs.azurebfs.services.SimpleKeyProvider",
+        f"fs.azure.account.key.{host}": "a2V5",
+    }
+    assert abfs(AZURE, KEY) == {**blob, **key}
     sas = {f"fs.azure.account.auth.type.{host}": "SAS", f"fs.azure.sas.fixed.token.{host}": "sig=x"}
     assert abfs(AZURE, SAS) == {**blob, **sas}
 
 
 def test_wasb_is_told_the_key_of_the_account_and_the_sas_of_the_container() -> None:
-    assert wasb(AZURE, KEY) == {"fs.azure.account.key.acct.blob.core.windows.net": "a2V5"}
+    host = "acct.blob.core.windows.net"
+    provider = {f"fs.azure.account.keyprovider.{host}": "org.apache.hadoop.fs.azure.SimpleKeyProvider"}
+    assert wasb(AZURE, KEY) == {**provider, f"fs.azure.account.key.{host}": "a2V5"}
     assert wasb(AZURE, SAS) == {"fs.azure.sas.logs.acct.blob.core.windows.net": "sig=x"}
 
 
@@ -94,6 +102,8 @@ def test_the_driver_that_works_is_taken() -> None:
     new, old = Abfs().needs, Wasb().needs
     found = [find_driver(place, Hadoop(*classes)) for classes in ([new, old], [new], [old], [])]
     assert [type(one[0]) if one else None for one in found] == [Abfs, Abfs, Wasb, None]
+    assert find_driver(place, Hadoop(new, version=(3, 3, 4))) is None
+    assert find_driver(place, Hadoop(new, version=(3, 4, 2)))
     own_way = {"fs.azure.account.key.acct.blob.core.windows.net": "theirs"}
     one = find_driver(container(AZURE, CHAIN), Hadoop(new, old, **own_way))
     assert one is not None

@@ -48,5 +48,5 @@ def test_tables_keep_what_is_named_and_miss_what_is_not_there(tmp_path: Path) ->
         write(tmp_path, f"{MONTH}/{name}", name)
     tables.keep_only(["hourlyfeature"], [f"{MONTH}/one"])
     assert content(tmp_path) == {f"{MONTH}/one": "one"}
-    with pytest.raises(OutputError, match=r"three was written by a worker, as 0 more, but is not there"):
+    with pytest.raises(OutputError, match=r"three: found nothing, though a worker has written it \(1 such files\)"):
         tables.keep_only(["hourlyfeature"], [f"{MONTH}/one", f"{MONTH}/three"])

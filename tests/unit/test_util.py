@@ -140,6 +140,7 @@ def test_a_session_gets_the_accounts_key(util: ModuleType) -> None:
     hadoop = Hadoop()
     util.attach_storage_container(session(hadoop), "account", REFERENCE)
     assert hadoop[f"fs.azure.account.key.{DFS_HOST}"] == KEY
+    assert hadoop[f"fs.azure.account.key.{HOST}"] == KEY  # for WASB
 
 
 def test_a_sas_is_attached_as_one(util: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from loadcast import paths
 from loadcast.kernels.encode import Encoders, encoders_of
 from loadcast.pipeline.artefacts import run_info, write_json
-from loadcast.pipeline.sessions import Reading, Sessions, found_files, read_sessions
+from loadcast.pipeline.sessions import STATISTICS, Reading, Sessions, found_files, read_sessions
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
 from loadcast.spark.azure import connect
@@ -41,10 +41,12 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
         source, files = found_files(spark, settings, found)
         reading = Reading(files, source, staging.tables, filter_ip, split, kept)
         sessions = read_sessions(spark, settings, reading, progress)
-        staging.finished([paths.HOURLY, paths.DAILY, paths.REJECTED])
+        staging.finished(STATISTICS)
         encoders = encoders_of(sessions.training)
         with watched(spark, progress, "Encoding features"), side_by_side() as start:
             _encode_and_save(spark, sessions, encoders, staging, start)
+        # Once more: an attempt of a task that Spark has given up may have ended since.
+        staging.tables.keep_only(STATISTICS, sessions.statistics)
         write_json(staging.folder / paths.QUALITY, sessions.quality)
         write_json(staging.folder / paths.INFO, run_info(settings, encoders, filter_ip))
     return sessions.quality

@@ -38,6 +38,8 @@ from loadcast.storage.parts import PartWriter
 from loadcast.storage.sources import Source
 from loadcast.storage.tables import Tables
 
+#: The tables that are part of the run as they are.
+STATISTICS = (paths.HOURLY, paths.DAILY, paths.REJECTED)
 _SPLIT_BYTES = 128 << 20
 _SMALLEST_TASK_BYTES = 4 << 20
 _BYTES_PER_SHUFFLE_PARTITION = 64 << 20
@@ -55,6 +57,11 @@ class Sessions:
     def unencoded(self) -> list[str]:
         """The files of feature rows, as paths in the tables' place."""
         return sorted(name for name in self.written if name.startswith(UNENCODED))
+
+    @property
+    def statistics(self) -> list[str]:
+        """The files of STATISTICS."""
+        return [name for name in self.written if not name.startswith(UNENCODED)]
 
     @property
     def months(self) -> list[str]:
@@ -112,18 +119,19 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
     coverage = Coverage.from_json(reports[REPORT_COVERAGE])
     quality = quality_report(reports[REPORT_COUNTS], coverage, {file.shown: file.size for file in files})
     check_quality(quality, settings.max_rejected_fraction)
-    written = files_of(reports)
-    _tidy(reading.tables, written)
+    written = _tidy(reading.tables, files_of(reports))
     quality = {"filterIp": reading.filter_ip, "contract": _contract(settings), **quality}
     return Sessions(quality, combine(reports[REPORT_TRAINING]), written)
 
 
-def _tidy(tables: Tables, written: list[str]) -> None:
-    """Remove what failed tasks have left; a run without rejected rows has a table of none."""
-    tables.keep_only((paths.HOURLY, paths.DAILY, paths.REJECTED, UNENCODED), written)
-    if not tables.has(paths.REJECTED):
-        with PartWriter(tables, "none") as parts:
-            parts.write(paths.REJECTED, schema.REJECTED_SCHEMA.empty_table())
+def _tidy(tables: Tables, written: list[str]) -> list[str]:
+    """Remove what failed tasks have left; a run without rejected rows gets a table of none. Gives what is there."""
+    tables.keep_only((*STATISTICS, UNENCODED), written)
+    if tables.has(paths.REJECTED):
+        return written
+    with PartWriter(tables, "none") as parts:
+        parts.write(paths.REJECTED, schema.REJECTED_SCHEMA.empty_table())
+    return [*written, *parts.written]
 
 
 def _scanning(files: list[SourceFile], size: int, share_kept: float) -> str:

@@ -16,6 +16,10 @@ _FRESH = ".fresh"
 class Hadoop(Protocol):
     """What a session's Hadoop has."""
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Its version, such as (3, 4, 2)."""
+
     def setting(self, key: str) -> str | None:
         """The value of a setting."""
 

@@ -55,9 +55,9 @@ class FolderTables:
             _remove_empty(root / table)
         if missing := [file for file in sorted(wanted) if not file.is_file()]:
             raise OutputError(
-                f"{missing[0]} was written by a worker, as {len(missing) - 1} more, but is not there: the cluster's "
-                "machines do not share this folder. Choose an output that they share; for one in a container, add "
-                "hadoop-azure to Spark's packages."
+                f"{missing[0]}: found nothing, though a worker has written it ({len(missing)} such files): the "
+                "cluster's machines do not share this folder. Choose an output in a folder that they share, or in a "
+                "container that Spark can enter."
             )
 
     def has(self, table: str) -> bool:

@@ -63,8 +63,13 @@ class Client:
         options = {"connection_timeout": CONNECT_TIMEOUT_S, "read_timeout": read_timeout_s}
         return self._pipeline.run(request, stream=True, **options).http_response
 
-    def take_buffer(self) -> bytearray:
-        """RANGE_BYTES to read into: used ones, as memory that is new to the process costs as much as reading."""
+    def take_buffer(self, size: int) -> bytearray:
+        """At least `size` bytes to read into: used ones, as memory that is new to the process costs as much as reading.
+
+        For what is small, a small buffer is made.
+        """
+        if size <= RANGE_BYTES // 16:
+            return bytearray(size)
         try:
             return self._buffers.pop()
         except IndexError:
@@ -72,7 +77,7 @@ class Client:
 
     def give_back(self, buffer: bytearray) -> None:
         """Take a buffer back that nobody uses any more."""
-        if len(self._buffers) < _KEPT_BUFFERS:
+        if len(buffer) == RANGE_BYTES and len(self._buffers) < _KEPT_BUFFERS:
             self._buffers.append(buffer)
 
     def _signing(self) -> list[Any]:

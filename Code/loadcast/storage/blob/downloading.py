@@ -64,7 +64,7 @@ def _fill(file: int, source: RangeReader, md5: bytes | None, arrived: Callable[[
         done = 0
     digest = hashlib.md5(usedforsecurity=False)
     position = 0
-    with memoryview(bytearray(RANGE_BYTES)) as buffer, BlobReader(source) as reader:
+    with memoryview(bytearray(max(1, min(RANGE_BYTES, source.size)))) as buffer, BlobReader(source) as reader:
         while position < done and (number := os.preadv(file, [buffer[: done - position]], position)):
             digest.update(buffer[:number])
             position += number

@@ -21,11 +21,15 @@ _EMULATOR_ACCOUNT, _EMULATOR_PLACES = "devstoreaccount1", {"127.0.0.1:10000", "l
 
 
 class Driver(Protocol):
-    """One of Hadoop's drivers; `needs` is a class that only a Hadoop has where it works."""
+    """One of Hadoop's drivers; `needs` is a class that it has where it works, `since` the Hadoop that it works in."""
 
     @property
     def needs(self) -> str:
         """The class's name."""
+
+    @property
+    def since(self) -> tuple[int, ...]:
+        """The first version of Hadoop: a driver of another version than the rest fails when it is used."""
 
     def address(self, location: BlobLocation) -> str:
         """The place for Spark's own reading and writing. Hadoop takes paths as they are, without percent-encoding."""
@@ -40,7 +44,7 @@ class Driver(Protocol):
 def find_driver(container: Container, hadoop: Hadoop) -> tuple[Driver, dict[str, str]] | None:
     """The driver with which that Hadoop enters the container, and its settings; None where it cannot."""
     for driver in (Abfs(), Wasb()):
-        if hadoop.has_class(driver.needs):
+        if hadoop.version >= driver.since and hadoop.has_class(driver.needs):
             settings = driver.settings(container, hadoop.setting)
             if settings is not None:
                 return driver, settings
@@ -52,6 +56,7 @@ class Abfs:
     """ABFS, asked to use the blob endpoint, where an account has no folders (hns)."""
 
     needs: str = "org.apache.hadoop.fs.azurebfs.services.AbfsBlobClient"
+    since: tuple[int, ...] = (3, 4, 2)
 
     def address(self, location: BlobLocation) -> str:
         scheme = "abfss" if location.endpoint.startswith("https:") else "abfs"
@@ -72,7 +77,12 @@ class Abfs:
                 "fs.azure.networking.library": "JDK_HTTP_URL_CONNECTION",
             }
         if access.kind == "key":
-            return settings | {f"fs.azure.account.key.{host}": access.secret}
+            return settings | {
+                # The account's own, where the cluster has other ways of entering all accounts.
+                f"fs.azure.account.auth.type.{host}": "SharedKey",
+                f"fs.azure.account.keyprovider.{host}": "org.apache.hadoop.fs.azurebfs.services.SimpleKeyProvider",
+                f"fs.azure.account.key.{host}": access.secret,
+            }
         if access.kind == "sas":
             return settings | {
                 f"fs.azure.account.auth.type.{host}": "SAS",
@@ -94,6 +104,7 @@ class Wasb:
     """WASB of older clusters; newer Hadoops have a class of its name that only says that it is gone."""
 
     needs: str = "org.apache.hadoop.fs.azure.AzureNativeFileSystemStore"
+    since: tuple[int, ...] = (2, 7)
 
     def address(self, location: BlobLocation) -> str:
         parts = urlsplit(location.endpoint)
@@ -106,7 +117,12 @@ class Wasb:
         if parts.path.strip("/"):
             return self._emulator(container)
         if access.kind == "key":
-            return {f"fs.azure.account.key.{parts.netloc}": access.secret}
+            # A cluster's own provider would hand the key to its decrypting program, on a command line.
+            provider = "org.apache.hadoop.fs.azure.SimpleKeyProvider"
+            return {
+                f"fs.azure.account.keyprovider.{parts.netloc}": provider,
+                f"fs.azure.account.key.{parts.netloc}": access.secret,
+            }
         if access.kind == "sas":
             return {f"fs.azure.sas.{container.root.container}.{parts.netloc}": access.secret}
         ways = (f"fs.azure.account.keyprovider.{parts.netloc}", f"fs.azure.account.key.{parts.netloc}")

@@ -9,11 +9,11 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadcast import paths
-from loadcast.errors import OutputError
+from loadcast.errors import InputError, OutputError
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.transfer import download_blobs
 from loadcast.storage.months import MONTH
@@ -59,6 +59,7 @@ class Mirror:
     def _bring(self, run: str, names: Iterable[str]) -> Path:
         place = self.folder / paths.RUNS / run
         place.mkdir(parents=True, exist_ok=True)
+        os.utime(place)  # in use: not to be removed by another process soon
         for name in names:
             if not (place / name).exists():
                 self._download(f"{run}/{name}", place / name)
@@ -104,17 +105,31 @@ class Mirror:
 
 @dataclass(frozen=True)
 class MonthsInContainer:
-    """Those of a run in a container, copied to its mirror."""
+    """Those of a run in a container, copied to its mirror. Runs never change, so each table is listed once."""
 
     mirror: Mirror
     run: str
+    _listed: dict[str, dict[str, set[str]]] = field(default_factory=dict)
 
     def names(self, table: str) -> list[str]:
-        found = {name.rpartition("/")[0] for name in self.mirror.names(self.run, table)}
-        return sorted(name for name in found if MONTH.fullmatch(name))
+        return sorted(self._files(table))
 
     def folder(self, table: str, month: str) -> Path:
-        return self.mirror.part(self.run, f"{table}/{month}")
+        place = self.mirror.part(self.run, f"{table}/{month}")
+        if any(not (place / name).is_file() for name in self._files(table)[month]):
+            shutil.rmtree(place, ignore_errors=True)
+            raise InputError(f"{place} is gone, or a part of it: newer runs have replaced this one. Try again.")
+        return place
+
+    def _files(self, table: str) -> dict[str, set[str]]:
+        """The names of each month's files."""
+        if table not in self._listed:
+            months = self._listed[table] = {}
+            for path in self.mirror.names(self.run, table):
+                month, _, name = path.rpartition("/")
+                if MONTH.fullmatch(month):
+                    months.setdefault(month, set()).add(name)
+        return self._listed[table]
 
 
 def _link(place: Path, target: str) -> None:

@@ -28,6 +28,8 @@ _AHEAD_BYTES = 2 * RANGE_BYTES
 _SMALLEST_RANGE = 256 << 10
 #: Bytes handed over by urllib3 at once: they stay near the processor until they are copied into place.
 _PIECE_BYTES = 256 << 10
+#: Slower than this, a range is given up after the policy's patience.
+_SLOWEST_BYTES_PER_S = 64 << 10
 _LARGEST_SMALL_BLOB = 64 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
@@ -88,7 +90,8 @@ class RangeReader:
                 body.close()
 
         if len(view) > 0:
-            self.client.policy.call(attempt)
+            policy = self.client.policy
+            policy.call(attempt, policy.patience.deadline_s + len(view) / _SLOWEST_BYTES_PER_S)
 
     def check(self) -> None:
         """Raise BlobChangedError, or an error of the libraries, unless the blob is still in its first state."""
@@ -164,7 +167,7 @@ class _Range:
         self.start, self.stop = start, stop
         self._abandoned = False
         self._client = source.client
-        self._buffer = self._client.take_buffer()
+        self._buffer = self._client.take_buffer(stop - start)
         view = memoryview(self._buffer)[: stop - start]
         self._done: Future[None] = self._client.threads.submit(source.fill, view, start, lambda: self._abandoned)
 

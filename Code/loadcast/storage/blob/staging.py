@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -54,6 +54,7 @@ class ContainerStaging:
         return ContainerTables(self._container, self._run) if self._driver else FolderTables(str(self.folder))
 
     def address(self, name: str) -> str:
+        self._check_uploads()
         if self._driver is None:
             if self._is_carried(name) and not (self.folder / name).exists():
                 self.fetch([name])
@@ -108,10 +109,16 @@ class ContainerStaging:
                 job.result()
         for blob in (one for name in self._by_spark for one in self._container.list(f"{self._run}/{name}/") if one.md5):
             self._container.forget_md5(blob.name)
-        for upload in self._uploads:
-            upload.result()
+        wait(self._uploads)
+        self._check_uploads()
         ahead = {name for names in self._uploads.values() for name in names}
         self._upload([name for name in new if name not in ahead])
+
+    def _check_uploads(self) -> None:
+        """Raise the error of an upload that has failed meanwhile: now rather than when all else is done."""
+        for upload in self._uploads:
+            if upload.done():
+                upload.result()
 
     def _upload(self, names: list[str]) -> None:
         upload_folder(self._container, self.folder, self._run, names, self._go_on)
