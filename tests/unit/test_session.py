@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from loadcast.spark.java import find_java
 
 session = pytest.importorskip("loadcast.spark.session")
 
@@ -27,6 +30,19 @@ def test_only_a_brief_local_run_goes_without_the_optimizing_compiler() -> None:
     assert "TieredStopAtLevel" in session.java_options("local[2]", True, False)
     assert "TieredStopAtLevel" not in session.java_options("local[2]", False, False)
     assert "TieredStopAtLevel" not in session.java_options("yarn", True, False)
+
+
+def test_the_optimizing_compiler_is_kept_to_what_is_worth_it_on_one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    java = find_java() / "bin" / "java"
+    (file,) = (option for option in session.java_options("local[2]", False, False).split() if "Directives" in option)
+    done = subprocess.run(
+        [java, "-XX:+UnlockDiagnosticVMOptions", file, "-version"], capture_output=True, text=True, check=True
+    )
+    assert "1 compiler directives added" in done.stdout
+    for master, brief in (("local[2]", True), ("yarn", False)):
+        assert "Directives" not in session.java_options(master, brief, False)
+    monkeypatch.setattr(session, "_DIRECTIVES", Path("/a folder/compiler_directives.json"))
+    assert "Directives" not in session.java_options("local[2]", False, False)
 
 
 def test_the_log_stays_quiet_unless_asked_for() -> None:

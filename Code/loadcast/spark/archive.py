@@ -30,7 +30,7 @@ def archive_options(java_home: Path, kind: str, folder: Path | None = None) -> l
     None of either where the folder (the environment's, or the user's cache) cannot be written or has an awkward name.
     """
     place = (folder or _folder()) / f"{kind}-{_key(java_home)}.jsa"
-    if _AWKWARD.search(str(place)):
+    if is_awkward(place):
         return []
     quiet = ["-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"]
     if _is_complete(place):
@@ -42,6 +42,11 @@ def archive_options(java_home: Path, kind: str, folder: Path | None = None) -> l
     except OSError:
         return []
     return [f"-XX:ArchiveClassesAtExit={place}", *quiet] if os.access(place.parent, os.W_OK) else []
+
+
+def is_awkward(path: Path) -> bool:
+    """Whether a path cannot stand in an option of the JVM."""
+    return _AWKWARD.search(str(path)) is not None
 
 
 def _folder() -> Path:

@@ -19,7 +19,7 @@ from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from loadcast.errors import EnvironmentNotReadyError
-from loadcast.spark.archive import archive_options
+from loadcast.spark.archive import archive_options, is_awkward
 from loadcast.spark.java import find_java
 from loadcast.spark.options import SparkOptions
 
@@ -32,6 +32,8 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _PACKAGE = "loadcast"
 _LARGEST_HEAP_MB = 16_384
 _LOG_CONFIGURATION = Path(__file__).with_name("log4j2.properties")
+
+_DIRECTIVES = Path(__file__).with_name("compiler_directives.json")
 
 
 def default_settings(master: str | None, brief: bool = False) -> dict[str, str]:
@@ -73,13 +75,25 @@ def java_options(master: str | None, brief: bool, show_log: bool, java_home: Pat
     """Options of the driver's JVM. `brief`: it mostly hands data on, for seconds or minutes, as in ETL.
 
     On one machine such a JVM ends sooner without the optimizing compiler, which would take a core for itself; the
-    forest needs it (Docs/BENCHMARKS.md). With `java_home` it shares the classes of earlier runs with that Java.
+    forest needs it, for the code that works on data (Docs/BENCHMARKS.md). With `java_home` it shares the classes of earlier runs with that Java.
     """
     options = [] if show_log else [f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION.as_uri()}"]
     if _is_local(master):
-        options += ["-XX:+UseParallelGC", *(["-XX:TieredStopAtLevel=1"] if brief else [])]
+        options += ["-XX:+UseParallelGC", *(["-XX:TieredStopAtLevel=1"] if brief else _sparing_compiler())]
         options += archive_options(java_home, "brief" if brief else "long") if java_home else []
     return " ".join(options)
+
+
+def _sparing_compiler() -> list[str]:
+    """Options that keep the optimizing compiler to what is worth its time; none where the file has an awkward name."""
+    if is_awkward(_DIRECTIVES):
+        return []
+    # The JVM says on standard output that it has read the file, unless it is to say all on standard error.
+    return [
+        "-XX:+DisplayVMOutputToStderr",
+        "-XX:+UnlockDiagnosticVMOptions",
+        f"-XX:CompilerDirectivesFile={_DIRECTIVES}",
+    ]
 
 
 def create_session(
