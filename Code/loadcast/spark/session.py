@@ -75,7 +75,8 @@ def java_options(master: str | None, brief: bool, show_log: bool, java_home: Pat
     """Options of the driver's JVM. `brief`: it mostly hands data on, for seconds or minutes, as in ETL.
 
     On one machine such a JVM ends sooner without the optimizing compiler, which would take a core for itself; the
-    forest needs it, for the code that works on data (Docs/BENCHMARKS.md). With `java_home` it shares the classes of earlier runs with that Java.
+    forest needs it, for the code that works on data (Docs/BENCHMARKS.md). With `java_home` it shares the classes of
+    earlier runs with that Java.
     """
     options = [] if show_log else [f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION.as_uri()}"]
     if _is_local(master):
