@@ -6,11 +6,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 stamp=.venv-bench/.stamp
-wanted=$({
-    printf '%s\n' "$PWD" "$python"
-    "$python" --version
-    cat requirements-uv.lock requirements-bench.lock scripts/setup-bench.sh
-} | sha256sum | cut -d ' ' -f 1)
+wanted=$(fingerprint requirements-bench.lock scripts/setup-bench.sh)
 [[ -x .venv-bench/bin/python && $(cat "$stamp" 2>/dev/null) == "$wanted" ]] && exit
 install_uv
 echo "Setting up .venv-bench from requirements-bench.lock"

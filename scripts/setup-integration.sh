@@ -17,11 +17,7 @@ install_spark35() {
 }
 
 stamp=.venv-spark35/.stamp
-wanted=$({
-    printf '%s\n' "$PWD" "$python"
-    "$python" --version
-    cat requirements-uv.lock requirements-spark35.lock scripts/setup-integration.sh
-} | sha256sum | cut -d ' ' -f 1)
+wanted=$(fingerprint requirements-spark35.lock scripts/setup-integration.sh)
 if [[ ! -x .venv-spark35/bin/python || $(cat "$stamp" 2>/dev/null) != "$wanted" ]]; then
     echo "Setting up .venv-spark35 from requirements-spark35.lock"
     if install_spark35; then

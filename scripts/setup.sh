@@ -18,12 +18,12 @@ find_python() {
         fail "Python: '$wanted' is $("$wanted" --version 2>&1 | head -n 1), wanted 3.10 or newer; name one with PYTHON=/path/to/python3."
 }
 
-# What .venv was made from: a change of any of it means work to do.
+# fingerprint FILE...: what an environment is made from; a change of any of it means work to do.
 fingerprint() {
     {
         printf '%s\n' "$PWD" "$python"
         "$python" --version
-        cat requirements-uv.lock requirements-dev.lock pyproject.toml scripts/setup.sh
+        cat requirements-uv.lock "$@"
     } | sha256sum | cut -d ' ' -f 1
 }
 
@@ -41,7 +41,7 @@ install_uv() {
 
 install_packages() {
     local stamp=.venv/.stamp wanted
-    wanted=$(fingerprint)
+    wanted=$(fingerprint requirements-dev.lock pyproject.toml scripts/setup.sh)
     [[ -x .venv/bin/loadcast && $(cat "$stamp" 2>/dev/null) == "$wanted" ]] && return
     install_uv
     echo "Setting up .venv from requirements-dev.lock"
@@ -78,7 +78,7 @@ export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
 [[ -e /etc/ssl/certs/ca-certificates.crt ]] && export UV_SYSTEM_CERTS=1
 uv=.venv-tools/bin/uv
 python=$(find_python)
-# setup-bench.sh reads this file for its functions.
+# setup-bench.sh and setup-integration.sh read this file for its functions.
 [[ ${BASH_SOURCE[0]} == "$0" ]] || return 0
 install_packages
 install_java
