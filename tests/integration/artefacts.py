@@ -15,6 +15,8 @@ import pyspark
 
 SPARK_HOME = Path(pyspark.__file__).parent
 SPARK_JARS = SPARK_HOME / "jars"
+#: What is said of a part that is not installed, where the tests that need it skip.
+MISSING = "is not here: scripts/setup-integration.sh fetches it, given a network"
 _FOLDER = Path(sys.prefix, "var", "ivy")
 #: Spark brings these two itself.
 _SPARK_S_OWN = "org.apache.hadoop:hadoop-client-api,org.apache.hadoop:hadoop-client-runtime"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from azurite import azurite as azurite
-from integration.artefacts import MINICLUSTER
+from integration.artefacts import MINICLUSTER, MISSING
 from integration.clusters import Cluster, standalone_cluster, yarn_cluster
 from integration.months import Month, run_month, write_sample
 
@@ -35,6 +35,6 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def yarn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """YARN with two node managers, and HDFS."""
     if not MINICLUSTER.jars:
-        pytest.skip("Hadoop's minicluster is not here: scripts/setup-integration.sh fetches it, given a network")
+        pytest.skip(f"Hadoop's minicluster {MISSING}")
     with yarn_cluster(tmp_path_factory.mktemp("yarn"), MINICLUSTER.jars) as cluster:
         yield cluster

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from azurite import Azurite, running_azurite
+from integration.artefacts import MISSING
 from integration.clusters import LOOPBACK
 
 _FOLDER = Path(__file__).resolve().parents[2] / ".venv-spark35"
@@ -21,7 +22,7 @@ def spark35_python() -> Path:
     """Its Python, which has PySpark alone; skips the test where it is not installed."""
     python = _FOLDER / "bin" / "python"
     if not python.exists():
-        pytest.skip("PySpark 3.5 is not here: scripts/setup-integration.sh fetches it, given a network")
+        pytest.skip(f"PySpark 3.5 {MISSING}")
     return python
 
 

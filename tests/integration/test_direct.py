@@ -9,7 +9,7 @@ import pytest
 
 from azurite import Azurite
 from container_runs import KEY_VARIABLE, Place, container_run, differences, run_command, write_config
-from integration.artefacts import ABFS, WASB, Artefacts
+from integration.artefacts import ABFS, MISSING, WASB, Artefacts
 from integration.clusters import Cluster
 from integration.spark35 import spark35_packages, wasb_emulator
 from loadcast import paths
@@ -18,6 +18,7 @@ from secret_watch import SecretWatcher, watched_processes
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
+LOCAL = ("--master=local[2]",)
 STEPS = (("etl.py", "FALSE"), ("train.py",), ("O16Npreprocessing.py",))
 PARTS = ("--conf=spark.sql.shuffle.partitions=2", "--conf=spark.default.parallelism=2")
 
@@ -54,21 +55,13 @@ def walk(
 
 
 @pytest.fixture(scope="module")
-def staged(
-    azurite: Azurite, month: str, tmp_path_factory: pytest.TempPathFactory, watcher: SecretWatcher
-) -> tuple[Place, Path]:
-    folder = tmp_path_factory.mktemp("staged")
-    return walk(azurite, month, folder, ("--master=local[2]",), watcher), folder
-
-
-@pytest.fixture(scope="module")
-def abfs() -> tuple[str, ...]:
-    return options_of(ABFS)
+def staged(azurite: Azurite, month: str, tmp_path_factory: pytest.TempPathFactory, watcher: SecretWatcher) -> Place:
+    return walk(azurite, month, tmp_path_factory.mktemp("staged"), LOCAL, watcher)
 
 
 def options_of(driver: Artefacts) -> tuple[str, ...]:
     if not driver.jars:
-        pytest.skip("hadoop-azure is not here: scripts/setup-integration.sh fetches it, given a network")
+        pytest.skip(f"hadoop-azure {MISSING}")
     return tuple(f"--conf={key}={value}" for key, value in driver.settings.items())
 
 
@@ -80,37 +73,26 @@ def check(place: Place, folder: Path, staged: Place, watcher: SecretWatcher, dif
 
 
 def test_writing_directly_gives_what_staging_gives(
-    azurite: Azurite,
-    month: str,
-    abfs: tuple[str, ...],
-    staged: tuple[Place, Path],
-    watcher: SecretWatcher,
-    tmp_path: Path,
+    azurite: Azurite, month: str, staged: Place, watcher: SecretWatcher, tmp_path: Path
 ) -> None:
-    found = walk(azurite, month, tmp_path, ("--master=local[2]", *abfs), watcher)
-    check(found, tmp_path, staged[0], watcher)
+    found = walk(azurite, month, tmp_path, (*LOCAL, *options_of(ABFS)), watcher)
+    check(found, tmp_path, staged, watcher)
 
 
 def test_a_cluster_writes_directly_what_one_machine_stages(
-    azurite: Azurite,
-    month: str,
-    abfs: tuple[str, ...],
-    staged: tuple[Place, Path],
-    standalone: Cluster,
-    watcher: SecretWatcher,
-    tmp_path: Path,
+    azurite: Azurite, month: str, staged: Place, standalone: Cluster, watcher: SecretWatcher, tmp_path: Path
 ) -> None:
-    found = walk(azurite, month, tmp_path, (*standalone.options, *abfs), watcher)
-    check(found, tmp_path, staged[0], watcher)
+    found = walk(azurite, month, tmp_path, (*standalone.options, *options_of(ABFS)), watcher)
+    check(found, tmp_path, staged, watcher)
 
 
 def test_an_older_cluster_s_spark_writes_directly_with_wasb(
-    month: str, staged: tuple[Place, Path], watcher: SecretWatcher, tmp_path: Path
+    month: str, staged: Place, watcher: SecretWatcher, tmp_path: Path
 ) -> None:
-    options = ("--master=local[2]", *options_of(WASB))
+    options = (*LOCAL, *options_of(WASB))
     with wasb_emulator(tmp_path / "azurite.txt") as emulator:
         found = walk(emulator, month, tmp_path, options, watcher, spark35_packages())
         # Folders have blobs of their own where WASB has made them.
         assert any(name.endswith(f"/{paths.FOREST_MODEL}/data") for name in emulator.names(emulator.containers()[0]))
     assert found.run.info["versions"]["pyspark"].startswith("3.5.")
-    check(found, tmp_path, staged[0], watcher, (paths.INFO,))
+    check(found, tmp_path, staged, watcher, (paths.INFO,))

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from azurite import Azurite
-from integration.artefacts import ABFS, WASB, Artefacts, hadoop_version
+from integration.artefacts import ABFS, MISSING, WASB, Artefacts, hadoop_version
 from integration.clusters import LOOPBACK
 from integration.spark35 import spark35_python, wasb_emulator
 from integration.spark_roundtrip import ROWS
@@ -24,7 +24,6 @@ from loadcast.spark.java import find_java
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 FOLDER = "made/by-spark.parquet"
-MISSING = "is not here: scripts/setup-integration.sh fetches it, given a network"
 
 
 def roundtrip(python: Path, artefacts: Artefacts, url: str, hadoop: dict[str, str]) -> dict[str, Any]:

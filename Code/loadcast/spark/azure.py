@@ -11,6 +11,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from loadcast.errors import OutputError
+from loadcast.spark.session import is_local
 from loadcast.storage.staging import Staging
 from loadcast.storage.tables import FolderTables
 
@@ -23,7 +24,7 @@ def connect(spark: SparkSession, staging: Staging) -> None:
     configuration = spark.sparkContext._jsc.hadoopConfiguration()
     for key, value in staging.write_directly(_Hadoop(spark.sparkContext._jvm, configuration)).items():
         configuration.set(key, value)
-    if isinstance(staging.tables, FolderTables) and not str(spark.sparkContext.master).startswith("local"):
+    if isinstance(staging.tables, FolderTables) and not is_local(spark.sparkContext.master):
         _check_shared(spark, str(staging.folder.absolute()))
 
 

@@ -23,7 +23,7 @@ from loadcast.spark.archive import archive_options, is_awkward
 from loadcast.spark.java import find_java
 from loadcast.spark.options import SparkOptions
 
-__all__ = ["Spark", "SparkOptions", "create_session"]
+__all__ = ["Spark", "SparkOptions", "create_session", "is_local"]
 
 #: The session's type, for those who pass one on without importing pyspark.
 Spark = SparkSession
@@ -32,7 +32,6 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _PACKAGE = "loadcast"
 _LARGEST_HEAP_MB = 16_384
 _LOG_CONFIGURATION = Path(__file__).with_name("log4j2.properties")
-
 _DIRECTIVES = Path(__file__).with_name("compiler_directives.json")
 
 
@@ -53,7 +52,7 @@ def default_settings(master: str | None, brief: bool = False) -> dict[str, str]:
         # What Spark hides in its pages and event logs: its default, and keys of Hadoop's driver for Azure.
         "spark.redaction.regex": r"(?i)secret|password|token|access[.]?key|account[.]key|fs[.]azure[.]sas",
     }
-    if _is_local(master):
+    if is_local(master):
         settings |= {
             "spark.driver.memory": f"{_heap_mb(_local_cores(master), brief)}m",
             "spark.driver.host": "127.0.0.1",
@@ -79,7 +78,7 @@ def java_options(master: str | None, brief: bool, show_log: bool, java_home: Pat
     earlier runs with that Java.
     """
     options = [] if show_log else [f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION.as_uri()}"]
-    if _is_local(master):
+    if is_local(master):
         options += ["-XX:+UseParallelGC", *(["-XX:TieredStopAtLevel=1"] if brief else _sparing_compiler())]
         options += archive_options(java_home, "brief" if brief else "long") if java_home else []
     return " ".join(options)
@@ -112,7 +111,7 @@ def create_session(
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)
     os.environ["PYTHONPATH"] = _with_package(os.environ.get("PYTHONPATH", ""))
     master = _master(options)
-    if _is_local(master):  # Spark need not know the machine's name, which need not resolve
+    if is_local(master):  # Spark need not know the machine's name, which need not resolve
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = _builder(app_name, master, options, brief, java_options(master, brief, options.show_log, java_home))
     with ThreadPoolExecutor(1) as pool, _java_output(options.show_log) as log:
@@ -126,9 +125,9 @@ def create_session(
             ) from error
         if imported:
             imported.result()
-        if not _is_local(session.sparkContext.master):
+        if not is_local(session.sparkContext.master):
             _send_package(session)
-        if brief and _is_local(master):
+        if brief and is_local(master):
             threading.Thread(target=_wake_workers, args=(session,), name="loadcast-workers", daemon=True).start()
         return session
 
@@ -174,7 +173,8 @@ def _builder(app_name: str, master: str | None, options: SparkOptions, brief: bo
     return builder
 
 
-def _is_local(master: str | None) -> TypeGuard[str]:
+def is_local(master: str | None) -> TypeGuard[str]:
+    """Whether a master is this machine alone."""
     return master is not None and master.startswith("local")
 
 

@@ -35,8 +35,9 @@ class Mirror:
     """A folder with what was wanted of a container's runs. Runs never change, so what is there stays good."""
 
     def __init__(self, container: Container, prefix: str) -> None:
-        self._container, self._prefix = container, prefix.strip("/")
-        digest = hashlib.sha256(container.root.at(self._prefix).url.encode()).hexdigest()[:16]
+        prefix = prefix.strip("/")
+        self._container, self._runs = container, "/".join(filter(None, (prefix, paths.RUNS)))
+        digest = hashlib.sha256(container.root.at(prefix).url.encode()).hexdigest()[:16]
         self.folder = cache_folder() / "runs" / f"{container.root.container}-{digest}"
 
     def fetch(self, link: str, run: str, names: Iterable[str]) -> None:
@@ -53,7 +54,7 @@ class Mirror:
 
     def names(self, run: str, artefact: str) -> list[str]:
         """The files of an artefact, as paths below it."""
-        root = "/".join(filter(None, (self._prefix, paths.RUNS, run, artefact))) + "/"
+        root = f"{self._runs}/{run}/{artefact}/"
         return [blob.name.removeprefix(root) for blob in self._container.list(root)]
 
     def _bring(self, run: str, names: Iterable[str]) -> Path:
@@ -77,14 +78,13 @@ class Mirror:
 
     def _download(self, name: str, target: Path) -> None:
         """Bring one artefact, which appears whole; nothing where the run has none."""
-        prefix = "/".join(filter(None, (self._prefix, paths.RUNS)))
-        blobs = [one for one in self._container.list(f"{prefix}/{name}")
-                 if one.name == f"{prefix}/{name}" or one.name.startswith(f"{prefix}/{name}/")]  # fmt: skip
+        place = f"{self._runs}/{name}"
+        blobs = [one for one in self._container.list(place) if one.name == place or one.name.startswith(f"{place}/")]
         if not blobs:
             return
         fresh = self.folder / f".{secrets.token_hex(6)}"
         try:
-            download_blobs(self._container, blobs, prefix, fresh)
+            download_blobs(self._container, blobs, self._runs, fresh)
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.replace(fresh / name, target)

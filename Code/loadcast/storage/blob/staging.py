@@ -34,7 +34,7 @@ class ContainerStaging:
     ) -> None:
         self.folder = folder
         self._container, self._run, self._carried = container, run, carried
-        self._dropped: list[str] = []
+        self._replaced: list[str] = []
         self._fetched: dict[str, tuple[int, int]] = {}
         self._driver: Driver | None = None
         self._by_spark: set[str] = set()
@@ -79,12 +79,13 @@ class ContainerStaging:
         return self.tables if self._driver else fresh_tables_in(self.folder)
 
     def replace(self, parts: Iterable[str]) -> None:
-        self._dropped += parts
+        self._replaced = list(parts)
         if self._driver is None:
-            replace_in(self.folder, self._dropped)
+            replace_in(self.folder, self._replaced)
 
     def finished(self, names: Iterable[str]) -> None:
-        files = [file for name in names for file in self._new_files() if _within(file, name)]
+        wanted = tuple(names)
+        files = [file for file in self._new_files() if any(_within(file, name) for name in wanted)]
         if files:
             self._uploads[self._ahead.submit(self._upload, files)] = files
 
@@ -149,7 +150,7 @@ class ContainerStaging:
             return []
         run, names = self._carried
         found = [blob for one in ([only] if only else names) for blob in self._container.list(f"{run}/{one}")]
-        return [blob for blob in found if not any(_within(self._below_run(blob), one) for one in self._dropped)
+        return [blob for blob in found if not any(_within(self._below_run(blob), one) for one in self._replaced)
                 and any(_within(self._below_run(blob), one) for one in names)]  # fmt: skip
 
     def _below_run(self, blob: Blob) -> str:
