@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast, runtime_checkable
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast, runtime_checkable
 from loadcast.errors import InputError
 from loadcast.secrets import without_secrets
 from loadcast.storage.files import SourceFile, find_files, version_of
-from loadcast.storage.remote import OwnAccount, container_at, is_hadoop, is_remote
+from loadcast.storage.remote import OwnAccount, check_scheme, container_at, is_hadoop, is_remote
 
 if TYPE_CHECKING:  # tasks, which import this, are to start at once
     from loadcast.settings import Settings
@@ -75,11 +75,13 @@ class BlobSource:
             raise changed(file, str(error)) from error
 
 
-def find_sources(settings: Settings) -> tuple[Source, list[SourceFile]] | None:
+def find_sources(settings: Settings, spark_settings: Collection[str] = ()) -> tuple[Source, list[SourceFile]] | None:
     """The configured data files as they are now, and how to open them; None where only Spark may know how.
 
-    Raises InputError where there are none.
+    `spark_settings` are names of Spark's, which may declare a file system. Raises InputError where there are none,
+    ConfigError where their address cannot be one.
     """
+    check_scheme(settings.data_file, "dataFile", spark_settings)
     if is_hadoop(settings.data_file):
         return None
     if not is_remote(settings.data_file):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException
 from urllib.parse import parse_qs, urlsplit
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
@@ -18,10 +18,21 @@ from urllib3.exceptions import ProxyError as PoolProxyError
 
 from loadcast.errors import ConfigError, InputError, LoadcastError
 from loadcast.storage.blob.access import ANONYMOUS, Access
+from loadcast.storage.blob.errors import error_code as error_code
+from loadcast.storage.blob.errors import status_of as status_of
 from loadcast.storage.blob.location import BlobLocation
-from loadcast.storage.blob.policy import BrokenAnswerError, reasons
+from loadcast.storage.blob.pace import SlowTransferError
+from loadcast.storage.blob.policy import (
+    BUSY_STATUSES,
+    DAMAGED_REQUEST,
+    BrokenAnswerError,
+    NotStorageError,
+    is_other_protocol,
+    reasons,
+)
 
-_BUSY = {408, 429, 500, 502, 503, 504}
+#: How a server of https begins what it says to whom speaks http.
+_TLS_ALERT = "\x15\x03"
 _GONE_CONTAINER = {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
 _ENTERING = {401, 403}
 
@@ -51,7 +62,7 @@ def explain(
     error: BaseException, location: BlobLocation, access: Access = ANONYMOUS, kind: type[LoadcastError] = InputError
 ) -> LoadcastError:
     """The error for the user, without any secret. `location` is what was asked for."""
-    if isinstance(error, HttpResponseError) and error.response is not None:
+    if isinstance(error, HttpResponseError) and error.response is not None and status_of(error) >= 400:
         return _of_answer(error, location, access, kind)
     if isinstance(error, ClientAuthenticationError):
         return ConfigError(
@@ -59,18 +70,6 @@ def explain(
             "Log in again with `az login`, or set storageKey to env:NAME or file:PATH of an account key or a SAS."
         )
     return _of_network(error, location, kind)
-
-
-def error_code(error: BaseException) -> str:
-    """Azure's name for what went wrong, such as BlobNotFound; empty where there was no answer."""
-    code = getattr(error, "error_code", None)
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    return str(getattr(code, "value", code) or headers.get("x-ms-error-code") or "")
-
-
-def status_of(error: BaseException) -> int:
-    """The HTTP status of the answer; 0 where there was none."""
-    return int(getattr(error, "status_code", None) or 0)
 
 
 def _of_answer(
@@ -94,7 +93,12 @@ def _of_answer(
         return kind(f"{location} is locked by another program. Wait until it is done, or break the lease.")
     if status == 412:
         return kind(f"{location} was changed while it was in use. Run again when nobody writes to it.")
-    if status in _BUSY:
+    if code == DAMAGED_REQUEST:
+        return kind(
+            f"{location}: what was sent was damaged on the way, at every attempt. "
+            "Check the network and any proxy, or use https, and run again."
+        )
+    if status in BUSY_STATUSES:
         return kind(
             f"The storage account {location.account} is too busy or has a fault: {said} at every attempt. "
             "Try again later, or with fewer workers."
@@ -171,26 +175,50 @@ def _time(text: str) -> datetime | None:
 def _of_network(error: BaseException, location: BlobLocation, kind: type[LoadcastError]) -> LoadcastError:
     chain = list(reasons(error))
     host = urlsplit(location.endpoint).netloc
+    unusable = _of_address(chain, host, location)
+    if unusable:
+        return kind(unusable)
+    if any(isinstance(reason, ConnectionRefusedError) for reason in chain):
+        return kind(
+            f"Nothing answers at {host}: the connection was refused at every attempt. "
+            "Check the address (storageEndpoint), and that the server runs."
+        )
+    if any(isinstance(reason, (BrokenAnswerError, HttpResponseError)) for reason in chain):
+        said = error if isinstance(error, BrokenAnswerError) else "the server's answer was cut or damaged on the way"
+        return kind(f"{location}: {said}, at every attempt. Check the network and any proxy, and run again.")
+    what = "the connection breaks off"
+    if any(isinstance(reason, SlowTransferError) for reason in chain):
+        what = "it takes or sends next to nothing"
+    elif any(isinstance(reason, TimeoutError) or "Timeout" in type(reason).__name__ for reason in chain):
+        what = "it does not answer in time"
+    return kind(f"No network to {host}: {what}, at every attempt. Check the network and any firewall, and run again.")
+
+
+def _of_address(chain: list[BaseException], host: str, location: BlobLocation) -> str | None:
+    """What is to be said where the network works, and leads elsewhere than to a blob server; else None."""
     if any(isinstance(reason, (ProxyError, PoolProxyError)) for reason in chain):
-        return kind(f"The proxy on the way to {host} does not let us through. Check HTTPS_PROXY and NO_PROXY.")
+        return f"The proxy on the way to {host} does not let us through. Check HTTPS_PROXY and NO_PROXY."
     for reason in chain:
         if isinstance(reason, socket.gaierror):
-            return kind(_of_name_lookup(reason, host, location))
+            return _of_name_lookup(reason, host, location)
         if isinstance(reason, ssl.SSLCertVerificationError):
-            return kind(
+            return (
                 f"The certificate of {host} cannot be trusted: {getattr(reason, 'verify_message', 'not verified')}. "
                 "Where a proxy of your own signs it, name that proxy's certificate in REQUESTS_CA_BUNDLE."
             )
-    if any(isinstance(reason, ConnectionRefusedError) for reason in chain):
-        return kind(
-            f"Nothing answers at {host}: the connection was refused. "
-            "Check the address (storageEndpoint), and that the server runs."
+        if isinstance(reason, NotStorageError):
+            return (
+                f"What answers at {host} is {reason}, at every attempt: a network's login page, a proxy, or another "
+                "server. Log in to the network, check HTTPS_PROXY and the address (storageEndpoint), and run again."
+            )
+    if any(is_other_protocol(reason) for reason in chain):
+        return (
+            f"{host} was asked by https and does not speak it. Write http:// if the server has no encryption (as an "
+            "emulator), or check the port (storageEndpoint, or the URL)."
         )
-    if any(isinstance(reason, BrokenAnswerError) for reason in chain):
-        return kind(f"{location}: {error} at every attempt. Check the network and any proxy, and run again.")
-    stalled = any(isinstance(reason, TimeoutError) or "Timeout" in type(reason).__name__ for reason in chain)
-    what = "it does not answer in time" if stalled else "the connection breaks off"
-    return kind(f"No network to {host}: {what}, at every attempt. Check the network and any firewall, and run again.")
+    if any(isinstance(reason, BadStatusLine) and _TLS_ALERT in str(reason) for reason in chain):
+        return f"{host} was asked by http and speaks https. Write https:// (storageEndpoint, or the URL)."
+    return None
 
 
 def _of_name_lookup(reason: socket.gaierror, host: str, location: BlobLocation) -> str:
