@@ -55,9 +55,9 @@ class FaultPlan:
     has then done what it was asked. `stalled`: the answer rests for `stall_s` at a random byte. `dripped`: from a
     random byte of its head or body on it comes byte by byte, one every `drip_s`. `truncated`: the body ends at a random
     byte, in good order and without a length. `flipped`: one bit of the request's body is another, or of the answer's
-    where that has none. `portal`: a login page answers, and the request is not passed on. `outages`: number of a request
-    and seconds for which, from it on, all connections are cut. `before` is called with each request before it is passed
-    on, and all others wait for it meanwhile. `applies`: which requests the shares are of.
+    where that has none. `portal`: a login page answers, and the request is not passed on. `outages`: the numbers of
+    requests, and the seconds for which from them on all connections are cut. `before` is called with each request
+    before it is passed on, and all others wait for it meanwhile. `applies`: which requests the shares are of.
     """
 
     seed: int = 0

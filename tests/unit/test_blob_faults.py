@@ -125,7 +125,7 @@ BROKEN = ServiceResponseError("cut", error=ProtocolError("cut"))
         (PLAIN, KEY, InputError, "was asked by https and does not speak it. Write http://"),
         (network(BadStatusLine("\x15\x03\x03\x00\x02\x02")), KEY, InputError, "asked by http and speaks https"),
         (NOT_STORAGE, KEY, InputError, "is no blob storage, but 200 with an HTML page"),
-        (ServiceResponseTimeoutError("", error=SlowTransferError("3 bytes")), KEY, InputError, "next to nothing"),
+        (ServiceResponseTimeoutError("", error=SlowTransferError("3 bytes")), KEY, InputError, "too slowly"),
         (answer(200), KEY, InputError, "the server's answer was cut or damaged on the way, at every attempt"),
         (answer(400, "Md5Mismatch"), KEY, InputError, "damaged on the way"),
         (TIMED_OUT, KEY, InputError, "does not answer in time"),

@@ -188,7 +188,7 @@ def _of_network(error: BaseException, location: BlobLocation, kind: type[Loadcas
         return kind(f"{location}: {said}, at every attempt. Check the network and any proxy, and run again.")
     what = "the connection breaks off"
     if any(isinstance(reason, SlowTransferError) for reason in chain):
-        what = "it takes or sends next to nothing"
+        what = "what it sends or takes comes too slowly"
     elif any(isinstance(reason, TimeoutError) or "Timeout" in type(reason).__name__ for reason in chain):
         what = "it does not answer in time"
     return kind(f"No network to {host}: {what}, at every attempt. Check the network and any firewall, and run again.")

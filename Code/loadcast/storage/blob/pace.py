@@ -17,7 +17,11 @@ _end: ContextVar[float] = ContextVar("end of the operation", default=math.inf)
 
 
 class SlowTransferError(TimeoutError):
-    """The bytes of a request or an answer come too slowly, or its operation is out of time."""
+    """The bytes of a request or an answer come too slowly."""
+
+
+class OutOfTimeError(SlowTransferError):
+    """They come, and the operation's time is over."""
 
 
 @contextmanager
@@ -46,7 +50,7 @@ class Pace:
         """Count bytes that were waited for since `began` (of the clock). Raises SlowTransferError."""
         now = self._clock()
         if now > self._end:
-            raise SlowTransferError("out of time")
+            raise OutOfTimeError("out of time")
         if self._begun:
             self._waited += now - began
         self._begun = True

@@ -25,7 +25,7 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from loadcast.storage.blob.errors import error_code, status_of
-from loadcast.storage.blob.pace import ends_within
+from loadcast.storage.blob.pace import OutOfTimeError, ends_within
 
 #: Seconds for opening a connection, and for the next bytes of an answer.
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 30.0
@@ -117,6 +117,7 @@ class Attempts:
         self._policy = policy
         self._began, self._deadline_s = policy.clock(), deadline_s
         self._damaged: set[bytes] = set()
+        self._last: Exception | None = None
         self.failures = 0
 
     @property
@@ -150,7 +151,10 @@ class Attempts:
         pause = pause_s(self.failures, error, patience)
         again = is_transient(error) and (policy.reached or not is_other_protocol(error))
         if not again or policy.clock() + pause > self._began + limit_s:
-            raise error
+            # An attempt that had no time left says nothing of what is wrong.
+            cut_off = any(isinstance(reason, OutOfTimeError) for reason in reasons(error))
+            raise self._last if cut_off and self._last else error
+        self._last = error
         policy.sleep(pause)
 
 
