@@ -24,6 +24,8 @@ from loadcast.storage.blob.container import Blob, Container
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.pace import Pace, PacedReader, SlowTransferError, ends_within
 from loadcast.storage.blob.policy import Patience, Policy
+from patience import VirtualClock
+from patience import few_attempts as few_attempts
 
 NAME, ETAG, MODIFIED = "a.csv", '"0x1"', "Thu, 01 Jan 2026 00:00:00 GMT"
 DATA = bytes(range(256)) * 40
@@ -109,13 +111,6 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "Policy", lambda: Policy(Patience(60, 60, first_pause_s=0.01, longest_pause_s=0.05)))
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three attempts, without pauses."""
-    ticking = Ticking()
-    monkeypatch.setattr(client, "Policy", lambda: Policy(Patience(1.6, 1.6), ticking.sleep, ticking))
-
-
 def container(endpoint: str) -> Container:
     return Container(BlobLocation(endpoint, "logs"), Access("sas", f"sv=2024-11-04&sig={SIGNATURE}"))
 
@@ -174,7 +169,7 @@ LASTING = [
 ]
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("few_attempts")
 @pytest.mark.parametrize(("operation", "kind", "wanted"), LASTING)
 def test_what_lasts_is_one_clear_error(operation: str, kind: str, wanted: str, target: str) -> None:
     do, _ = OPERATIONS[operation]
@@ -214,7 +209,7 @@ NO_LISTS = {
 }
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("few_attempts")
 @pytest.mark.parametrize("marked", [True, False], ids=["by a blob server", "by something else"])
 @pytest.mark.parametrize("name", NO_LISTS)
 def test_what_is_no_list_is_asked_again_and_then_one_clear_error(name: str, marked: bool) -> None:
@@ -245,7 +240,7 @@ def test_what_is_no_list_is_asked_again_and_then_one_clear_error(name: str, mark
     check_clear(caught.value)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("few_attempts")
 def test_a_login_page_that_is_elsewhere_is_no_blob_server() -> None:
     class Portal(BlobServer):
         def do_GET(self) -> None:
@@ -276,17 +271,8 @@ def test_https_on_an_http_port_says_so_at_once(target: str, monkeypatch: pytest.
 # --- pace -----------------------------------------------------------------------------------------------------------
 
 
-class Ticking:
-    """A clock that is set."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
+class Ticking(VirtualClock):
+    """A clock that transfers move."""
 
     def move(self, pace: Pace, number: int, seconds: float) -> None:
         began = self.now
@@ -368,7 +354,7 @@ def test_a_body_that_moves_and_does_not_end_ends_with_the_operation(monkeypatch:
 # --- damage ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("few_attempts")
 def test_damage_on_the_way_is_not_blamed_on_the_blob(target: str) -> None:
     reads = lambda request: request.method == "GET" and "comp=list" not in request.path  # noqa: E731
     with fault_proxy(target, FaultPlan(3, flipped=1.0, applies=reads)) as proxy:

@@ -24,7 +24,9 @@ _HADOOP_SCHEMES = (
     "obs", "cos", "cosn", "tos", "o3fs", "ofs", "dbfs", "maprfs", "alluxio", "jfs", "swift",
 )  # fmt: skip
 #: What Azure's storage is called elsewhere.
-_OTHER_NAMES = {"az": ["wasbs"], "azure": ["wasbs"], "blob": ["wasbs"]}
+_OTHER_NAMES = {"az": "wasbs", "azure": "wasbs", "blob": "wasbs"}
+#: Where a secret may begin.
+_QUERY = re.compile(r"\?(?=[A-Za-z-]+=)")
 _SHOWN_CHARACTERS = 200
 _DATASTORE = "datastore://"
 
@@ -44,14 +46,19 @@ def check_scheme(address: str, key: str, declared: Collection[str] = ()) -> None
     if found is None or is_remote(address):
         return
     scheme = found[1].lower()
-    nearest = [scheme] if scheme in _REMOTE_SCHEMES else []  # it lacks a slash
-    if not nearest and scheme not in _HADOOP_SCHEMES and f"spark.hadoop.fs.{scheme}.impl" not in declared:
-        nearest = _OTHER_NAMES.get(scheme) or get_close_matches(scheme, [*_REMOTE_SCHEMES, *_HADOOP_SCHEMES], 1, 0.7)
+    if scheme in _REMOTE_SCHEMES:  # it lacks a slash
+        nearest, other = scheme, ""
+    elif scheme in _HADOOP_SCHEMES or f"spark.hadoop.fs.{scheme}.impl" in declared:
+        return
+    else:
+        close = get_close_matches(scheme, [*_REMOTE_SCHEMES, *_HADOOP_SCHEMES], 1, 0.7)
+        nearest = _OTHER_NAMES.get(scheme) or "".join(close)
+        other = f" If Spark does know {scheme}://, set spark.hadoop.fs.{scheme}.impl with --conf."
     if nearest:
+        shown = without_secrets(_QUERY.split(address)[0])[:_SHOWN_CHARACTERS]
         raise ConfigError(
-            f"{key} {without_secrets(address)[:_SHOWN_CHARACTERS]!r} begins with {found[0]}; did you mean "
-            f"{nearest[0]}://? Wanted a path, file:, wasb[s]://, abfs[s]://, https://, datastore:// or a scheme of "
-            f"Hadoop's, such as hdfs://. (If Spark knows {scheme}://, set spark.hadoop.fs.{scheme}.impl with --conf.)"
+            f"{key} {shown!r} begins with {found[0]}; did you mean {nearest}://? Wanted a path, file:, wasb[s]://, "
+            f"abfs[s]://, https://, datastore:// or a scheme of Hadoop's, such as hdfs://.{other}"
         )
 
 
