@@ -17,7 +17,7 @@ import pytest
 from azurite import Azurite
 from faults import FaultPlan, FaultProxy, fault_proxy
 from loadcast.errors import InputError, LoadcastError, OutputError
-from loadcast.storage.blob import downloading, policy, reading
+from loadcast.storage.blob import downloading, pace, policy, reading
 from loadcast.storage.blob.access import Access
 from loadcast.storage.blob.container import Blob, Container
 from loadcast.storage.blob.errors import ChangedError
@@ -31,6 +31,11 @@ NEVER = datetime(2020, 1, 1, tzinfo=timezone.utc)
 @pytest.fixture
 def container(azurite: Azurite) -> Container:
     return Container(BlobLocation(azurite.endpoint, azurite.new_container()), Access("key", azurite.key))
+
+
+@pytest.fixture
+def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "WINDOW_S", 1.5)
 
 
 @pytest.fixture
@@ -225,13 +230,14 @@ def through(proxy: FaultProxy, container: Container) -> Container:
     return Container(BlobLocation(proxy.endpoint, container.root.container), container.access)
 
 
-@pytest.mark.usefixtures("no_pauses", "small_ranges")
+@pytest.mark.usefixtures("no_pauses", "small_ranges", "short_windows")
 @pytest.mark.parametrize("seed", range(4))
 def test_faults_on_the_way_change_nothing(
     seed: int, proxy: FaultProxy, container: Container, folder: Path, tmp_path: Path
 ) -> None:
     faulty = through(proxy, container)
-    proxy.set_plan(FaultPlan(seed=seed, unavailable=0.1, cut=0.15, retry_after_s=0))
+    shares = {"unavailable": 0.06, "cut": 0.1, "dripped": 0.03, "truncated": 0.1, "portal": 0.06}
+    proxy.set_plan(FaultPlan(seed, retry_after_s=0, **shares))  # type: ignore[arg-type]  # shares are by name
     upload_folder(faulty, folder, "in")
     blobs = faulty.find("in/**")
     download_blobs(faulty, blobs, "in", tmp_path / "out")
@@ -245,8 +251,7 @@ def test_faults_on_the_way_change_nothing(
     download_blobs(container, list(container.list("copy/")), "copy", tmp_path / "copy")
     assert contents(tmp_path / "copy") == contents(folder)
     assert list(container.list("in/")) == []
-    assert proxy.done["unavailable"] > 0
-    assert proxy.done["cut"] > 0
+    assert all(proxy.done[kind] > 0 for kind in shares)
 
 
 @pytest.mark.usefixtures("no_pauses")

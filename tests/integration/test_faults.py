@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import random
 import tempfile
 import time
 import traceback
@@ -18,7 +20,7 @@ import runs
 import sessions
 from azurite import Azurite
 from container_runs import KEY_VARIABLE, Place, container_run, differences
-from faults import CUT, STALLED, UNAVAILABLE, FaultPlan, FaultProxy, Request, fault_proxy, once
+from faults import CUT, OUTAGE, STALLED, UNAVAILABLE, FaultPlan, FaultProxy, Request, fault_proxy, once
 from loadcast import paths
 from loadcast.errors import ConfigError, InputError, LoadcastError, OutputError
 from loadcast.settings import Settings
@@ -38,6 +40,8 @@ COMPLETE = ".complete"
 #: A whole run makes more requests than this.
 REQUESTS = 40
 EXPIRES_AFTER_S = 5
+#: How many runs go through a bad network, each with a seed of its own.
+RUNS_VARIABLE = "LOADCAST_NETWORK_RUNS"
 #: Before the first request of that kind for such a blob of that container, something happens.
 MOMENTS = [
     ("data", "GET", "/request.csv"),
@@ -156,6 +160,22 @@ def plan_name(plan: FaultPlan) -> str:
 def test_what_passes_changes_nothing(plan: FaultPlan, scene: Scene) -> None:
     assert scene.etl(plan) is None
     assert scene.proxy.done.total() > scene.proxy.done["requests"]
+    scene.check_right()
+
+
+def bad_network(seed: int) -> FaultPlan:
+    """Everything that a network can do at once, twice away for 1 to 20 seconds among the first requests."""
+    chance = random.Random(seed)
+    outages = tuple((chance.randrange(1, REQUESTS), chance.uniform(1, 20)) for _ in range(2))
+    shares = {"unavailable": 0.02, "cut": 0.05, "stalled": 0.02, "dripped": 0.02, "truncated": 0.04, "portal": 0.02}
+    return FaultPlan(seed, outages=outages, **shares)  # type: ignore[arg-type]  # shares are by name
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get(RUNS_VARIABLE, "3"))))
+def test_a_network_that_is_away_drips_cuts_and_resets_changes_nothing(seed: int, scene: Scene) -> None:
+    assert scene.etl(bad_network(seed)) is None
+    print(dict(scene.proxy.done))
+    assert scene.proxy.done[OUTAGE] == 2
     scene.check_right()
 
 
