@@ -100,7 +100,7 @@ def test_names_that_another_blob_would_answer_to_are_refused(name: str, containe
 
 
 def test_long_listings_come_page_by_page(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadcast.storage.blob.container._PAGE_BLOBS", 40)
+    monkeypatch.setattr("loadcast.storage.blob.listing._PAGE_BLOBS", 40)
     names = [f"many/{number % 7}/{number:03}" for number in range(200)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: container.put(name, b""), names))

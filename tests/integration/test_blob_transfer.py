@@ -291,7 +291,7 @@ def test_a_server_that_stays_busy_is_an_error(proxy: FaultProxy, container: Cont
 # --- secrets --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.usefixtures("few_attempts")
 def test_no_log_line_and_no_error_holds_a_secret(
     azurite: Azurite, proxy: FaultProxy, container: Container, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
