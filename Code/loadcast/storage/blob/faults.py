@@ -33,7 +33,7 @@ from loadcast.storage.blob.policy import (
 
 #: How a server of https begins what it says to whom speaks http.
 _TLS_ALERT = "\x15\x03"
-_GONE_CONTAINER = {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
+GONE_CONTAINER = {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
 _ENTERING = {401, 403}
 
 
@@ -79,7 +79,7 @@ def _of_answer(
     said = f"the server answered {status}{f' ({code})' if code.isalnum() else ''}"
     if status in _ENTERING or code in {"PublicAccessNotPermitted", "NoAuthenticationInformation"}:
         return ConfigError(_of_refusal(error, code, location, access))
-    if code in _GONE_CONTAINER or (status == 404 and not location.path):
+    if code in GONE_CONTAINER or (status == 404 and not location.path):
         return kind(
             f"There is no container {location.container!r} in the storage account {location.account} "
             f"({location.endpoint}), or it is being deleted. Check its name, or create it."
