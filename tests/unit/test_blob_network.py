@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import socketserver
 import threading
 import time
 from base64 import b64encode
@@ -79,7 +80,7 @@ class BlobServer(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
     """The address of an account on a server of its own."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -266,6 +267,21 @@ def test_https_on_an_http_port_says_so_at_once(target: str, monkeypatch: pytest.
     monkeypatch.setattr(client, "Policy", lambda: Policy(sleep=pytest.fail))
     with pytest.raises(InputError, match=r"was asked by https and does not speak it\. Write http://"):
         list(container(target.replace("http:", "https:")).list())
+
+
+def test_http_on_an_https_port_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "Policy", lambda: Policy(sleep=pytest.fail))
+
+    class Alert(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 16)
+            self.request.sendall(b"\x15\x03\x03\x00\x02\x02\x46")  # what OpenSSL says to HTTP
+
+    with (
+        serving(Alert) as address,
+        pytest.raises(InputError, match=r"was asked by http and speaks https\. Write https"),
+    ):
+        list(container(address).list())
 
 
 # --- pace -----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from http.client import BadStatusLine, HTTPException
+from http.client import HTTPException
 from urllib.parse import parse_qs, urlsplit
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
@@ -27,12 +27,10 @@ from loadcast.storage.blob.policy import (
     DAMAGED_REQUEST,
     BrokenAnswerError,
     NotStorageError,
-    is_other_protocol,
+    other_protocol,
     reasons,
 )
 
-#: How a server of https begins what it says to whom speaks http.
-_TLS_ALERT = "\x15\x03"
 GONE_CONTAINER = {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
 _ENTERING = {401, 403}
 
@@ -211,12 +209,13 @@ def _of_address(chain: list[BaseException], host: str, location: BlobLocation) -
                 f"What answers at {host} is {reason}, at every attempt: a network's login page, a proxy, or another "
                 "server. Log in to the network, check HTTPS_PROXY and the address (storageEndpoint), and run again."
             )
-    if any(is_other_protocol(reason) for reason in chain):
+    spoken = other_protocol(chain[0])
+    if spoken == "http":
         return (
             f"{host} was asked by https and does not speak it. Write http:// if the server has no encryption (as an "
             "emulator), or check the port (storageEndpoint, or the URL)."
         )
-    if any(isinstance(reason, BadStatusLine) and _TLS_ALERT in str(reason) for reason in chain):
+    if spoken == "https":
         return f"{host} was asked by http and speaks https. Write https:// (storageEndpoint, or the URL)."
     return None
 

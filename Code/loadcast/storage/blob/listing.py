@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from azure.core.exceptions import DecodeError, DeserializationError, IncompleteReadError
+from azure.core.exceptions import DecodeError, IncompleteReadError
 from azure.storage.blob import BlobProperties, ContainerClient
 
 from loadcast.storage.blob.policy import Attempts, BrokenAnswerError
@@ -32,7 +32,7 @@ def list_page(
         page = list(next(pages))
     except IncompleteReadError:
         raise
-    except (DecodeError, DeserializationError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except (DecodeError, ValueError, TypeError, AttributeError, KeyError) as error:
         # The SDK's reader takes what it gets for a list.
         raise BrokenAnswerError("the list of blobs that arrived cannot be read") from error
     return page, pages.continuation_token or None

@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException
 from typing import TypeVar
 
 from azure.core.exceptions import (
@@ -39,6 +39,8 @@ DAMAGED_REQUEST = "Md5Mismatch"
 _LONGEST_RETRY_AFTER_S = 30.0
 #: OpenSSL's words for a first answer that is not of TLS.
 _NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
+#: How a server of TLS begins what it says to whom does not speak it.
+_TLS_ALERT = "\x15\x03"
 _NETWORK_ERRORS = (
     ServiceRequestError,
     ServiceResponseError,
@@ -149,7 +151,7 @@ class Attempts:
             policy.has_answered()
         limit_s = self._deadline_s if policy.reached else min(self._deadline_s, patience.first_contact_s)
         pause = pause_s(self.failures, error, patience)
-        again = is_transient(error) and (policy.reached or not is_other_protocol(error))
+        again = is_transient(error) and (policy.reached or other_protocol(error) is None)
         if not again or policy.clock() + pause > self._began + limit_s:
             # An attempt that had no time left says nothing of what is wrong.
             cut_off = any(isinstance(reason, OutOfTimeError) for reason in reasons(error))
@@ -179,9 +181,17 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, _NETWORK_ERRORS)
 
 
-def is_other_protocol(error: BaseException) -> bool:
-    """Whether the server answers https without encryption: at first contact it is the address that is wrong."""
-    return any(isinstance(reason, ssl.SSLError) and reason.reason in _NOT_TLS for reason in reasons(error))
+def other_protocol(error: BaseException) -> str | None:
+    """The protocol (https or http) that the server speaks where it was asked by the other one, else None.
+
+    At first contact it is the address that is wrong, and no other attempt will do better.
+    """
+    for reason in reasons(error):
+        if isinstance(reason, ssl.SSLError) and reason.reason in _NOT_TLS:
+            return "http"
+        if isinstance(reason, BadStatusLine) and _TLS_ALERT in str(reason):
+            return "https"
+    return None
 
 
 def reasons(error: BaseException) -> Iterator[BaseException]:
