@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import socketserver
+import ssl
 import threading
 import time
 from base64 import b64encode
@@ -23,10 +22,9 @@ from loadcast.storage.blob import client, pace, policy
 from loadcast.storage.blob.access import Access
 from loadcast.storage.blob.container import Blob, Container
 from loadcast.storage.blob.location import BlobLocation
-from loadcast.storage.blob.pace import Pace, PacedReader, SlowTransferError, ends_within
 from loadcast.storage.blob.policy import Patience, Policy
-from patience import VirtualClock
 from patience import few_attempts as few_attempts
+from tls import make_certificate, server_context
 
 NAME, ETAG, MODIFIED = "a.csv", '"0x1"', "Thu, 01 Jan 2026 00:00:00 GMT"
 DATA = bytes(range(256)) * 40
@@ -80,13 +78,15 @@ class BlobServer(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
-    """The address of an account on a server of its own."""
+def serving(handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None = None) -> Iterator[str]:
+    """The address of an account on a server of its own, which speaks TLS with a context."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/account"
+            yield f"{'https' if context else 'http'}://127.0.0.1:{server.server_address[1]}/account"
         finally:
             server.shutdown()
             thread.join()
@@ -269,76 +269,50 @@ def test_https_on_an_http_port_says_so_at_once(target: str, monkeypatch: pytest.
         list(container(target.replace("http:", "https:")).list())
 
 
+@pytest.fixture
+def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a blob server that speaks TLS, with a certificate that is trusted."""
+    certificate = make_certificate(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with serving(BlobServer, server_context(certificate)) as address:
+        yield address
+
+
 def test_http_on_an_https_port_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "Policy", lambda: Policy(sleep=pytest.fail))
 
-    class Alert(socketserver.BaseRequestHandler):
+    class Alert(BlobServer):
         def handle(self) -> None:
-            self.request.recv(1 << 16)
-            self.request.sendall(b"\x15\x03\x03\x00\x02\x02\x46")  # what OpenSSL says to HTTP
+            self.connection.recv(1 << 16)
+            self.wfile.write(b"\x15\x03\x03\x00\x02\x02\x46")  # what OpenSSL says to HTTP
 
-    with (
-        serving(Alert) as address,
-        pytest.raises(InputError, match=r"was asked by http and speaks https\. Write https"),
-    ):
+    with serving(Alert) as address, pytest.raises(InputError, match="was asked by http and speaks https"):
         list(container(address).list())
 
 
-# --- pace -----------------------------------------------------------------------------------------------------------
+@pytest.mark.usefixtures("few_attempts")
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_https_is_the_same(operation: str, secure: str) -> None:
+    do, wanted = OPERATIONS[operation]
+    assert do(container(secure)) == wanted
 
 
-class Ticking(VirtualClock):
-    """A clock that transfers move."""
+@pytest.mark.usefixtures("few_attempts")
+def test_a_drip_by_https_ends_as_well(secure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drip(self: BlobServer) -> None:
+        self.send_response(200)
+        self.send_header("x-ms-request-id", "1")
+        self.end_headers()
+        for _ in range(200):
+            self.wfile.write(b"<")
+            time.sleep(0.02)
 
-    def move(self, pace: Pace, number: int, seconds: float) -> None:
-        began = self.now
-        self.now += seconds
-        pace.moved(number, began)
-
-
-@pytest.fixture
-def ticking(monkeypatch: pytest.MonkeyPatch) -> Ticking:
-    monkeypatch.setattr(pace, "WINDOW_S", 10.0)
-    return Ticking()
-
-
-def seconds_of_a_drip(ticking: Ticking, slow: Pace) -> float:
-    began = ticking.now
-    with pytest.raises(SlowTransferError):
-        _ = [ticking.move(slow, 1, 1.0) for _ in range(1000)]
-    return ticking.now - began
+    monkeypatch.setattr(BlobServer, "do_GET", drip)
+    with pytest.raises(InputError, match="too slowly"):
+        list(container(secure).list())
 
 
-def test_a_drip_ends_soon(ticking: Ticking) -> None:
-    assert seconds_of_a_drip(ticking, Pace(ticking)) <= 12
-
-
-def test_a_drip_after_megabytes_ends_as_soon(ticking: Ticking) -> None:
-    slow = Pace(ticking)
-    for _ in range(1000):
-        ticking.move(slow, 1 << 20, 0.1)
-    assert seconds_of_a_drip(ticking, slow) <= 21
-
-
-def test_a_slow_line_is_given_its_time(ticking: Ticking) -> None:
-    slow = Pace(ticking)
-    for _ in range(10_000):
-        ticking.move(slow, 2048, 1.0)
-
-
-def test_the_wait_for_the_first_bytes_and_a_reader_that_rests_do_not_count(ticking: Ticking) -> None:
-    slow = Pace(ticking)
-    ticking.move(slow, 1, 29.0)
-    for _ in range(100):
-        ticking.now += 60
-        ticking.move(slow, 1, 0.01)
-
-
-def test_an_operation_that_is_out_of_time_moves_nothing_more() -> None:
-    with ends_within(-1), pytest.raises(SlowTransferError, match="out of time"):
-        PacedReader(io.FileIO("/dev/zero")).read(10)
-    with PacedReader(io.FileIO("/dev/zero")) as reader:
-        assert reader.read(10) == bytes(10)
+# --- time and damage ------------------------------------------------------------------------------------------------
 
 
 def test_a_body_that_moves_and_does_not_end_ends_with_the_operation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,9 +339,6 @@ def test_a_body_that_moves_and_does_not_end_ends_with_the_operation(monkeypatch:
         for do in (lambda: list(container(address).list()), lambda: container(address).get(NAME)):
             with pytest.raises(InputError, match="too slowly"):
                 do()
-
-
-# --- damage ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("few_attempts")
