@@ -34,6 +34,8 @@ _POLL_S = 0.02
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STOP, _PUBLISH, _DONE = "stop", "publish", "done"
 _OVER = b"\0"
+#: For a terminal that shows a bar, which hides the cursor: the line of the bar cleared, the cursor shown.
+_CLEAR, _CURSOR = b"\r\x1b[2K", b"\r\x1b[2K\x1b[?25h"
 
 
 class Interrupted(BaseException):
@@ -101,10 +103,9 @@ class _Guard:
         """End the process, now that all is cleaned up; not by way of threads that may be waited for at an exit."""
         end_descendants()
         self.at_end()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):
-                stream.flush()
-        os._exit(128 + self._signum)
+        with suppress(Exception):
+            sys.stdout.flush()
+        self._exit()
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if not self._thread.is_alive():
@@ -148,13 +149,18 @@ class _Guard:
     def _end_at_once(self, first: Callable[[], None] = lambda: None) -> NoReturn:
         end_descendants()
         first()
-        if os.isatty(self._errors):
-            os.write(self._errors, b"\x1b[?25h")  # progress hides the cursor
+        self._exit()
+
+    def _exit(self) -> NoReturn:
+        with suppress(OSError):
+            if os.isatty(self._errors):
+                os.write(self._errors, _CURSOR)
         os._exit(128 + self._signum)
 
     def _say(self, line: str) -> None:
         with suppress(OSError):
-            os.write(self._errors, f"{line}\n".encode())
+            clear = _CLEAR if os.isatty(self._errors) else b""
+            os.write(self._errors, clear + f"{line}\n".encode())
 
     def _excepthook(self, kind: type[BaseException], error: BaseException, trace: Any) -> None:
         if isinstance(error, Interrupted):
@@ -231,8 +237,7 @@ def stopped_by(signum: int) -> Interrupted:
 def _silence() -> None:
     """Keep quiet what the end of the processes brings about: one line has said it."""
     logging.disable(logging.CRITICAL)
-    threading.excepthook = lambda _: None
-    sys.unraisablehook = lambda _: None
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # for as long as the process lives
 
 
 def _forget() -> None:

@@ -134,6 +134,8 @@ def create_session(
         except Exception as error:
             raise start_failure(error, log.read_text(errors="replace")[-2_000:].strip() if log else "") from error
         signals.take_back(_grace_s(master, options, java))
+        if not options.show_log:
+            _quiet_accumulators(session)
         if imported:
             imported.result()
         if not is_local(session.sparkContext.master):
@@ -141,6 +143,13 @@ def create_session(
         if brief and is_local(master):
             threading.Thread(target=_wake_workers, args=(session,), name="loadcast-workers", daemon=True).start()
         return session
+
+
+def _quiet_accumulators(session: SparkSession) -> None:
+    """Keep the traceback off the screen that pyspark's server prints when the JVM breaks off: our error says it."""
+    server = getattr(session.sparkContext, "_accumulatorServer", None)
+    if server is not None:
+        server.handle_error = lambda request, address: None
 
 
 def _grace_s(master: str | None, options: SparkOptions, java: str) -> float:
