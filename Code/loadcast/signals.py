@@ -93,11 +93,13 @@ class _Guard:
             self._say(f"loadcast: Stopped by {signal.Signals(signum).name}.")
 
     def hand_over(self) -> None:
-        """Hear of no more signals; until another takes them, each raises Interrupted."""
+        """Hear of no more signals; until another takes them, each raises Interrupted. So does one that got lost."""
         signal.set_wakeup_fd(-1)
         os.write(self._hears, _OVER)
         self._thread.join()
         self._children_ended = True
+        if self.is_stopped:
+            raise self.interrupted()
 
     def leave(self) -> NoReturn:
         """End the process, now that all is cleaned up; not by way of threads that may be waited for at an exit."""

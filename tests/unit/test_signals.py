@@ -122,6 +122,27 @@ def test_another_librarys_handler_does_not_bring_a_stopped_run_to_be_published()
     assert (code, out, len(errors)) == (130, ["removed"], 1)
 
 
+def test_an_interruption_that_got_lost_comes_back_before_another_library_gets_the_signals() -> None:
+    code, out, errors = run("""
+        try:
+            send()
+        except BaseException:
+            pass
+        signals.hand_over()
+    """)
+    assert (code, out, len(errors)) == (130, ["removed"], 1)
+
+
+def test_handed_over_signals_are_the_other_librarys() -> None:
+    assert run("signals.hand_over(); signal.signal(2, lambda *_: print('theirs')); send(); time.sleep(0.1)") == (
+        0,
+        ["theirs", "done"],
+        [],
+    )
+    code, out, errors = run("signals.hand_over(); send(signal.SIGTERM); time.sleep(60)")
+    assert (code, out, errors) == (143, ["removed"], ["loadcast: Stopped by SIGTERM."])
+
+
 def test_handlers_can_be_taken_back() -> None:
     code, _, errors = run("""
         signal.signal(signal.SIGINT, lambda *_: None)
