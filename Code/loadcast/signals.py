@@ -142,9 +142,11 @@ class _Guard:
         if self.settle(_STOP):
             self._say(f"loadcast: Stopped by {name}; nothing was published.")
             _silence()
-            end_descendants(self.grace_s, lambda: bool(select.select([self._heard], [], [], 0)[0]))
-            self._children_ended = True
-            self._until_s = time.monotonic() + CLEAN_UP_S
+            try:
+                end_descendants(self.grace_s, lambda: bool(select.select([self._heard], [], [], 0)[0]))
+            finally:
+                self._children_ended = True
+                self._until_s = time.monotonic() + CLEAN_UP_S
         elif self._fate["fate"] == _PUBLISH:
             self._say(f"loadcast: {name} came when the run was being published: ending after that.")
 
