@@ -1,6 +1,6 @@
 """Hourly and daily statistics alone, for a month to be scored: see --help."""
 
-from loadcast.cli.runs import stats
+from loadcast.cli.program import run
 
 if __name__ == "__main__":
-    stats()
+    run("runs", "stats")

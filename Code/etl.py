@@ -1,6 +1,6 @@
 """Session logs in; features, statistics, encoders and a quality report out: see --help."""
 
-from loadcast.cli.runs import etl
+from loadcast.cli.program import run
 
 if __name__ == "__main__":
-    etl()
+    run("runs", "etl")

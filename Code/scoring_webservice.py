@@ -1,6 +1,6 @@
 """Forecast the next 48 hours of each server with a running scoring service: see --help."""
 
-from loadcast.cli.score import score
+from loadcast.cli.program import run
 
 if __name__ == "__main__":
-    score()
+    run("score", "score")

@@ -1,6 +1,6 @@
 """Fit the forest on what ETL made, and score it beside naive forecasts: see --help."""
 
-from loadcast.cli.runs import train
+from loadcast.cli.program import run
 
 if __name__ == "__main__":
-    train()
+    run("runs", "train")

@@ -1,6 +1,6 @@
 """`python -m loadcast`."""
 
-from loadcast.cli.main import main
+from loadcast.cli.program import main
 
 if __name__ == "__main__":
-    main(prog_name="loadcast")
+    main()

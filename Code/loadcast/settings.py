@@ -21,6 +21,7 @@ from loadcast import schema
 from loadcast.addresses import canonical_address
 from loadcast.errors import ConfigError
 from loadcast.secrets import is_reference, without_secrets
+from loadcast.small_files import read_small_file
 
 DEMO_SERVERS = ("115.220.193.16", "210.181.165.92")
 
@@ -244,8 +245,7 @@ _NESTED: dict[object, type[BaseModel]] = {"forest": ForestSettings, "contract": 
 def load_settings(path: str | os.PathLike[str]) -> Settings:
     """Read and check a configuration file (JSON). Raises ConfigError."""
     try:
-        with open(path, "rb") as file:
-            content = file.read(_MAX_CONFIG_BYTES + 1)
+        content = read_small_file(path, _MAX_CONFIG_BYTES + 1)
         if len(content) > _MAX_CONFIG_BYTES:
             raise ConfigError(f"Configuration {path} is larger than a configuration can be, 1 MB.")
         text = content.decode("utf-8-sig")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+from types import SimpleNamespace
+
 import pytest
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JNetworkError
+from pyspark import SparkContext
 from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
 
-from loadcast.errors import EngineError, InputError
-from loadcast.spark.failures import spark_failures
+from loadcast.errors import EngineError, EnvironmentNotReadyError, InputError, OutputError
+from loadcast.spark.failures import spark_failures, start_failure
 
 pytestmark = pytest.mark.spark
 
@@ -35,6 +39,40 @@ def test_another_failure_names_its_cause() -> None:
 def test_a_dead_jvm_is_an_engine_error() -> None:
     assert isinstance(raised_by(ConnectionRefusedError(111, "Connection refused")), EngineError)
     assert isinstance(raised_by(Py4JError("An error occurred while calling o42.collect")), EngineError)
+
+
+def test_a_full_disk_is_an_output_error_wherever_it_is() -> None:
+    for report in ("OSError: [Errno 28] No space left on device", "java.io.IOException: No space left on device"):
+        with pytest.raises(OutputError, match="Cannot write to /out: no space left on device"), spark_failures("/out"):
+            raise PythonException(report)
+    assert isinstance(
+        start_failure(RuntimeError("Java gateway process exited"), "No space left on device"), OutputError
+    )
+
+
+@pytest.fixture
+def killed_java(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session whose Java process was killed."""
+    process = subprocess.Popen(["sleep", "60"])
+    process.kill()
+    monkeypatch.setattr(SparkContext, "_gateway", SimpleNamespace(proc=process))
+
+
+@pytest.mark.usefixtures("killed_java")
+def test_a_java_process_that_was_killed_is_told_as_that() -> None:
+    for error in (
+        ConnectionRefusedError(111, "Connection refused"),
+        Py4JNetworkError("Answer from Java side is empty"),
+    ):
+        assert "was killed by SIGKILL: the machine may be out of memory" in str(raised_by(error))
+        assert "--master" not in str(start_failure(error, ""))
+
+
+def test_one_that_never_was_is_blamed_on_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SparkContext, "_gateway", None)
+    error = start_failure(RuntimeError("Java gateway process exited"), "Unrecognized option")
+    assert isinstance(error, EnvironmentNotReadyError)
+    assert "Check --master and --conf" in str(error)
 
 
 def test_a_bug_of_ours_is_not_dressed_up() -> None:

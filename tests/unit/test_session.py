@@ -50,6 +50,33 @@ def test_the_log_stays_quiet_unless_asked_for() -> None:
     assert "log4j2" not in session.java_options("yarn", False, True)
 
 
+def test_the_jvm_keeps_its_temporary_files_in_our_folder(tmp_path: Path) -> None:
+    options = session.java_options("yarn", False, False, None, tmp_path).split()
+    assert f"-Djava.io.tmpdir={tmp_path}" in options
+    assert "-XX:-UsePerfData" in options  # else a file in /tmp, wherever tmpdir is
+    assert "tmpdir" not in session.java_options("yarn", False, False)
+
+
+@pytest.mark.parametrize(
+    ("master", "extra", "may_be_killed"),
+    [
+        ("local[2]", {}, True),
+        ("yarn", {}, False),
+        (None, {}, False),
+        ("local[2]", {"spark.local.dir": "/data"}, False),
+        ("local[2]", {"spark.driver.extraJavaOptions": "-Da=b"}, False),
+    ],
+)
+def test_a_jvm_with_files_elsewhere_is_asked_to_end(
+    master: str | None, extra: dict[str, str], may_be_killed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SPARK_LOCAL_DIRS", raising=False)
+    options = session.SparkOptions(master, False, extra)
+    java = session.java_options(master, False, False, None, tmp_path)
+    assert (session._grace_s(master, options, java) == 0) == may_be_killed
+    assert session._grace_s(master, options, session.java_options(master, False, False)) > 0
+
+
 def test_only_local_masters_fork_workers_from_our_daemon() -> None:
     for master in ("local", "local[2]", "local[*]"):
         assert session.default_settings(master)["spark.python.daemon.module"].startswith("loadcast.spark.")

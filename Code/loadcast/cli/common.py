@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
 
+from loadcast import signals
+from loadcast.disk import full_disk, is_full_disk
 from loadcast.errors import LoadcastError
 from loadcast.spark.options import SparkOptions
 
@@ -31,12 +34,27 @@ def friendly(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def _errors_shown(debug: bool) -> Iterator[None]:
     try:
-        yield
+        with _full_disks_named():
+            yield
+    except KeyboardInterrupt:
+        signals.interrupted()
+        raise
     except LoadcastError as error:
+        signals.check()  # what a signal brings about is not another error
         if debug:
             raise
         click.echo(f"loadcast: {error}", err=True)
         raise SystemExit(error.exit_code) from error
+
+
+@contextmanager
+def _full_disks_named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        raise full_disk(error.filename or tempfile.gettempdir()) from error
 
 
 def spark_options(command: Command) -> Command:

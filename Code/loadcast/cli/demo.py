@@ -16,7 +16,7 @@ from typing import IO
 
 import click
 
-from loadcast import paths
+from loadcast import paths, signals
 from loadcast.cli.common import friendly
 from loadcast.errors import LoadcastError, ServiceError
 from loadcast.report.run import closing_lines
@@ -26,6 +26,8 @@ _ROOT = Path(__file__).resolve().parents[3]
 _CONFIG = "Config/demo.json"
 _DATA = "data/demo"
 _START_TIMEOUT_S = 60
+#: Seconds for a step to tidy up where the demo is stopped.
+_STEP_GRACE_S = 10.0
 _ADDRESS = re.compile(r"http://[\w.:\[\]]+")
 
 Step = tuple[str, list[str]]
@@ -60,6 +62,7 @@ def demo() -> None:
     Writes to data/demo and output/demo.
     """
     begin_s = time.monotonic()
+    signals.take_back(_STEP_GRACE_S)
     if not (_ROOT / _CONFIG).is_file():
         raise LoadcastError(f"The demo runs in a clone of the project; found no {_CONFIG} in {_ROOT}.")
     output = load_settings(_ROOT / _CONFIG).output or ""

@@ -34,7 +34,7 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
     found = find_sources(settings, options.extra)
     output = open_output(settings)
     kept = None if filter_ip or not settings.keeps_scanned else output.kept_results()
-    with output.stage() as staging, spark_failures():
+    with output.stage() as staging, spark_failures(output.shown):
         with progress("Starting Spark"):
             spark = create_session("loadcast etl", options, brief=True, meanwhile=_ENCODERS)
         connect(spark, staging)

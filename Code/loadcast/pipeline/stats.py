@@ -27,7 +27,8 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
     """
     found = find_sources(settings, options.extra)
     kept = [name for name in paths.ARTEFACTS if name not in _MADE_HERE]
-    with open_output(settings).stage(carry=kept) as staging, spark_failures():
+    output = open_output(settings)
+    with output.stage(carry=kept) as staging, spark_failures(output.shown):
         staging.fetch([paths.INFO])
         if (staging.folder / paths.INFO).exists():
             _check_clock(read_info(staging.folder), settings)

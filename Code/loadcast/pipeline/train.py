@@ -34,7 +34,7 @@ def run_train(settings: Settings, options: SparkOptions, progress: Progress = si
     newest = open_run(output.at_hand({paths.CURRENT: [paths.INFO]}))
     _check_same(read_info(newest), settings)  # before Spark starts, so that a mistake is told at once
     kept = [name for name in paths.ARTEFACTS if name not in _MADE_HERE]
-    with output.stage(carry=kept) as staging, spark_failures():
+    with output.stage(carry=kept) as staging, spark_failures(output.shown):
         staging.fetch([paths.INFO])
         info = read_info(staging.folder)  # what was carried, under the lock, is what is trained on
         _check_same(info, settings)

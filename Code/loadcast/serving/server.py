@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import stat
 from collections.abc import Callable, Mapping
@@ -13,10 +14,12 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 
 from loadcast.errors import ConfigError, EnvironmentNotReadyError
 from loadcast.serving.app import create_app
 from loadcast.serving.predictor import Predictor
+from loadcast.signals import hand_over, stopped_by
 
 KEY_VARIABLE = "LOADCAST_SERVICE_KEY"
 _MAX_KEY_BYTES = 4096
@@ -112,6 +115,30 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> Flask:
         return self._application
 
+    def run(self) -> None:
+        """Serve until a signal ends it, then raise Interrupted."""
+        arbiter = _Arbiter(self)
+        hand_over()
+        try:
+            arbiter.run()
+        finally:
+            if arbiter.ended_by is not None:
+                raise stopped_by(arbiter.ended_by)
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc]
+    """gunicorn's master process, which keeps in mind what signal ended it."""
+
+    ended_by: int | None = None
+
+    def handle_int(self) -> None:
+        self.ended_by = signal.SIGINT
+        super().handle_int()
+
+    def handle_term(self) -> None:
+        self.ended_by = signal.SIGTERM
+        super().handle_term()
+
 
 def gunicorn_settings(options: ServeOptions, descriptor: int, when_ready: Callable[[Any], None]) -> dict[str, Any]:
     """gunicorn's settings for these options; `descriptor` is the bound socket's."""
@@ -146,7 +173,7 @@ def start_lines(options: ServeOptions, port: int) -> str:
 def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
     """Load the model and serve until stopped; `say` gets the start lines.
 
-    Raises ArtefactError, ConfigError or EnvironmentNotReadyError before anything listens.
+    Raises ArtefactError, ConfigError or EnvironmentNotReadyError before anything listens, and in the end Interrupted.
     """
     application = create_app(Predictor.load(options.model), key=options.key, name=options.name)
     listener = open_socket(options.host, options.port, loopback_only=options.key is None)

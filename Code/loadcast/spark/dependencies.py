@@ -15,6 +15,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from loadcast.errors import ConfigError
+from loadcast.small_files import read_small_file
 from loadcast.storage.blob.redaction import redacted
 
 _MAX_BYTES = 64 << 10
@@ -107,8 +108,7 @@ class SparkDependencies(BaseModel):
 def load_spark_dependencies(path: str | os.PathLike[str]) -> dict[str, str]:
     """The Spark settings that a dependency file (YAML) stands for. Raises ConfigError that lists every fault."""
     try:
-        with open(path, "rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+        content = read_small_file(path, _MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise ConfigError(f"Spark dependencies {path} are larger than such a file can be, {_MAX_BYTES >> 10} kB.")
         data = yaml.load(content.decode("utf-8-sig"), _PlainLoader)

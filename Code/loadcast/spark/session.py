@@ -18,10 +18,12 @@ from typing import TypeGuard
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
-from loadcast.errors import EnvironmentNotReadyError
+from loadcast import signals
 from loadcast.spark.archive import archive_options, is_awkward
+from loadcast.spark.failures import start_failure
 from loadcast.spark.java import find_java
 from loadcast.spark.options import SparkOptions
+from loadcast.temporary import default_for_others, process_folder
 
 __all__ = ["Spark", "SparkOptions", "create_session", "is_local"]
 
@@ -32,6 +34,10 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _PACKAGE = "loadcast"
 _LARGEST_HEAP_MB = 16_384
 _LOG_CONFIGURATION = Path(__file__).with_name("log4j2.properties")
+#: The JVM keeps figures of itself in a file in /tmp, whatever is set, which stays when it is killed.
+_NO_FILES_ELSEWHERE = ("-XX:-UsePerfData",)
+#: Seconds for a JVM to leave that has more to tidy up than its temporary folder: a cluster's application, say.
+_GRACE_S = 3.0
 _DIRECTIVES = Path(__file__).with_name("compiler_directives.json")
 
 
@@ -70,14 +76,17 @@ def _daemon() -> str:
     return "loadcast.spark.blob_daemon" if "loadcast.storage.blob.container" in sys.modules else "loadcast.spark.daemon"
 
 
-def java_options(master: str | None, brief: bool, show_log: bool, java_home: Path | None = None) -> str:
+def java_options(
+    master: str | None, brief: bool, show_log: bool, java_home: Path | None = None, temporary: Path | None = None
+) -> str:
     """Options of the driver's JVM. `brief`: it mostly hands data on, for seconds or minutes, as in ETL.
 
     On one machine such a JVM ends sooner without the optimizing compiler, which would take a core for itself; the
     forest needs it, for the code that works on data (Docs/BENCHMARKS.md). With `java_home` it shares the classes of
-    earlier runs with that Java.
+    earlier runs with that Java. Its temporary files, those of Spark included, go to the folder `temporary`.
     """
     options = [] if show_log else [f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION.as_uri()}"]
+    options += [f"-Djava.io.tmpdir={temporary}", *_NO_FILES_ELSEWHERE] if temporary else []
     if is_local(master):
         options += ["-XX:+UseParallelGC", *(["-XX:TieredStopAtLevel=1"] if brief else _sparing_compiler())]
         options += archive_options(java_home, "brief" if brief else "long") if java_home else []
@@ -105,7 +114,8 @@ def create_session(
     pyspark.ml, which takes a second. Raises EnvironmentNotReadyError where Java is missing or Spark does not start.
     """
     options = options or SparkOptions()
-    logging.getLogger("py4j").setLevel(logging.INFO)  # its debug log has all that is sent to the JVM, keys included
+    # Its debug log has all that is sent to the JVM, keys included; its errors tell of a JVM that is gone, as ours do.
+    logging.getLogger("py4j").setLevel(logging.INFO if options.show_log else logging.CRITICAL)
     java_home = find_java()
     os.environ["JAVA_HOME"] = str(java_home)
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)
@@ -113,16 +123,19 @@ def create_session(
     master = _master(options)
     if is_local(master):  # Spark need not know the machine's name, which need not resolve
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    builder = _builder(app_name, master, options, brief, java_options(master, brief, options.show_log, java_home))
-    with ThreadPoolExecutor(1) as pool, _java_output(options.show_log) as log:
+    temporary = process_folder()
+    java = java_options(master, brief, options.show_log, java_home, None if is_awkward(temporary) else temporary)
+    builder = _builder(app_name, master, options, brief, java)
+    with ThreadPoolExecutor(1) as pool, _java_output(options.show_log, temporary) as log:
         imported = pool.submit(importlib.import_module, meanwhile) if meanwhile else None
         try:
-            session = builder.getOrCreate()
+            with default_for_others(temporary):
+                session = builder.getOrCreate()
         except Exception as error:
-            said = log.read_text(errors="replace")[-2_000:].strip() if log else ""
-            raise EnvironmentNotReadyError(
-                f"Spark did not start. Check --master and --conf; --spark-log shows its log.\n{error}\n{said}".rstrip()
-            ) from error
+            raise start_failure(error, log.read_text(errors="replace")[-2_000:].strip() if log else "") from error
+        signals.take_back(_grace_s(master, options, java))
+        if not options.show_log:
+            _quiet_accumulators(session)
         if imported:
             imported.result()
         if not is_local(session.sparkContext.master):
@@ -130,6 +143,21 @@ def create_session(
         if brief and is_local(master):
             threading.Thread(target=_wake_workers, args=(session,), name="loadcast-workers", daemon=True).start()
         return session
+
+
+def _quiet_accumulators(session: SparkSession) -> None:
+    """Keep the traceback off the screen that pyspark's server prints when the JVM breaks off: our error says it."""
+    server = getattr(session.sparkContext, "_accumulatorServer", None)
+    if server is not None:
+        server.handle_error = lambda request, address: None
+
+
+def _grace_s(master: str | None, options: SparkOptions, java: str) -> float:
+    """Seconds that the JVM needs to leave nothing behind when the command is stopped; 0: it may be killed."""
+    settings = _settings(master, options, False, java)
+    only_our_folder = settings["spark.driver.extraJavaOptions"] == java and "java.io.tmpdir" in java
+    elsewhere = "spark.local.dir" in settings or "SPARK_LOCAL_DIRS" in os.environ
+    return 0.0 if is_local(master) and only_our_folder and not elsewhere else _GRACE_S
 
 
 def _send_package(session: SparkSession) -> None:
@@ -166,11 +194,13 @@ def _builder(app_name: str, master: str | None, options: SparkOptions, brief: bo
     builder = SparkSession.builder.appName(app_name)
     if master is not None:
         builder = builder.master(master)
-    settings = default_settings(master, brief)
-    settings["spark.driver.extraJavaOptions"] = java
-    for key, value in (settings | options.extra).items():
+    for key, value in _settings(master, options, brief, java).items():
         builder = builder.config(key, value)
     return builder
+
+
+def _settings(master: str | None, options: SparkOptions, brief: bool, java: str) -> dict[str, str]:
+    return {**default_settings(master, brief), "spark.driver.extraJavaOptions": java, **options.extra}
 
 
 def is_local(master: str | None) -> TypeGuard[str]:
@@ -196,8 +226,8 @@ def _with_package(python_path: str) -> str:
 
 
 @contextmanager
-def _java_output(show: bool) -> Iterator[Path | None]:
-    """Send what the JVM writes to standard error into a file, unless it is to be shown.
+def _java_output(show: bool, folder: Path) -> Iterator[Path | None]:
+    """Send what the JVM writes to standard error into a file in a folder, unless it is to be shown.
 
     The JVM inherits the descriptor, so this has to hold at its start; Python's own errors are not touched afterwards.
     """
@@ -205,7 +235,7 @@ def _java_output(show: bool) -> Iterator[Path | None]:
         yield None
         return
     sys.stderr.flush()
-    handle, name = tempfile.mkstemp(prefix="loadcast-spark-", suffix=".log")
+    handle, name = tempfile.mkstemp(prefix="loadcast-spark-", suffix=".log", dir=folder)
     kept = os.dup(2)
     os.dup2(handle, 2)
     try:

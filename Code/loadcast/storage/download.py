@@ -21,6 +21,7 @@ from typing import Any
 from loadcast import paths
 from loadcast.errors import ArtefactError, InputError, OutputError
 from loadcast.progress import Progress, Update, silent
+from loadcast.signals import committing
 from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.output import Output
 from loadcast.storage.run_files import MAX_FILES, RunFiles, files_of_model
@@ -211,6 +212,7 @@ def _check_replaceable(dest: Path, parts: Iterable[str]) -> None:
         raise OutputError(f"{dest} holds {others[0]!r}, which would be lost. Choose another folder.")
 
 
+@committing()
 def _replace(dest: Path, fresh: Path) -> None:
     """Put the folder `fresh` in place of `dest`, which is put back if that fails."""
     old = dest.with_name(f".{dest.name}-{secrets.token_hex(4)}-old")

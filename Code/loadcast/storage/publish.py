@@ -23,6 +23,7 @@ from pathlib import Path
 
 from loadcast import paths
 from loadcast.errors import ArtefactError, OutputError
+from loadcast.signals import committing
 from loadcast.storage.runs import PublishedRun, is_run_name, kept_runs, never_published, new_run_name, run_before
 
 _LOCK = ".lock"
@@ -154,6 +155,7 @@ def is_checksum_file(file: Path) -> bool:
     return file.name.startswith(".") and file.suffix == ".crc"
 
 
+@committing()
 def _publish(output: Path, staging: Path, name: str) -> None:
     run = output / paths.RUNS / name
     staging.rename(run)

@@ -11,7 +11,6 @@ A reader that reads `current` once sees one run throughout. storage/publish.py d
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from loadcast import paths
 from loadcast.errors import ArtefactError, LoadcastError
+from loadcast.signals import committing
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.kept import KeptInContainer
 from loadcast.storage.blob.mirror import Mirror, MonthsInContainer
@@ -29,6 +29,7 @@ from loadcast.storage.output import Wanted
 from loadcast.storage.publish import no_run
 from loadcast.storage.runs import PublishedRun, is_run_name, kept_runs, never_published, new_run_name, run_before
 from loadcast.storage.staging import Staging
+from loadcast.temporary import run_folder
 
 _COMPLETE = ".complete"
 _LOCK = ".lock"
@@ -49,14 +50,14 @@ class ContainerOutput:
     def stage(self, carry: Iterable[str] = ()) -> Iterator[Staging]:
         with (
             self.container.lease(self._place(_LOCK)) as lease,
-            tempfile.TemporaryDirectory(prefix="loadcast-run-") as folder,
+            run_folder() as folder,
         ):
             runs = self.runs()
             self._remove_leftovers(runs)
             current = next((run for run in runs if run.is_current), None)
             run = self._place(paths.RUNS, new_run_name())
             carried = (self._place(paths.RUNS, current.name), tuple(carry)) if current else None
-            staging = ContainerStaging(Path(folder), self.container, run, carried)
+            staging = ContainerStaging(folder, self.container, run, carried)
             try:
                 yield staging
                 staging.upload()
@@ -121,6 +122,7 @@ class ContainerOutput:
                 self.container.delete([self._place(paths.MODEL)])
         return target
 
+    @committing()
     def _publish(self, name: str, has_model: bool) -> None:
         self.container.put(self._place(paths.RUNS, name, _COMPLETE), b"")
         self._point(paths.CURRENT, name)

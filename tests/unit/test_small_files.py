@@ -1,0 +1,50 @@
+"""Files handed to a command: whole, and never waited for without end."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from loadcast import small_files
+from loadcast.errors import ConfigError
+from loadcast.settings import load_settings
+from loadcast.small_files import read_small_file
+
+
+def test_a_file_is_read_up_to_the_limit(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"0123456789")
+    assert read_small_file(file, 100) == b"0123456789"
+    assert read_small_file(file, 4) == b"0123"
+
+
+def test_what_comes_through_a_pipe_is_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(b"x" * 200_000))
+    writer.start()
+    assert read_small_file(pipe, 1 << 20) == b"x" * 200_000
+    writer.join()
+
+
+def test_a_pipe_that_nobody_writes_to_is_a_fault_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_files, "PATIENCE_S", 0.05)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="it is a pipe, and its end did not come"):
+        load_settings(tmp_path / "pipe")
+    writer = os.open(tmp_path / "pipe", os.O_RDWR)
+    try:
+        with pytest.raises(ConfigError, match="it is a pipe"):
+            load_settings(tmp_path / "pipe")
+    finally:
+        os.close(writer)
+
+
+def test_a_folder_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load_settings(tmp_path)
