@@ -22,7 +22,7 @@ from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.policy import BrokenAnswerError, reasons
 
 _BUSY = {408, 429, 500, 502, 503, 504}
-_GONE_CONTAINER = {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
+GONE_CONTAINER = {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
 _ENTERING = {401, 403}
 
 
@@ -80,7 +80,7 @@ def _of_answer(
     said = f"the server answered {status}{f' ({code})' if code.isalnum() else ''}"
     if status in _ENTERING or code in {"PublicAccessNotPermitted", "NoAuthenticationInformation"}:
         return ConfigError(_of_refusal(error, code, location, access))
-    if code in _GONE_CONTAINER or (status == 404 and not location.path):
+    if code in GONE_CONTAINER or (status == 404 and not location.path):
         return kind(
             f"There is no container {location.container!r} in the storage account {location.account} "
             f"({location.endpoint}), or it is being deleted. Check its name, or create it."
