@@ -58,5 +58,6 @@ def files(**more: bytes) -> dict[str, bytes]:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """The files below a folder."""
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    """The files below a folder, but for a run's record."""
+    files = (file for file in folder.rglob("*") if file.is_file() and file.name != paths.COMPLETE)
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}

@@ -42,6 +42,8 @@ RUNS = "runs"
 CURRENT = "current"
 MODEL = "model"
 STAGING_PREFIX = ".staging-"
+#: The last file of a run: its record (see storage/runs.py).
+COMPLETE = ".complete"
 #: Marks a run that was rolled back.
 WITHDRAWN = ".withdrawn"
 

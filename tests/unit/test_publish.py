@@ -327,7 +327,7 @@ def test_carried_artefacts_are_the_same_files(tmp_path: Path) -> None:
         assert not (staging / paths.FOREST_MODEL).exists()
     run = open_run(tmp_path)
     assert run != old
-    assert sorted(place.name for place in run.iterdir()) == [paths.FEATURES, paths.QUALITY]
+    assert sorted(place.name for place in run.iterdir()) == [paths.COMPLETE, paths.FEATURES, paths.QUALITY]
     assert all(place.samefile(old / paths.FEATURES / place.name) for place in (run / paths.FEATURES).iterdir())
 
 

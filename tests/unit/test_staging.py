@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from loadcast import paths
 from loadcast.errors import OutputError
 from loadcast.storage.output import FolderOutput
 from loadcast.storage.tables import FolderTables
@@ -25,7 +26,8 @@ def write(folder: Path, name: str, text: str) -> None:
 
 
 def content(folder: Path) -> dict[str, str]:
-    return {file.relative_to(folder).as_posix(): file.read_text() for file in folder.rglob("*") if file.is_file()}
+    files = (file for file in folder.rglob("*") if file.is_file() and file.name != paths.COMPLETE)
+    return {file.relative_to(folder).as_posix(): file.read_text() for file in files}
 
 
 def test_fresh_parts_stand_in_the_place_of_carried_ones(tmp_path: Path) -> None:

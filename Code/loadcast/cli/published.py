@@ -1,4 +1,4 @@
-"""`loadcast runs`: what is published, and going back to the run before."""
+"""`loadcast runs`: what is published, going back to the run before, and mending what leads to the runs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from loadcast import paths
 from loadcast.cli.common import friendly
 from loadcast.cli.places import output_of
+from loadcast.errors import ArtefactError
+from loadcast.storage.publish import no_run
 from loadcast.storage.runs import PublishedRun
 
 
 @click.group()
 def runs() -> None:
-    """Published runs: list them, or go back to the one before."""
+    """Published runs: list them, go back to the one before, or repair what leads to them."""
 
 
 @runs.command(name="list")
@@ -27,10 +30,16 @@ def list_them(output: str) -> None:
       loadcast runs list Config/storageconfig.json
     """
     place = output_of(output)
-    table = Table("run", "begun (UTC)", "model", "", title=f"Runs in {place.shown}")
-    for run in place.runs():
-        table.add_row(run.name, f"{run.begun:%Y-%m-%d %H:%M:%S}", "yes" if run.has_model else "", _notes(run))
-    Console().print(table)
+    published, problems = place.runs(), place.problems()
+    if published:
+        table = Table("run", "begun (UTC)", "model", "", title=f"Runs in {place.shown}")
+        for run in published:
+            table.add_row(run.name, f"{run.begun:%Y-%m-%d %H:%M:%S}", "yes" if run.has_model else "", _notes(run))
+        Console().print(table)
+    if problems:
+        raise ArtefactError(problems[0])
+    if not published:
+        raise no_run(place.shown, paths.CURRENT)
 
 
 @runs.command()
@@ -49,6 +58,31 @@ def rollback(output: str) -> None:
     place = output_of(output)
     run = place.roll_back()
     click.echo(f"{place.shown} is back at run {run.name}. Services that should use its model must be started anew.")
+
+
+@runs.command()
+@click.argument("output", type=click.Path())
+@friendly
+def repair(output: str) -> None:
+    """Let OUTPUT's pointers lead to whole runs again, where one is missing or damaged.
+
+    Whole is a run with all files of its record in their sizes, and those of its model by their SHA-256. `current` then
+    names the newest such run, and `model` the newest with a model. What is in order stays as it is.
+
+    \b
+    Example:
+      loadcast runs repair Config/storageconfig.json
+    """
+    place = output_of(output)
+    done = place.repair()
+    for name, problem in done.flaws.items():
+        click.echo(f"The run {name} is damaged: {problem}.")
+    if not done.changed:
+        click.echo(f"{place.shown} is in order: nothing was changed.")
+    if paths.CURRENT in done.changed:
+        click.echo(f"{place.shown} is at run {done.current} now.")
+    if paths.MODEL in done.changed:
+        click.echo(f"Services load the model of run {done.model}." if done.model else "Services find no model now.")
 
 
 def _notes(run: PublishedRun) -> str:

@@ -16,6 +16,7 @@ from loadcast.storage.files import local_path
 from loadcast.storage.kept import KeptInFolder, KeptResults
 from loadcast.storage.months import Months, MonthsInFolder
 from loadcast.storage.remote import OwnAccount, container_at, is_remote
+from loadcast.storage.repairing import Repair
 from loadcast.storage.runs import PublishedRun
 from loadcast.storage.staging import FolderStaging, Staging
 
@@ -52,7 +53,13 @@ class Output(Protocol):
         """Results of scanned files that are kept from run to run."""
 
     def runs(self) -> list[PublishedRun]:
-        """The complete runs that are kept, oldest first."""
+        """The complete runs that are kept, in the order of their publishing."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with what leads to the runs, a line each; each says what to do."""
+
+    def repair(self) -> Repair:
+        """Let `current` and `model` name the newest whole runs again. Raises ArtefactError where there is none."""
 
     def roll_back(self) -> PublishedRun:
         """Make the run before the newest one the newest again; gives it. Raises ArtefactError where there is none."""
@@ -84,6 +91,12 @@ class FolderOutput:
 
     def runs(self) -> list[PublishedRun]:
         return publish.list_runs(self.folder)
+
+    def problems(self) -> list[str]:
+        return publish.problems(self.folder)
+
+    def repair(self) -> Repair:
+        return publish.repair(self.folder)
 
     def roll_back(self) -> PublishedRun:
         return publish.roll_back(self.folder)

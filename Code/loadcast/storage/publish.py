@@ -2,29 +2,32 @@
 
     output/
       runs/<id>/               a complete run; never changed afterwards, but marked if it is rolled back
-      runs/.staging-<id>/      a run being written; nobody reads it
+      runs/<id>/.complete      its record: files, and what was published before it (runs.py)
+      runs/.staging-<id>/      a run being written or removed; nobody reads it
       current -> runs/<id>     the newest run; replaced atomically
       model -> runs/<id>       the newest run with a trained forest: what the service loads
       mlSource.parquet -> current/mlSource.parquet, and so on for each artefact
 
-A reader that follows `current` once (open_run) sees one run throughout. The last two runs and the last two with a model
-are kept. storage/blob/output.py does the same in a container.
+A reader that follows `current` once (open_run) sees one run throughout. publishing.py says in which order what is
+written, and what is kept; storage/blob/output.py does the same in a container.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from loadcast import paths
-from loadcast.errors import ArtefactError, OutputError
-from loadcast.signals import committing
-from loadcast.storage.runs import PublishedRun, is_run_name, kept_runs, never_published, new_run_name, run_before
+from loadcast.errors import ArtefactError, InputError, OutputError
+from loadcast.storage import publishing, repairing
+from loadcast.storage.locking import FolderLock, held_lock
+from loadcast.storage.publishing import Pointer, PointerChangedError, Publication
+from loadcast.storage.runs import PublishedRun, Record, StoredRun, is_run_name, parse_record
 
 _LOCK = ".lock"
 _LINKS = (paths.CURRENT, paths.MODEL, *paths.ARTEFACTS)
@@ -38,6 +41,11 @@ def open_run(output: Path, link: str = paths.CURRENT) -> Path:
     try:
         return (output / link).resolve(strict=True)
     except (OSError, RuntimeError):  # a RuntimeError where links go round in a circle
+        if (output / link).is_symlink():
+            raise ArtefactError(
+                f"{output} holds no published run where {link} leads to, {os.readlink(output / link)!r}. "
+                f"Run loadcast runs repair {output}"
+            ) from None
         raise no_run(str(output), link) from None
 
 
@@ -54,27 +62,33 @@ def stage_run(output: Path, carry: Iterable[str] = ()) -> Iterator[Path]:
     """Give a folder to write a run into; publish it if the block ends without an error, else remove it.
 
     `carry` names artefacts of the newest run that the new one starts with (as links to the same files: no copy).
-    Raises OutputError where the folder cannot be written, or another run is writing into it.
+    Raises OutputError where the folder cannot be written, or another run is writing into it; ArtefactError where its
+    pointers are damaged.
     """
     _prepare(output)
-    with _lock(output):
+    with held_lock(output / _LOCK) as lock, explained(output):
+        store = FolderStore(output, lock)
         _remove_leftovers(output)
-        name = new_run_name()
-        staging = output / paths.RUNS / f"{paths.STAGING_PREFIX}{name}"
+        publication = Publication(store)
+        carried = publication.carried(carry)
+        staging = store.staging(publication.name)
         try:
-            with _explained(output):
-                staging.mkdir()
-                for artefact in carry:
-                    _carry(output / paths.CURRENT / artefact, staging / artefact)
-                yield staging
-                _remove_checksum_files(staging)
-                _publish(output, staging, name)
+            staging.mkdir()
+            for artefact in carried:
+                _carry(output / paths.CURRENT / artefact, staging / artefact)
+            yield staging
+            _remove_checksum_files(staging)
+            publication.publish(_sizes(staging), (staging / paths.FOREST_MODEL).exists())
+        except BaseException:
+            publication.abandon()
+            raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+        publication.prune()
 
 
 @contextmanager
-def _explained(output: Path) -> Iterator[None]:
+def explained(output: Path) -> Iterator[None]:
     """Turn what the operating system says of writing into an OutputError."""
     try:
         yield
@@ -84,8 +98,113 @@ def _explained(output: Path) -> Iterator[None]:
         raise OutputError(f"Cannot write to {output}: {error.strerror or error}. Choose another output.") from error
 
 
+class FolderStore:
+    """The runs and links of an output folder; see RunStore. Without a lock it is only read."""
+
+    def __init__(self, output: Path, lock: FolderLock | None = None) -> None:
+        self._output, self._lock = output, lock
+        self.shown = str(output)
+
+    def prove(self) -> None:
+        if self._lock is not None:
+            self._lock.prove()
+
+    def pointer(self, link: str) -> Pointer | None:
+        place = self._output / link
+        try:
+            target = os.readlink(place)
+        except FileNotFoundError:
+            return None
+        except OSError:  # no link
+            return Pointer(None, "", "something that is no link")
+        folder, _, name = target.rpartition("/")
+        is_run = folder == paths.RUNS and is_run_name(name)
+        return Pointer(name if is_run else None, target, target[:100])
+
+    def claim(self, link: str, expected: Pointer) -> Pointer:
+        self._check(link, expected)  # the lock is enough: no request can be under way
+        return expected
+
+    def replace(self, link: str, expected: Pointer | None, name: str | None) -> None:
+        place = self._output / link
+        self._check(link, expected)
+        if link == paths.CURRENT:
+            for artefact in paths.ARTEFACTS:
+                _link(self._output / artefact, f"{paths.CURRENT}/{artefact}")
+        if name is None:
+            place.unlink(missing_ok=True)
+            return
+        fresh = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
+        fresh.symlink_to(f"{paths.RUNS}/{name}")
+        try:
+            self._check(link, expected)
+            os.replace(fresh, place)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+
+    def stored(self) -> list[StoredRun]:
+        folders = sorted(item for item in (self._output / paths.RUNS).glob("*") if is_run_name(item.name))
+        return [
+            StoredRun(
+                name=folder.name,
+                is_complete=True,  # it was given its name when it was
+                has_model=(folder / paths.FOREST_MODEL).exists(),
+                withdrawn=(folder / paths.WITHDRAWN).exists(),
+            )
+            for folder in folders
+        ]
+
+    def is_complete(self, name: str) -> bool:
+        return self._run(name).is_dir()
+
+    def record(self, name: str) -> Record | None:
+        try:
+            return parse_record((self._run(name) / paths.COMPLETE).read_bytes())
+        except OSError:
+            return None
+
+    def sizes(self, name: str) -> dict[str, int]:
+        return _sizes(self._run(name))
+
+    def read(self, name: str, file: str) -> BinaryIO:
+        try:
+            return (self._run(name) / file).open("rb")
+        except OSError as error:
+            raise InputError(f"Cannot read {self._run(name) / file}: {error.strerror}.") from error
+
+    def complete(self, name: str, record: Record) -> None:
+        staging = self.staging(name)
+        (staging / paths.COMPLETE).write_bytes(record.to_bytes())
+        staging.rename(self._run(name))
+
+    def withdraw(self, name: str) -> None:
+        (self._run(name) / paths.WITHDRAWN).touch()
+
+    def remove(self, name: str) -> None:
+        staging = self.staging(name)
+        if self._run(name).exists():
+            self._run(name).rename(staging)  # at once, so that no reader takes a half for the whole
+        shutil.rmtree(staging, ignore_errors=True)
+
+    def staging(self, name: str) -> Path:
+        """The folder of a run that is being written, or removed."""
+        return self._output / paths.RUNS / f"{paths.STAGING_PREFIX}{name}"
+
+    def _run(self, name: str) -> Path:
+        return self._output / paths.RUNS / name
+
+    def _check(self, link: str, expected: Pointer | None) -> None:
+        """Raise unless the lock is ours, and the link is as expected."""
+        self.prove()
+        if self.pointer(link) != expected:
+            raise PointerChangedError(
+                f"{self._output / link} was changed by another program at the same time. Run again when it is done."
+            )
+
+
 def _prepare(output: Path) -> None:
-    with _explained(output):
+    with explained(output):
         (output / paths.RUNS).mkdir(parents=True, exist_ok=True)
     for name in _LINKS:
         place = output / name
@@ -106,26 +225,10 @@ def _remove_leftovers(output: Path) -> None:
     """Remove what killed runs have left: the lock is ours, so nobody works on it any more."""
     for stale in (output / paths.RUNS).glob(f"{paths.STAGING_PREFIX}*"):
         shutil.rmtree(stale, ignore_errors=True)
-    for run in never_published(list_runs(output)):
-        shutil.rmtree(output / paths.RUNS / run.name, ignore_errors=True)
     for name in _LINKS:
         for link in output.glob(f".{name}-*"):
             if link.is_symlink():
                 link.unlink()
-
-
-@contextmanager
-def _lock(output: Path) -> Iterator[None]:
-    try:
-        handle = open(output / _LOCK, "w")  # noqa: SIM115
-    except OSError as error:
-        raise OutputError(f"Cannot write to {output}: {error.strerror or error}. Choose another output.") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OutputError(f"Another run is writing to {output}. Wait for it, or choose another output.") from None
-        yield
 
 
 def _carry(source: Path, target: Path) -> None:
@@ -155,22 +258,11 @@ def is_checksum_file(file: Path) -> bool:
     return file.name.startswith(".") and file.suffix == ".crc"
 
 
-@committing()
-def _publish(output: Path, staging: Path, name: str) -> None:
-    run = output / paths.RUNS / name
-    staging.rename(run)
-    for artefact in paths.ARTEFACTS:
-        _link(output / artefact, f"{paths.CURRENT}/{artefact}")
-    has_model = (run / paths.FOREST_MODEL).exists()
-    _point(output, name, name if has_model else None)
-    _prune(output)
-
-
-def _point(output: Path, current: str, model: str | None) -> None:
-    """Make runs the newest, and the one with the newest model (None: leave that)."""
-    _link(output / paths.CURRENT, f"{paths.RUNS}/{current}")
-    if model is not None:
-        _link(output / paths.MODEL, f"{paths.RUNS}/{model}")
+def _sizes(folder: Path) -> dict[str, int]:
+    """The files below a folder, but for the marks of runs: name → size in bytes."""
+    marks = {paths.COMPLETE, paths.WITHDRAWN}
+    files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+    return {name: file.stat().st_size for name, file in sorted(files.items()) if name not in marks}
 
 
 def _link(place: Path, target: str) -> None:
@@ -182,28 +274,14 @@ def _link(place: Path, target: str) -> None:
     os.replace(fresh, place)
 
 
-def _prune(output: Path) -> None:
-    runs = list_runs(output)
-    kept = kept_runs(runs)
-    for run in runs:
-        if run not in kept:
-            shutil.rmtree(output / paths.RUNS / run.name, ignore_errors=True)  # the new run is published all the same
-
-
 def list_runs(output: Path) -> list[PublishedRun]:
-    """The complete runs that are kept, oldest first."""
-    folders = [item for item in (output / paths.RUNS).glob("*") if is_run_name(item.name)]
-    links = {link: (output / link).resolve().name for link in (paths.CURRENT, paths.MODEL)}
-    return [
-        PublishedRun(
-            name=folder.name,
-            has_model=(folder / paths.FOREST_MODEL).exists(),
-            withdrawn=(folder / paths.WITHDRAWN).exists(),
-            is_current=folder.name == links[paths.CURRENT],
-            is_model=folder.name == links[paths.MODEL],
-        )
-        for folder in sorted(folders)
-    ]
+    """The complete runs that are kept, in the order of their publishing."""
+    return publishing.list_runs(FolderStore(output))
+
+
+def problems(output: Path) -> list[str]:
+    """What is wrong with the links to runs, a line each."""
+    return repairing.problems(FolderStore(output))
 
 
 def roll_back(output: Path) -> PublishedRun:
@@ -211,16 +289,20 @@ def roll_back(output: Path) -> PublishedRun:
 
     Raises ArtefactError where there is none.
     """
+    with _changing(output) as store:
+        return publishing.roll_back(store)
+
+
+def repair(output: Path) -> repairing.Repair:
+    """Let the links lead to whole runs again. Raises ArtefactError where there is none."""
+    with _changing(output) as store:
+        return repairing.repair(store)
+
+
+@contextmanager
+def _changing(output: Path) -> Iterator[FolderStore]:
     if not (output / paths.RUNS).is_dir():
         raise ArtefactError(f"{output} holds no published run.")
-    with _lock(output), _explained(output):
-        runs = list_runs(output)
-        target, model = run_before(runs, str(output))
-        # First the mark: were the links changed first, a crash in between would leave a run to be rolled back to.
-        for run in runs:
-            if run.name > target.name:
-                (output / paths.RUNS / run.name / paths.WITHDRAWN).touch()
-        _point(output, target.name, model.name if model else None)
-        if model is None:
-            (output / paths.MODEL).unlink(missing_ok=True)
-    return target
+    _prepare(output)
+    with held_lock(output / _LOCK) as lock, explained(output):
+        yield FolderStore(output, lock)

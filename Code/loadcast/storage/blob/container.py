@@ -29,7 +29,7 @@ from loadcast.storage.blob.location import BlobLocation, check_name
 from loadcast.storage.blob.names import fixed_prefix, matcher
 from loadcast.storage.blob.policy import Attempts
 from loadcast.storage.blob.reading import BlobReader, RangeReader, md5_of, read_whole
-from loadcast.storage.blob.uploading import upload_file
+from loadcast.storage.blob.uploading import Sent, upload_file
 
 #: Written with each blob that is put, to know an own write again whose answer was lost.
 _WRITER = "loadcastwriter"
@@ -135,9 +135,7 @@ class Container:
                 found = _unless_absent(blob.get_blob_properties) if attempts.failures else None
                 if found is not None and found.metadata.get(_WRITER) == writer:
                     return str(found.etag)
-            raise ChangedError(
-                f"{self.root.at(name)} was written by another program at the same time. Run again when it is done."
-            )
+            raise _changed(self.root.at(name))
 
         return self._write(name, upload)
 
@@ -150,12 +148,12 @@ class Container:
         _checked(self.root, name, InputError)
         return RangeReader(self.root, self.access, name, size, etag)
 
-    def upload(self, path: Path, name: str) -> None:
+    def upload(self, path: Path, name: str) -> Sent:
         """Make a blob of a local file, or replace one, with its MD5; each block is checked on arrival."""
         blob = self._blob(name, OutputError)
         with explained(self.root.at(name), self.access, OutputError):
             try:
-                upload_file(self._client, blob, path)
+                return upload_file(self._client, blob, path)
             except FileNotFoundError as error:
                 raise OutputError(f"Cannot upload {path}: {error.strerror}. Run again.") from error
 
@@ -190,6 +188,23 @@ class Container:
         """Remove the MD5 that another program has left with a blob: Hadoop's driver leaves that of the last piece."""
         blob = self._blob(name, OutputError)
         self._write(name, lambda _: blob.set_http_headers(ContentSettings()))
+
+    def delete_unchanged(self, name: str, etag: str) -> None:
+        """Remove a blob if it still has that ETag: else ChangedError. One that is not there does no harm."""
+        blob = self._blob(name, OutputError)
+
+        def remove(_: Attempts) -> None:
+            try:
+                blob.delete_blob("include", etag=etag, match_condition=MatchConditions.IfNotModified)
+                return
+            except HttpResponseError as error:
+                if error_code(error) == "BlobNotFound":
+                    return
+                if status_of(error) != 412:
+                    raise
+            raise _changed(self.root.at(name))
+
+        self._write(name, remove)
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove blobs; those that are not there do no harm."""
@@ -228,6 +243,10 @@ class Container:
     def _explained(self, name: str, operation: Callable[[Attempts], T], kind: type[LoadcastError]) -> T:
         with explained(self.root.at(name), self.access, kind):
             return self._client.policy.call(operation)
+
+
+def _changed(location: BlobLocation) -> ChangedError:
+    return ChangedError(f"{location} was written by another program at the same time. Run again when it is done.")
 
 
 def _checked(root: BlobLocation, name: str, kind: type[LoadcastError]) -> None:

@@ -12,32 +12,40 @@ from azure.storage.blob import BlobClient, BlobLeaseClient
 
 from loadcast.errors import LoadcastError, OutputError
 from loadcast.storage.blob.access import Access
-from loadcast.storage.blob.faults import error_code, explained, status_of
+from loadcast.storage.blob.faults import GONE_CONTAINER, error_code, explained, status_of
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.policy import Policy
+from loadcast.storage.publishing import LostLockError
 
 #: Seconds that a lease holds when it is not renewed: what Azure gives at most, short of for ever.
 LEASE_S = 60
 _RENEWED_EVERY_S = 20.0
 _RENEWAL_TIMEOUT_S = 10.0
 _RELEASE_DEADLINE_S = 20.0
+#: Answers to those who would have a lease that another has.
+_TAKEN = {"LeaseAlreadyPresent", "LeaseIsBreakingAndCannotBeAcquired"}
 
 
 class Lease:
-    """A lock that is held."""
+    """A lock that is held, as far as is known."""
 
-    def __init__(self, lease: BlobLeaseClient, location: BlobLocation, policy: Policy, began: float) -> None:
-        self._lease, self._location, self._clock = lease, location, policy.clock
-        self._until = began + LEASE_S
+    def __init__(self, lease: BlobLeaseClient, location: BlobLocation, access: Access, policy: Policy) -> None:
+        self._lease, self._location, self._access, self._policy = lease, location, access, policy
         self._lost = False
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="blob-lease", daemon=True)
         self._thread.start()
 
-    def check(self) -> None:
-        """Raise OutputError if the lock is ours no more: somebody broke it, or it could not be renewed in time."""
-        if self._lost or self._clock() > self._until:
-            raise OutputError(
+    def prove(self) -> None:
+        """Ask the server, by a renewal, whether the lock is ours: one that ended is, while nobody else has had it.
+
+        Raises LostLockError where it is not, OutputError where the server cannot be asked.
+        """
+        with explained(self._location, self._access, OutputError):
+            if not self._lost:
+                self._lost = not self._policy.call(lambda _: _renewed(self._lease))
+        if self._lost:
+            raise LostLockError(
                 f"Lost the lock {self._location}: it was broken, or could not be renewed for {LEASE_S} s. "
                 "Another run may be writing there. Run again when it is done."
             )
@@ -49,15 +57,19 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._lost and not self._done.wait(_RENEWED_EVERY_S):
-            began = self._clock()
-            try:
-                self._lease.renew(read_timeout=_RENEWAL_TIMEOUT_S)
-                self._until = began + LEASE_S
-            except HttpResponseError as error:
-                # Broken, taken by another, or the blob is gone. Other faults may pass before the lease ends.
-                self._lost = status_of(error) in {404, 409, 412}
-            except AzureError:
-                continue
+            with suppress(AzureError):  # that may pass before the lease ends
+                self._lost = not _renewed(self._lease)
+
+
+def _renewed(lease: BlobLeaseClient) -> bool:
+    """Whether the lease could be renewed: not if it was broken or taken by another, or the blob is gone."""
+    try:
+        lease.renew(read_timeout=_RENEWAL_TIMEOUT_S)
+    except HttpResponseError as error:
+        if status_of(error) not in {404, 409, 412} or error_code(error) in GONE_CONTAINER:
+            raise
+        return False
+    return True
 
 
 @contextmanager
@@ -65,15 +77,14 @@ def held_lease(blob: BlobClient, location: BlobLocation, access: Access, policy:
     """Hold a lease on a blob during the block. Raises OutputError where another holds it."""
     # The id is our own choice: asking again, when only the answer was lost, finds that we have it.
     client = BlobLeaseClient(blob, lease_id=str(uuid.uuid4()))
-    began = policy.clock()
     with explained(location, access, OutputError):
-        taken = policy.call(lambda _: _acquire(client))
-    if not taken:
+        holder = policy.call(lambda _: None if _acquire(client) else _end_of_lease(blob))
+    if holder is not None:
         raise OutputError(
             f"Another run is writing to {location.url.rpartition('/')[0]}. Wait for it, or choose another output. "
-            f"(Was it killed? Then its lock ends within {LEASE_S} seconds.)"
+            f"(Was it killed? {holder})"
         )
-    lease = Lease(client, location, policy, began)
+    lease = Lease(client, location, access, policy)
     try:
         yield lease
     finally:
@@ -88,6 +99,20 @@ def _acquire(client: BlobLeaseClient) -> bool:
         client.acquire(lease_duration=LEASE_S)
         return True
     except HttpResponseError as error:
-        if error_code(error) != "LeaseAlreadyPresent":
+        if error_code(error) not in _TAKEN:
             raise
         return False
+
+
+def _end_of_lease(blob: BlobClient) -> str:
+    """When the lease that another holds will end, in words."""
+    lease = blob.get_blob_properties().lease
+    if lease.state == "breaking":
+        return f"Then its lock ends within {LEASE_S} seconds, as it is being broken."
+    if lease.duration == "infinite":
+        return (
+            "Another program has taken the lock for ever: it does not end by itself. Break it where nobody writes: "
+            f"az storage blob lease break --account-name {blob.account_name} -c {blob.container_name} "
+            f"-b {blob.blob_name}"
+        )
+    return f"Then its lock ends within {LEASE_S} seconds."

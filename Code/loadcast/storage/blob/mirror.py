@@ -31,6 +31,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "loadcast")
 
 
+class ReplacedError(InputError):
+    """The run is not, or no longer, whole in the container: newer ones have replaced it."""
+
+
 class Mirror:
     """A folder with what was wanted of a container's runs. Runs never change, so what is there stays good."""
 
@@ -41,9 +45,13 @@ class Mirror:
         self.folder = cache_folder() / "runs" / f"{container.root.container}-{digest}"
 
     def fetch(self, link: str, run: str, names: Iterable[str]) -> None:
-        """Have these artefacts of a run, and the link that leads to it. Raises OutputError where it cannot be kept."""
+        """Have these artefacts of a run, and the link that leads to it.
+
+        Raises OutputError where it cannot be kept, ReplacedError where the run is gone.
+        """
         with self._explained():
             self._bring(run, names)
+            self._check_complete(run)
             _link(self.folder / link, f"{paths.RUNS}/{run}")
             self._prune()
 
@@ -82,6 +90,7 @@ class Mirror:
         blobs = [one for one in self._container.list(place) if one.name == place or one.name.startswith(f"{place}/")]
         if not blobs:
             return
+        self._check_complete(name.partition("/")[0])  # else the listing may show what a removal has left
         fresh = self.folder / f".{secrets.token_hex(6)}"
         try:
             download_blobs(self._container, blobs, self._runs, fresh)
@@ -93,6 +102,14 @@ class Mirror:
                     raise
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
+
+    def _check_complete(self, run: str) -> None:
+        """Raise ReplacedError where the run's record is gone: it is the first that is removed of a run."""
+        record = f"{self._runs}/{run}/{paths.COMPLETE}"
+        if self._container.stat(record) is None:
+            raise ReplacedError(
+                f"{self._container.root.at(record)} is gone: newer runs have replaced this one. Try again."
+            )
 
     def _prune(self) -> None:
         """Remove runs that no link leads to, but not at once: another process may be reading."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from loadcast import paths
 from loadcast.errors import OutputError
 from loadcast.storage.blob.container import Blob, Container
 from loadcast.storage.blob.hadoop import Driver, find_driver
-from loadcast.storage.blob.transfer import download_blobs, upload_folder
+from loadcast.storage.blob.transfer import check_arrived, check_parquet, download_blobs, upload_folder
+from loadcast.storage.blob.uploading import Sent
 from loadcast.storage.publish import is_checksum_file
 from loadcast.storage.staging import Hadoop, file_address, fresh_tables_in, replace_in
 from loadcast.storage.tables import FolderTables, Tables
@@ -22,16 +22,25 @@ from loadcast.storage.tables import FolderTables, Tables
 _COPIES_AT_ONCE = 16
 
 
+@dataclass(frozen=True)
+class Carried:
+    """The run before, as its path in the container, and the artefacts that a new one starts with.
+
+    `files` are those of the run's record.
+    """
+
+    run: str
+    names: tuple[str, ...]
+    files: Collection[str] = ()
+
+
 class ContainerStaging:
     """A run that is gathered in a folder, or written straight to its place in the container by tasks and Spark.
 
-    `carried` is the run before, and the artefacts that the new one starts with: they are copied by the service, when
-    all else is done.
+    What is carried is copied by the service, when all else is done.
     """
 
-    def __init__(
-        self, folder: Path, container: Container, run: str, carried: tuple[str, tuple[str, ...]] | None
-    ) -> None:
+    def __init__(self, folder: Path, container: Container, run: str, carried: Carried | None) -> None:
         self.folder = folder
         self._container, self._run, self._carried = container, run, carried
         self._replaced: list[str] = []
@@ -39,7 +48,7 @@ class ContainerStaging:
         self._driver: Driver | None = None
         self._by_spark: set[str] = set()
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="upload")
-        self._uploads: dict[Future[None], list[str]] = {}
+        self._uploads: dict[Future[dict[str, Sent]], list[str]] = {}
         self._closed = False
 
     def write_directly(self, hadoop: Hadoop) -> dict[str, str]:
@@ -60,7 +69,7 @@ class ContainerStaging:
                 self.fetch([name])
             return file_address(self.folder / name)
         if self._carried and self._is_carried(name):
-            run = self._carried[0]
+            run = self._carried.run
         else:
             run = self._run
             self._by_spark.add(name)
@@ -69,7 +78,7 @@ class ContainerStaging:
     def fetch(self, names: Iterable[str]) -> None:
         for name in names:
             if self._is_carried(name):
-                self._fetch(self._carried_blobs(name), self._carried[0] if self._carried else "")
+                self._fetch(self._carried_blobs(name), self._carried.run if self._carried else "")
             elif self._driver:
                 self._fetch(self._made_by_spark(name), self._run)
 
@@ -94,26 +103,41 @@ class ContainerStaging:
         self._closed = True
         self._ahead.shutdown(cancel_futures=True)
 
-    def has_model(self) -> bool:
-        """Whether the run, once uploaded, has a forest."""
-        return any(True for _ in self._container.list(f"{self._run}/{paths.FOREST_MODEL}/"))
-
-    def upload(self) -> None:
-        """Bring all that belongs to the run to its place in the container."""
+    def upload(self) -> dict[str, Sent]:
+        """Bring all that belongs to the run to its place in the container; gives what each of the blobs is to be."""
         new = self._new_files()
-        carried = {self._below_run(blob): blob.name for blob in self._carried_blobs()}
-        with ThreadPoolExecutor(_COPIES_AT_ONCE) as pool:
-            jobs = [
-                pool.submit(self._container.copy, carried[name], f"{self._run}/{name}") for name in {*carried} - {*new}
-            ]
-            for job in jobs:
-                job.result()
+        sent = self._copy(without={*new})
         for blob in (one for name in self._by_spark for one in self._container.list(f"{self._run}/{name}/") if one.md5):
             self._container.forget_md5(blob.name)
         wait(self._uploads)
         self._check_uploads()
         ahead = {name for names in self._uploads.values() for name in names}
-        self._upload([name for name in new if name not in ahead])
+        for upload in self._uploads:
+            sent |= upload.result()
+        return sent | self._upload([name for name in new if name not in ahead])
+
+    def prove(self, sent: Mapping[str, Sent]) -> dict[str, int]:
+        """Look at the run's blobs as they lie in the container: all that was sent is there, as it was sent.
+
+        Gives the files of the run: name → size in bytes. Raises OutputError.
+        """
+        found = {blob.name: blob for blob in self._container.list(f"{self._run}/")}
+        check_arrived(self._container, sent, found)
+        for blob in found.values():
+            if blob.name not in sent and blob.name.endswith(".parquet"):
+                check_parquet(self._container, blob)
+        sizes = {name: blob.size for name, blob in found.items()} | {name: one.size for name, one in sent.items()}
+        return {name.removeprefix(f"{self._run}/"): size for name, size in sorted(sizes.items())}
+
+    def _copy(self, without: set[str]) -> dict[str, Sent]:
+        """Let the service copy what is carried, but for these names."""
+        carried = {f"{self._run}/{self._below_run(blob)}": blob for blob in self._carried_blobs()}
+        wanted = {name: blob for name, blob in carried.items() if name.removeprefix(f"{self._run}/") not in without}
+        with ThreadPoolExecutor(_COPIES_AT_ONCE) as pool:
+            jobs = [pool.submit(self._container.copy, blob.name, name) for name, blob in wanted.items()]
+            for job in jobs:
+                job.result()
+        return {name: Sent(blob.size, blob.md5) for name, blob in wanted.items()}
 
     def _check_uploads(self) -> None:
         """Raise the error of an upload that has failed meanwhile: now rather than when all else is done."""
@@ -121,8 +145,8 @@ class ContainerStaging:
             if upload.done():
                 upload.result()
 
-    def _upload(self, names: list[str]) -> None:
-        upload_folder(self._container, self.folder, self._run, names, self._go_on)
+    def _upload(self, names: list[str]) -> dict[str, Sent]:
+        return upload_folder(self._container, self.folder, self._run, names, self._go_on)
 
     def _go_on(self, done: int, total: int) -> None:
         """Told after each file: that the run is given up ends its uploads."""
@@ -142,19 +166,38 @@ class ContainerStaging:
         return [replace(blob, md5=None) for blob in self._container.list(f"{self._run}/{name}/")]
 
     def _is_carried(self, name: str) -> bool:
-        return self._carried is not None and any(_within(name, one) for one in self._carried[1])
+        return self._carried is not None and any(_within(name, one) for one in self._carried.names)
 
     def _carried_blobs(self, only: str | None = None) -> list[Blob]:
         """The blobs of the run before that are carried, those of one artefact or of all."""
         if self._carried is None:
             return []
-        run, names = self._carried
-        found = [blob for one in ([only] if only else names) for blob in self._container.list(f"{run}/{one}")]
-        return [blob for blob in found if not any(_within(self._below_run(blob), one) for one in self._replaced)
-                and any(_within(self._below_run(blob), one) for one in names)]  # fmt: skip
+        names = [only] if only else self._carried.names
+        listed = {blob.name: blob for name in names for blob in self._container.list(f"{self._carried.run}/{name}")}
+        for name in self._carried.files:
+            # A listing that leaves out files of the run's record is not believed.
+            path = f"{self._carried.run}/{name}"
+            if path not in listed and any(_within(name, one) for one in names) and not self._is_replaced(name):
+                listed[path] = self._asked(path)
+        return [blob for blob in listed.values() if self._is_wanted(self._below_run(blob))]
+
+    def _asked(self, path: str) -> Blob:
+        blob = self._container.stat(path)
+        if blob is None:
+            raise OutputError(
+                f"{self._container.root.at(path)} is a part of a published run, and is gone. "
+                "Run loadcast runs repair OUTPUT, then run again."
+            )
+        return blob
+
+    def _is_wanted(self, name: str) -> bool:
+        return self._is_carried(name) and not self._is_replaced(name)
+
+    def _is_replaced(self, name: str) -> bool:
+        return any(_within(name, part) for part in self._replaced)
 
     def _below_run(self, blob: Blob) -> str:
-        return blob.name.removeprefix(f"{self._carried[0]}/") if self._carried else blob.name
+        return blob.name.removeprefix(f"{self._carried.run}/") if self._carried else blob.name
 
 
 def _within(name: str, artefact: str) -> bool:
@@ -184,7 +227,8 @@ class ContainerTables:
     def writing(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="loadcast-task-") as folder:
             yield Path(folder)
-            upload_folder(self.container, Path(folder), self.prefix, _files(Path(folder)))
+            sent = upload_folder(self.container, Path(folder), self.prefix, _files(Path(folder)))
+            check_arrived(self.container, sent, {})
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from loadcast.errors import InputError
+from loadcast.errors import InputError, OutputError
 from loadcast.progress import Update
 from loadcast.storage.blob.container import Blob, Container
+from loadcast.storage.blob.uploading import Sent
 
 _FILES_AT_A_TIME = 8
+_PARQUET_END = b"PAR1"
 
 T = TypeVar("T")
 
@@ -23,21 +25,56 @@ def upload_folder(
     prefix: str,
     names: Iterable[str] | None = None,
     progress: Update = lambda done, total: None,
-) -> None:
+) -> dict[str, Sent]:
     """Bring files to blobs: `folder/name` to `prefix/name`. `names` are paths with `/`; None stands for all files.
 
-    `progress` is told bytes. Raises OutputError; some of the files may then have been brought.
+    Gives what each blob is to be, by its whole name. `progress` is told bytes. Raises OutputError; some of the files
+    may then have been brought.
     """
     if names is None:
         names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
     sizes = {name: (folder / name).stat().st_size for name in sorted(names)}
     told = _Total(sum(sizes.values()), progress)
 
+    sent: dict[str, Sent] = {}
+
     def upload(name: str) -> None:
-        container.upload(folder / name, _joined(prefix, name))
+        blob = _joined(prefix, name)
+        sent[blob] = container.upload(folder / name, blob)
         told.add(sizes[name])
 
     _each(list(sizes), upload)
+    return sent
+
+
+def check_arrived(container: Container, sent: Mapping[str, Sent], found: Mapping[str, Blob]) -> None:
+    """Look at blobs: each is there, in its size, with its MD5 where it has one. `found` are those of a listing.
+
+    What a listing does not show is asked for itself. Raises OutputError.
+    """
+
+    def check(name: str) -> None:
+        wanted, blob = sent[name], found.get(name) or container.stat(name)
+        if blob is None:
+            raise OutputError(f"{container.root.at(name)} was written, and is gone. Run again.")
+        if blob.size != wanted.size or (wanted.md5 and blob.md5 and blob.md5 != wanted.md5):
+            raise OutputError(
+                f"{container.root.at(name)} is not what was sent: it has {blob.size:,} bytes, wanted {wanted.size:,}, "
+                "or another MD5. Run again when nobody else writes there."
+            )
+
+    _each(list(sent), check)
+
+
+def check_parquet(container: Container, blob: Blob) -> None:
+    """Look at the end of a Parquet file that another program has written: without it, a part of it is missing.
+
+    Raises OutputError.
+    """
+    with container.open(blob.name, blob.size, blob.etag) as file:
+        file.seek(max(0, blob.size - len(_PARQUET_END)))
+        if file.read() != _PARQUET_END:
+            raise OutputError(f"{container.root.at(blob.name)} was not written to its end. Run again.")
 
 
 def download_blobs(

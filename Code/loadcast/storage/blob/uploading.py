@@ -7,6 +7,7 @@ import os
 import secrets
 from collections import deque
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +22,15 @@ _MOST_BLOCKS = 50_000
 _BLOCKS_AT_A_TIME = 4
 
 
-def upload_file(client: Client, blob: BlobClient, path: Path) -> None:
+@dataclass(frozen=True)
+class Sent:
+    """What a blob is to be: its size in bytes, and the MD5 that it has been given, if any."""
+
+    size: int
+    md5: bytes | None
+
+
+def upload_file(client: Client, blob: BlobClient, path: Path) -> Sent:
     """Make the blob hold what the file holds, with its MD5; the blob appears, or is replaced, at the end.
 
     Raises OutputError where the file changes meanwhile, OSError where it cannot be read, or an error of the libraries.
@@ -30,25 +39,29 @@ def upload_file(client: Client, blob: BlobClient, path: Path) -> None:
         state = os.fstat(file.fileno())
         block_bytes = max(BLOCK_BYTES, -(-state.st_size // _MOST_BLOCKS))
         if state.st_size <= block_bytes:
-            complete = _upload_at_once(client, blob, _read_block(file, block_bytes + 1), state.st_size)
+            sent = _upload_at_once(client, blob, _read_block(file, block_bytes + 1), state.st_size)
         else:
-            complete = _upload_blocks(client, blob, file, block_bytes, state)
-    if not complete:
+            sent = _upload_blocks(client, blob, file, block_bytes, state)
+    if sent is None:
         raise OutputError(f"{path} changed while it was being uploaded. Run again when it is complete.")
+    return sent
 
 
-def _upload_at_once(client: Client, blob: BlobClient, data: bytes, size: int) -> bool:
+def _upload_at_once(client: Client, blob: BlobClient, data: bytes, size: int) -> Sent | None:
     if len(data) != size:
-        return False
-    settings = _settings(hashlib.md5(data, usedforsecurity=False).digest())
+        return None
+    md5 = hashlib.md5(data, usedforsecurity=False).digest()
+    settings = _settings(md5)
     client.policy.call(
         lambda _: blob.upload_blob(data, overwrite=True, content_settings=settings, validate_content=True)
     )
-    return True
+    return Sent(size, md5)
 
 
-def _upload_blocks(client: Client, blob: BlobClient, file: BinaryIO, block_bytes: int, state: os.stat_result) -> bool:
-    """Whether the file stayed as it was; else nothing is made of the blocks."""
+def _upload_blocks(
+    client: Client, blob: BlobClient, file: BinaryIO, block_bytes: int, state: os.stat_result
+) -> Sent | None:
+    """What was sent; None where the file did not stay as it was: then nothing is made of the blocks."""
     token = secrets.token_hex(4)
     numbers: list[str] = []
     digest, size = hashlib.md5(usedforsecurity=False), 0
@@ -69,11 +82,11 @@ def _upload_blocks(client: Client, blob: BlobClient, file: BinaryIO, block_bytes
             block.cancel()
     now = os.fstat(file.fileno())
     if (size, now.st_mtime_ns) != (state.st_size, state.st_mtime_ns):
-        return False
+        return None
     settings = _settings(digest.digest())
     blocks = [BlobBlock(number) for number in numbers]
     client.policy.call(lambda _: blob.commit_block_list(blocks, content_settings=settings))
-    return True
+    return Sent(size, digest.digest())
 
 
 def _stage(client: Client, blob: BlobClient, number: str, data: bytes) -> None:

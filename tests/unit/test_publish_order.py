@@ -1,0 +1,130 @@
+"""Runs are ordered by their publishing: clocks name them, and decide nothing. What is damaged is told, and mended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from loadcast import paths
+from loadcast.cli.main import main
+from loadcast.errors import OutputError
+from loadcast.storage import runs
+from loadcast.storage.publish import list_runs, open_run, roll_back, stage_run
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, ahead: timedelta) -> None:
+    """Let runs be named by a clock that is wrong by so much."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + ahead
+
+    monkeypatch.setattr(runs, "datetime", Clock)
+
+
+def publish(output: Path, text: str, model: bool = False) -> str:
+    with stage_run(output) as staging:
+        (staging / paths.QUALITY).write_text(text)
+        if model:
+            (staging / paths.FOREST_MODEL).mkdir()
+            (staging / paths.FOREST_MODEL / "data").write_text(text)
+    return open_run(output).name
+
+
+def text_of(output: Path, link: str = paths.CURRENT) -> str:
+    return (open_run(output, link) / paths.QUALITY).read_text()
+
+
+def command(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(main, [*words])
+    return done.exit_code, done.output
+
+
+def test_a_model_named_by_a_fast_clock_outlives_the_runs_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_clock(monkeypatch, timedelta(hours=1))
+    publish(tmp_path, "model", model=True)
+    monkeypatch.undo()
+    for number in range(4):
+        publish(tmp_path, str(number))
+        assert text_of(tmp_path, paths.MODEL) == "model"
+        assert text_of(tmp_path) == str(number)
+
+
+def test_a_clock_that_goes_back_changes_neither_order_nor_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = []
+    for number in range(5):
+        set_clock(monkeypatch, -timedelta(hours=number))
+        names.append(publish(tmp_path, str(number)))
+        assert [run.name for run in list_runs(tmp_path)] == names[-2:]
+    assert sorted(names, reverse=True) == names
+    assert roll_back(tmp_path).name == names[-2]
+    assert text_of(tmp_path) == "3"
+
+
+def test_no_run_is_removed_where_the_pointer_is_gone(tmp_path: Path) -> None:
+    first, second = publish(tmp_path, "first"), publish(tmp_path, "second", model=True)
+    (tmp_path / paths.CURRENT).unlink()
+    with pytest.raises(ValueError, match="it ends here"), stage_run(tmp_path):
+        raise ValueError("it ends here")
+    assert {first, second} <= {run.name for run in list_runs(tmp_path)}
+    third = publish(tmp_path, "third")
+    assert [run.name for run in list_runs(tmp_path)] == [second, third]
+    assert text_of(tmp_path, paths.MODEL) == "second"
+
+
+def test_a_lock_that_was_removed_and_taken_by_another_ends_the_run(tmp_path: Path) -> None:
+    publish(tmp_path, "old", model=True)
+    with pytest.raises(OutputError, match="Lost the lock"), stage_run(tmp_path) as staging:
+        (staging / paths.QUALITY).write_text("loser")
+        (tmp_path / ".lock").unlink()
+        publish(tmp_path, "winner")
+    assert text_of(tmp_path) == "winner"
+    assert [(tmp_path / paths.RUNS / run.name / paths.QUALITY).read_text() for run in list_runs(tmp_path)] == [
+        "old",
+        "winner",
+    ]
+
+
+def test_a_pointer_to_nowhere_is_told_and_repaired(tmp_path: Path) -> None:
+    publish(tmp_path, "first", model=True)
+    second = publish(tmp_path, "second")
+    publish(tmp_path, "third", model=True)
+    shutil.rmtree(open_run(tmp_path))
+    code, said = command("runs", "list", str(tmp_path))
+    assert code == 7
+    assert second in said
+    assert "loadcast runs repair" in said
+    code, said = command("runs", "repair", str(tmp_path))
+    assert code == 0, said
+    assert second in said
+    assert (text_of(tmp_path), text_of(tmp_path, paths.MODEL)) == ("second", "first")
+    assert command("runs", "list", str(tmp_path))[0] == 0
+    publish(tmp_path, "fourth")
+    assert roll_back(tmp_path).name == second
+
+
+def test_garbage_for_a_pointer_is_told_and_repaired(tmp_path: Path) -> None:
+    first = publish(tmp_path, "first")
+    (tmp_path / paths.CURRENT).unlink()
+    os.symlink("runs/../../etc", tmp_path / paths.CURRENT)
+    with pytest.raises(Exception, match="loadcast runs repair"):
+        open_run(tmp_path)
+    assert command("runs", "repair", str(tmp_path))[0] == 0
+    assert open_run(tmp_path).name == first
+
+
+def test_a_list_of_what_is_not_there_is_an_error(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "none"):
+        code, said = command("runs", "list", str(place))
+        assert code == 7
+        assert "holds no published run" in said
