@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from loadcast import paths
+from loadcast.artefacts.quality import Quality
 from loadcast.kernels.encode import Encoders, encoders_of
-from loadcast.pipeline.artefacts import run_info, write_json
+from loadcast.pipeline.artefacts import run_info
 from loadcast.pipeline.sessions import STATISTICS, Reading, Sessions, found_files, read_sessions
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
@@ -25,7 +25,7 @@ from loadcast.storage.staging import Staging
 _ENCODERS = "loadcast.spark.encoders"  # imports pyspark.ml: loaded while the JVM starts
 
 
-def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress: Progress = silent) -> dict[str, Any]:
+def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress: Progress = silent) -> Quality:
     """Run ETL and publish its results in settings.output; returns the quality report.
 
     With `filter_ip` only the configured servers' sessions are used. Raises a LoadcastError; then nothing was published.
@@ -47,8 +47,8 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
             _encode_and_save(spark, sessions, encoders, staging, start)
         # Once more: an attempt of a task that Spark has given up may have ended since.
         staging.tables.keep_only(STATISTICS, sessions.statistics)
-        write_json(staging.folder / paths.QUALITY, sessions.quality)
-        write_json(staging.folder / paths.INFO, run_info(settings, encoders, filter_ip))
+        sessions.quality.write(staging.folder)
+        run_info(settings, encoders, filter_ip).write(staging.folder)
     return sessions.quality
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from loadcast import schema
+from loadcast.artefacts.info import Info
 from loadcast.kernels.encode import cold_start, feature_matrix
 from loadcast.kernels.forest import classes, probabilities, votes
 from loadcast.serving.bundle import Bundle, load_bundle
@@ -29,7 +29,7 @@ class Predictor:
         return cls(load_bundle(path))
 
     @property
-    def info(self) -> Mapping[str, Any]:
+    def info(self) -> Info:
         """The bundle's `info`."""
         return self._bundle.info
 
