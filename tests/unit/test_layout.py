@@ -103,6 +103,10 @@ def test_functions_take_few_parameters() -> None:
     assert {place: count for place, count in counts.items() if count > MOST_PARAMETERS} == {}
 
 
+def _imported(node: ast.Import) -> list[str]:
+    return [alias.name for alias in node.names if alias.name != "pickletools"]
+
+
 def test_nothing_is_pickled() -> None:
     """Nor unpickled: pickletools only lists opcodes, and has no way to execute them."""
     imports = {

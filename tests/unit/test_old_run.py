@@ -18,7 +18,7 @@ from loadcast.artefacts.info import Info
 from loadcast.artefacts.metrics import Metrics
 from loadcast.artefacts.quality import Quality
 from loadcast.cli.main import main
-from loadcast.serving.contract import REQUEST_SCHEMA
+from loadcast.serving.contract import REQUEST_SCHEMA, read_records
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.statistics import newest_hour, open_statistics, scoring_features
 from loadcast.storage.download import download_model
@@ -56,7 +56,7 @@ def test_the_old_statistics_make_features_that_the_old_bundle_scores() -> None:
     statistics = open_statistics(old_run.OUTPUT)
     assert newest_hour(statistics) == datetime(2016, 6, 14, 23)
     for source in scoring_features(statistics, old_run.SERVERS, datetime(2016, 6, 15)):
-        table = source.features().select(REQUEST_SCHEMA.names).cast(REQUEST_SCHEMA)
+        table = read_records([*source.records()])
         assert len(Predictor.load(old_run.OUTPUT).predict(table)) == schema.HORIZON_HOURS
 
 

@@ -155,10 +155,10 @@ class Artefact(Part):
             raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another output.") from error
 
 
-def decode(data: bytes, max_bytes: int = MAX_BYTES) -> Document:
+def decode(data: bytes) -> Document:
     """A JSON object within bounds of size, depth and digits, without a key twice. Raises DocumentError."""
-    if len(data) > max_bytes:
-        raise DocumentError(f"it is larger than {max_bytes:,} bytes")
+    if len(data) > MAX_BYTES:
+        raise DocumentError(f"it is larger than {MAX_BYTES:,} bytes")
     try:
         value = json.loads(
             data.decode("utf-8"),

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from loadcast.cli.logs import log_options
 from loadcast.errors import LoadcastError
 from loadcast.spark.options import SparkOptions
 
@@ -18,6 +19,8 @@ _MASTER = "spark.master"
 
 def friendly(command: Callable[..., Any]) -> Callable[..., Any]:
     """Show a LoadcastError as one message with its exit code; --debug shows the traceback, too."""
+
+    command = log_options(command)
 
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(command)

@@ -9,7 +9,7 @@ from loadcast.artefacts.quality import Quality
 from loadcast.kernels.encode import Encoders, encoders_of
 from loadcast.pipeline.artefacts import run_info
 from loadcast.pipeline.sessions import STATISTICS, Reading, Sessions, found_files, read_sessions
-from loadcast.progress import Progress, silent
+from loadcast.progress import Progress, logged_run, silent
 from loadcast.settings import Settings
 from loadcast.spark.azure import connect
 from loadcast.spark.encoding import encode_features
@@ -25,6 +25,7 @@ from loadcast.storage.staging import Staging
 _ENCODERS = "loadcast.spark.encoders"  # imports pyspark.ml: loaded while the JVM starts
 
 
+@logged_run("etl")
 def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress: Progress = silent) -> Quality:
     """Run ETL and publish its results in settings.output; returns the quality report.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 
 from loadcast import paths, schema
 from loadcast.artefacts.quality import Quality
+from loadcast.events import RUN, log_event
 from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule, epoch_seconds
 from loadcast.kernels.contract import Contract
@@ -119,9 +121,15 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
     coverage = Coverage.from_json(reports[REPORT_COVERAGE])
     sizes = {file.shown: file.size for file in files}
     quality = quality_report(reports[REPORT_COUNTS], coverage, sizes, settings.contract, reading.filter_ip)
+    _log_read(quality)
     check_quality(quality, settings.max_rejected_fraction)
     written = _tidy(reading.tables, files_of(reports))
     return Sessions(quality, combine(reports[REPORT_TRAINING]), written)
+
+
+def _log_read(quality: Quality) -> None:
+    counts = {"rows": quality.rows, "kept": quality.good, "rejected": quality.rejected, "bytes": quality.bytes}
+    log_event(RUN, logging.INFO, "read", "Session logs were read.", files=len(quality.files), **counts)
 
 
 def _tidy(tables: Tables, written: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from loadcast.artefacts.info import Info
 from loadcast.artefacts.quality import Quality
 from loadcast.errors import ConfigError
 from loadcast.pipeline.sessions import Reading, found_files, read_sessions
-from loadcast.progress import Progress, silent
+from loadcast.progress import Progress, logged_run, silent
 from loadcast.settings import Settings
 from loadcast.spark.azure import connect
 from loadcast.spark.failures import spark_failures
@@ -18,6 +18,7 @@ from loadcast.storage.sources import find_sources
 _MADE_HERE = {paths.QUALITY, paths.REJECTED}
 
 
+@logged_run("stats")
 def run_stats(settings: Settings, options: SparkOptions, progress: Progress = silent) -> Quality:
     """Compute statistics of the configured period and publish them beside the months already there.
 

@@ -10,7 +10,7 @@ from loadcast.artefacts.metrics import Metrics
 from loadcast.errors import ConfigError
 from loadcast.pipeline.artefacts import versions
 from loadcast.pipeline.sessions import thresholds
-from loadcast.progress import Progress, silent
+from loadcast.progress import Progress, logged_run, silent
 from loadcast.settings import Settings
 from loadcast.spark.azure import connect
 from loadcast.spark.failures import spark_failures
@@ -26,6 +26,7 @@ _EVALUATION = "loadcast.spark.evaluation"  # imports pyspark.ml: loaded while th
 _MADE_HERE = {paths.FOREST_MODEL, paths.METRICS, paths.PREDICTIONS}
 
 
+@logged_run("train")
 def run_train(settings: Settings, options: SparkOptions, progress: Progress = silent) -> Metrics:
     """Fit the forest on the newest run's features, score it, and publish both; returns the metrics.
 

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from loadcast.artefacts.metrics import PartMetrics, Scores
 from loadcast.artefacts.quality import Quality
-from loadcast.progress import Update
+from loadcast.log_setup import stderr_console
+from loadcast.progress import Update, logged_step
 from loadcast.report.quality import listing
 
 _NAMED_FILES = 3
@@ -29,16 +30,15 @@ class RichProgress:
     """A progress.Progress on standard error: a moving bar on a terminal, one line per finished step everywhere."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = console or stderr_console()
 
     @contextmanager
     def __call__(self, title: str) -> Iterator[Update]:
         """Run one step."""
         begin_s = time.monotonic()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(
-            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
-        ) as progress:
+        shown = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
+        with logged_step(title), shown as progress:
             task = progress.add_task(title, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
         self._console.print(f"{title:<44} {time.monotonic() - begin_s:6.1f} s", markup=False)

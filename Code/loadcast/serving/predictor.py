@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +12,7 @@ import pyarrow.compute as pc
 
 from loadcast import schema
 from loadcast.artefacts.info import Info
+from loadcast.events import SERVICE, log_event
 from loadcast.kernels.encode import cold_start, feature_matrix
 from loadcast.kernels.forest import classes, probabilities, votes
 from loadcast.serving.bundle import Bundle, load_bundle
@@ -26,7 +29,19 @@ class Predictor:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Predictor:
         """Load the bundle at `path`. Raises ArtefactError."""
-        return cls(load_bundle(path))
+        begin_s = time.perf_counter()
+        bundle = load_bundle(path)
+        took_s, trees = time.perf_counter() - begin_s, bundle.forest.n_trees
+        log_event(
+            SERVICE,
+            logging.INFO,
+            "model",
+            "A model was loaded.",
+            folder=str(bundle.folder),
+            trees=trees,
+            duration_s=took_s,
+        )
+        return cls(bundle)
 
     @property
     def info(self) -> Info:

@@ -15,7 +15,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from loadcast.errors import ConfigError
-from loadcast.storage.blob.redaction import redacted
+from loadcast.redaction import redacted
 
 _MAX_BYTES = 64 << 10
 _SHOWN_FAULTS = 20

@@ -19,6 +19,7 @@ from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from loadcast.errors import EnvironmentNotReadyError
+from loadcast.log_relay import open_relay
 from loadcast.spark.archive import archive_options, is_awkward
 from loadcast.spark.java import find_java
 from loadcast.spark.options import SparkOptions
@@ -111,7 +112,9 @@ def create_session(
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)
     os.environ["PYTHONPATH"] = _with_package(os.environ.get("PYTHONPATH", ""))
     master = _master(options)
-    if is_local(master):  # Spark need not know the machine's name, which need not resolve
+    if is_local(master):
+        open_relay()
+        # Spark need not know the machine's name, which need not resolve.
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = _builder(app_name, master, options, brief, java_options(master, brief, options.show_log, java_home))
     with ThreadPoolExecutor(1) as pool, _java_output(options.show_log) as log:

@@ -23,7 +23,15 @@ from pathlib import Path
 
 from loadcast import paths
 from loadcast.errors import ArtefactError, OutputError
-from loadcast.storage.runs import PublishedRun, is_run_name, kept_runs, never_published, new_run_name, run_before
+from loadcast.storage.runs import (
+    PublishedRun,
+    is_run_name,
+    kept_runs,
+    log_published,
+    never_published,
+    new_run_name,
+    run_before,
+)
 
 _LOCK = ".lock"
 _LINKS = (paths.CURRENT, paths.MODEL, *paths.ARTEFACTS)
@@ -161,6 +169,7 @@ def _publish(output: Path, staging: Path, name: str) -> None:
         _link(output / artefact, f"{paths.CURRENT}/{artefact}")
     has_model = (run / paths.FOREST_MODEL).exists()
     _point(output, name, name if has_model else None)
+    log_published(name, str(output), has_model)
     _prune(output)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from loadcast.errors import ArtefactError
+from loadcast.events import RUN, log_event
 
 _KEPT = 2
 _NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{6}")
@@ -34,6 +36,11 @@ class PublishedRun:
 def new_run_name() -> str:
     """A name for a run begun now; names sort by time."""
     return datetime.now(timezone.utc).strftime(f"{_TIME_FORMAT}-") + secrets.token_hex(3)
+
+
+def log_published(name: str, shown: str, has_model: bool) -> None:
+    """Log that a run is there for all to see."""
+    log_event(RUN, logging.INFO, "publish", "A run was published.", name=name, output=shown, model=has_model)
 
 
 def is_run_name(text: str) -> bool:

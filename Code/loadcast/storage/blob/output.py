@@ -27,7 +27,15 @@ from loadcast.storage.kept import KeptResults
 from loadcast.storage.months import Months
 from loadcast.storage.output import Wanted
 from loadcast.storage.publish import no_run
-from loadcast.storage.runs import PublishedRun, is_run_name, kept_runs, never_published, new_run_name, run_before
+from loadcast.storage.runs import (
+    PublishedRun,
+    is_run_name,
+    kept_runs,
+    log_published,
+    never_published,
+    new_run_name,
+    run_before,
+)
 from loadcast.storage.staging import Staging
 
 _COMPLETE = ".complete"
@@ -126,6 +134,7 @@ class ContainerOutput:
         self._point(paths.CURRENT, name)
         if has_model:
             self._point(paths.MODEL, name)
+        log_published(name, self.shown, has_model)
 
     def _prune(self) -> None:
         with suppress(LoadcastError):  # the new run is published all the same, and the next one tries again

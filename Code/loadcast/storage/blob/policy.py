@@ -24,6 +24,8 @@ from azure.core.exceptions import (
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
+from loadcast.storage.blob.retries import retry_log
+
 #: Seconds for opening a connection, and for the next bytes of an answer.
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 30.0
 #: Seconds without a byte after which a read is asked again, on a new connection. Doubled each time it happens, so that
@@ -116,6 +118,7 @@ class Attempts:
         pause = pause_s(self.failures, error, patience)
         if not is_transient(error) or self.failures >= limit or policy.clock() + pause > self._end:
             raise error
+        retry_log(reasons(error), self.failures, limit, pause)
         policy.sleep(pause)
 
 
