@@ -77,7 +77,7 @@ def _log(line: bytes) -> None:
         logger = logging.getLogger(str(sent["name"]))
         if logger.isEnabledFor(sent["levelno"]):
             logger.handle(logging.makeLogRecord({**sent, "levelname": logging.getLevelName(sent["levelno"])}))
-    except (ValueError, LookupError, TypeError):  # nothing that a worker of ours has sent
+    except (ValueError, LookupError, TypeError, RecursionError):  # nothing that a worker of ours has sent
         return
 
 

@@ -18,13 +18,15 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--log-level",
         type=click.Choice(LEVELS, case_sensitive=False),
         envvar="LOADCAST_LOG_LEVEL",
-        help="What is logged to standard error.  [default: $LOADCAST_LOG_LEVEL, else warning]",
+        show_envvar=True,
+        help="What is logged to standard error; without it warnings, and requests of the service.",
     )
     @click.option(
         "--log-format",
         type=click.Choice(FORMATS, case_sensitive=False),
         envvar="LOADCAST_LOG_FORMAT",
-        help="Text, or a JSON object a line.  [default: $LOADCAST_LOG_FORMAT, else text]",
+        show_envvar=True,
+        help="Lines of text, the default, or a JSON object a line.",
     )
     @functools.wraps(command)
     def logged(*args: Any, log_level: str | None, log_format: str | None, **options: Any) -> Any:
