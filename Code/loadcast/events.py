@@ -17,7 +17,9 @@ Value = str | int | float | bool | None
 RUN = logging.getLogger("loadcast.run")
 #: Requests that have to wait for a storage account, or are asked again.
 STORAGE = logging.getLogger("loadcast.storage")
-#: The scoring service: its model, and its requests.
+#: Models as they are loaded.
+MODEL = logging.getLogger("loadcast.model")
+#: The scoring service, and its requests.
 SERVICE = logging.getLogger("loadcast.service")
 _LONGEST = 500
 

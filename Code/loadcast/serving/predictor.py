@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from loadcast import schema
 from loadcast.artefacts.info import Info
-from loadcast.events import SERVICE, log_event
+from loadcast.events import MODEL, log_event
 from loadcast.kernels.encode import cold_start, feature_matrix
 from loadcast.kernels.forest import classes, probabilities, votes
 from loadcast.serving.bundle import Bundle, load_bundle
@@ -33,7 +33,7 @@ class Predictor:
         bundle = load_bundle(path)
         took_s, trees = time.perf_counter() - begin_s, bundle.forest.n_trees
         log_event(
-            SERVICE,
+            MODEL,
             logging.INFO,
             "model",
             "A model was loaded.",
