@@ -67,7 +67,7 @@ def stage_run(output: Path, carry: Iterable[str] = ()) -> Iterator[Path]:
     with _lock(output):
         _remove_leftovers(output)
         name = new_run_name()
-        staging = output / paths.RUNS / f"{paths.STAGING_PREFIX}{name}"
+        staging = output / paths.run_path(f"{paths.STAGING_PREFIX}{name}")
         try:
             with _explained(output):
                 staging.mkdir()
@@ -114,7 +114,7 @@ def _remove_leftovers(output: Path) -> None:
     for stale in (output / paths.RUNS).glob(f"{paths.STAGING_PREFIX}*"):
         shutil.rmtree(stale, ignore_errors=True)
     for run in never_published(list_runs(output)):
-        shutil.rmtree(output / paths.RUNS / run.name, ignore_errors=True)
+        shutil.rmtree(output / paths.run_path(run.name), ignore_errors=True)
     for name in _LINKS:
         for link in output.glob(f".{name}-*"):
             if link.is_symlink():
@@ -163,7 +163,7 @@ def is_checksum_file(file: Path) -> bool:
 
 
 def _publish(output: Path, staging: Path, name: str) -> None:
-    run = output / paths.RUNS / name
+    run = output / paths.run_path(name)
     staging.rename(run)
     for artefact in paths.ARTEFACTS:
         _link(output / artefact, f"{paths.CURRENT}/{artefact}")
@@ -175,9 +175,9 @@ def _publish(output: Path, staging: Path, name: str) -> None:
 
 def _point(output: Path, current: str, model: str | None) -> None:
     """Make runs the newest, and the one with the newest model (None: leave that)."""
-    _link(output / paths.CURRENT, f"{paths.RUNS}/{current}")
+    _link(output / paths.CURRENT, paths.run_path(current))
     if model is not None:
-        _link(output / paths.MODEL, f"{paths.RUNS}/{model}")
+        _link(output / paths.MODEL, paths.run_path(model))
 
 
 def _link(place: Path, target: str) -> None:
@@ -194,7 +194,9 @@ def _prune(output: Path) -> None:
     kept = kept_runs(runs)
     for run in runs:
         if run not in kept:
-            shutil.rmtree(output / paths.RUNS / run.name, ignore_errors=True)  # the new run is published all the same
+            shutil.rmtree(
+                output / paths.run_path(run.name), ignore_errors=True
+            )  # the new run is published all the same
 
 
 def list_runs(output: Path) -> list[PublishedRun]:
@@ -226,7 +228,7 @@ def roll_back(output: Path) -> PublishedRun:
         # First the mark: were the links changed first, a crash in between would leave a run to be rolled back to.
         for run in runs:
             if run.name > target.name:
-                (output / paths.RUNS / run.name / paths.WITHDRAWN).touch()
+                (output / paths.run_path(run.name) / paths.WITHDRAWN).touch()
         _point(output, target.name, model.name if model else None)
         if model is None:
             (output / paths.MODEL).unlink(missing_ok=True)

@@ -44,7 +44,7 @@ class Mirror:
         """Have these artefacts of a run, and the link that leads to it. Raises OutputError where it cannot be kept."""
         with self._explained():
             self._bring(run, names)
-            _link(self.folder / link, f"{paths.RUNS}/{run}")
+            _link(self.folder / link, paths.run_path(run))
             self._prune()
 
     def part(self, run: str, name: str) -> Path:
@@ -58,7 +58,7 @@ class Mirror:
         return [blob.name.removeprefix(root) for blob in self._container.list(root)]
 
     def _bring(self, run: str, names: Iterable[str]) -> Path:
-        place = self.folder / paths.RUNS / run
+        place = self.folder / paths.run_path(run)
         place.mkdir(parents=True, exist_ok=True)
         os.utime(place)  # in use: not to be removed by another process soon
         for name in names:

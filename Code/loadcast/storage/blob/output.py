@@ -62,8 +62,8 @@ class ContainerOutput:
             runs = self.runs()
             self._remove_leftovers(runs)
             current = next((run for run in runs if run.is_current), None)
-            run = self._place(paths.RUNS, new_run_name())
-            carried = (self._place(paths.RUNS, current.name), tuple(carry)) if current else None
+            run = self._place(paths.run_path(new_run_name()))
+            carried = (self._place(paths.run_path(current.name)), tuple(carry)) if current else None
             staging = ContainerStaging(Path(folder), self.container, run, carried)
             try:
                 yield staging
@@ -120,7 +120,7 @@ class ContainerOutput:
             # First the mark: were `current` changed first, a crash in between would leave a run to be rolled back to.
             for run in runs:
                 if run.name > target.name:
-                    self.container.put(self._place(paths.RUNS, run.name, paths.WITHDRAWN), b"")
+                    self.container.put(self._place(paths.run_path(run.name), paths.WITHDRAWN), b"")
             lease.check()
             self._point(paths.CURRENT, target.name)
             if model is not None:
@@ -130,7 +130,7 @@ class ContainerOutput:
         return target
 
     def _publish(self, name: str, has_model: bool) -> None:
-        self.container.put(self._place(paths.RUNS, name, _COMPLETE), b"")
+        self.container.put(self._place(paths.run_path(name), _COMPLETE), b"")
         self._point(paths.CURRENT, name)
         if has_model:
             self._point(paths.MODEL, name)
@@ -142,7 +142,7 @@ class ContainerOutput:
             kept = kept_runs(runs)
             for run in runs:
                 if run not in kept:
-                    self._remove(self._place(paths.RUNS, run.name))
+                    self._remove(self._place(paths.run_path(run.name)))
 
     def _remove_unless_published(self, run: str) -> None:
         """Remove what a failed run has left. If a link leads to it, or that cannot be told, it stays."""
