@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import artefact_files
 from loadcast import paths, schema
 from loadcast.storage.checksum import sha256_of_files
 
@@ -160,21 +161,13 @@ def write_bundle(
 
 def write_info(folder: Path, only_indexed: tuple[str, ...], for_encode: tuple[str, ...], **changes: Any) -> None:
     """`info` over the files that lie in the folder now."""
-    info = {
+    about = {
         "columnOnlyIndexed": list(only_indexed),
         "columnForEncode": list(for_encode),
         "featureColumns": list(schema.forest_inputs(only_indexed, for_encode)),
-        "lowThreshold": 200.0,
-        "highThreshold": 500.0,
-        "trainBegin": str(BEGIN),
-        "trainEnd": "2016-06-30 23:59:59",
-        "testSplitStart": "2016-06-29 00:00:00",
-        "holidayCountry": "US",
-        "timezone": "UTC",
-        "versions": {},
         "files": sha256_of_files(folder, (*paths.BUNDLE_FOLDERS, paths.METRICS)),
     }
-    (folder / paths.INFO).write_text(json.dumps({**info, **changes}))
+    artefact_files.write_info(folder, **{**about, **changes})
 
 
 def _by_levels(levels: dict[str, tuple[str, ...]]) -> tuple[tuple[str, ...], tuple[str, ...]]:

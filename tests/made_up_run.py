@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from artefact_files import made_up_info
 from loadcast import paths
 from loadcast.errors import InputError
 from loadcast.progress import Update
@@ -25,7 +26,7 @@ class Run:
             for name, data in files.items()
             if name.partition("/")[0] in paths.BUNDLE
         }
-        self._info = json.dumps({"files": sums if listed is None else listed}).encode() if info is None else info
+        self._info = info_with(sums if listed is None else listed) if info is None else info
         self.files.setdefault(paths.INFO, self._info)
         self.fetched: list[str] = []
         self.breaks_after = len(files) + 1
@@ -50,6 +51,11 @@ class Run:
 
     def is_there(self) -> bool:
         return not self.removed
+
+
+def info_with(listed: Any) -> bytes:
+    """`info` that lists these checksums."""
+    return json.dumps(made_up_info(files=listed)).encode()
 
 
 def files(**more: bytes) -> dict[str, bytes]:

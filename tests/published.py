@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from werkzeug.serving import make_server
 
+from artefact_files import write_info
 from loadcast import paths, schema
 from loadcast.kernels.server import daily_table, grid_from_hourly
 from loadcast.serving.app import create_app
@@ -53,8 +53,8 @@ def publish(output: Path, hourly: pa.Table, info: Mapping[str, Any] | None = Non
             folder.mkdir(parents=True)
             pq.write_table(table.filter(pc.equal(months, month)), folder / "part-0.parquet")
             (folder / "_SUCCESS").touch()
-    begin = {"trainBegin": TRAIN_BEGIN.strftime(schema.TIME_FORMAT), "holidayCountry": "US"}
-    (run / paths.INFO).write_text(json.dumps(begin if info is None else info))
+    begin = {"trainBegin": TRAIN_BEGIN.strftime(schema.TIME_FORMAT)}
+    write_info(run, **(begin if info is None else info))
     (output / paths.CURRENT).symlink_to(run.relative_to(output))
     return run
 

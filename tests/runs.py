@@ -101,7 +101,7 @@ def etl(settings: Settings, filter_ip: bool = False) -> Run:
     """Run ETL."""
     from loadcast.pipeline.etl import run_etl
 
-    quality = run_etl(settings, filter_ip, OPTIONS)
+    quality = run_etl(settings, filter_ip, OPTIONS).document()
     return Run(settings, published(settings), quality, {})
 
 
@@ -109,7 +109,7 @@ def stats(settings: Settings) -> Run:
     """Run the statistics alone."""
     from loadcast.pipeline.stats import run_stats
 
-    quality = run_stats(settings, OPTIONS)
+    quality = run_stats(settings, OPTIONS).document()
     return Run(settings, published(settings), quality, {})
 
 
@@ -117,7 +117,7 @@ def train(run: Run) -> Run:
     """Train on a run of ETL."""
     from loadcast.pipeline.train import run_train
 
-    metrics = run_train(run.settings, OPTIONS)
+    metrics = run_train(run.settings, OPTIONS).document()
     return Run(run.settings, published(run.settings), run.quality, metrics)
 
 

@@ -16,11 +16,12 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
 from loadcast.errors import ConfigError, InputError
+from loadcast.redaction import redacted
 from loadcast.storage.blob import access
 from loadcast.storage.blob.access import ANONYMOUS, Access, read_reference, resolve_access
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.location import BlobLocation
-from loadcast.storage.blob.redaction import quiet_loggers, redacted
+from loadcast.storage.blob.redaction import quiet_loggers
 
 AZURE = BlobLocation("https://acct.blob.core.windows.net", "logs")
 EMULATOR = BlobLocation("http://127.0.0.1:10000/devstoreaccount1", "logs")

@@ -17,6 +17,7 @@ import pytest
 
 from bundles import levels_of, random_features, write_bundle, write_info
 from loadcast import paths, schema
+from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError
 from loadcast.kernels.encode import feature_matrix
 from loadcast.serving import bundle as module
@@ -97,15 +98,15 @@ def test_a_link_that_moves_while_reading_changes_nothing(
         shutil.copytree(made, tmp_path / name)
     link = tmp_path / paths.MODEL
     link.symlink_to("one")
-    read = module._read_info
+    parse = Info.parse
 
-    def read_then_publish(folder: Path) -> dict[str, Any]:
+    def publish_then_parse(data: bytes, shown: str) -> Info:
         link.unlink()
         link.symlink_to("two")
         shutil.rmtree(tmp_path / "two" / paths.FOREST_MODEL)
-        return read(folder)
+        return parse(data, shown)
 
-    monkeypatch.setattr(module, "_read_info", read_then_publish)
+    monkeypatch.setattr(Info, "parse", publish_then_parse)
     assert load_bundle(tmp_path).folder.name == "one"
 
 
@@ -130,13 +131,13 @@ def test_a_model_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "[" * 100_000, "\xff"])
 def test_an_info_that_is_no_object_is_refused(folder: Path, text: str) -> None:
     (folder / paths.INFO).write_bytes(text.encode("latin-1"))
-    refused(folder, "is not JSON|wanted an object")
+    refused(folder, "is not JSON|wanted a JSON object|nested deeper")
 
 
 @pytest.mark.parametrize("files", [None, [], "x", {str(i): "" for i in range(10_001)}])
 def test_an_info_without_checksums_is_refused(folder: Path, files: object) -> None:
     relist(folder, files=files)
-    refused(folder, "no usable list `files`")
+    refused(folder, "files: Input should be|more than 10,000 files")
 
 
 @pytest.mark.parametrize("of", [FOREST_DATA, f"{paths.SCALE_MODEL}/metadata", f"{paths.STRING_INDEX_MODEL}/metadata"])
@@ -243,8 +244,8 @@ def test_a_stage_that_computes_something_else_is_refused(
     ("changes", "reason"),
     [
         ({"featureColumns": ["x"]}, "featureColumns are not those"),
-        ({"featureColumns": None}, "featureColumns is NoneType, wanted a list"),
-        ({"columnOnlyIndexed": [1]}, "columnOnlyIndexed is list, wanted a list of names"),
+        ({"featureColumns": None}, "featureColumns: Input should be a valid list"),
+        ({"columnOnlyIndexed": [1]}, "columnOnlyIndexed.0: Input should be a valid string"),
         ({"columnOnlyIndexed": []}, "wanted each of"),
     ],
 )

@@ -103,12 +103,20 @@ def test_functions_take_few_parameters() -> None:
     assert {place: count for place, count in counts.items() if count > MOST_PARAMETERS} == {}
 
 
+def _imported(node: ast.Import) -> list[str]:
+    return [alias.name for alias in node.names if alias.name != "pickletools"]
+
+
 def test_nothing_is_pickled() -> None:
+    """Nor unpickled: pickletools only lists opcodes, and has no way to execute them."""
     imports = {
         f"{_name(path)}:{node.lineno}"
         for path in MODULES + ENTRY_SCRIPTS
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if (isinstance(node, ast.Import) and any("pickle" in alias.name for alias in node.names))
+        if (
+            isinstance(node, ast.Import)
+            and any("pickle" in alias.name.replace("pickletools", "") for alias in node.names)
+        )
         or (isinstance(node, ast.ImportFrom) and "pickle" in (node.module or ""))
     }
     assert imports == set()

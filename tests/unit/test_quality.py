@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from loadcast import schema
+from loadcast.artefacts.quality import Quality
 from loadcast.errors import InputError, QualityError
 from loadcast.kernels.coverage import Coverage
 from loadcast.kernels.rows import LAYOUT_17
 from loadcast.kernels.scan import Counts, RowFilter, scan_block
-from loadcast.pipeline.quality import LISTED_SERVERS, VERSION, check_quality, quality_report
+from loadcast.pipeline.quality import LISTED_SERVERS, check_quality, quality_report
 
 BEGIN = (datetime(2016, 6, 1) - datetime(1970, 1, 1)) // timedelta(hours=1)
 ONE = Counts(
@@ -48,11 +49,15 @@ def coverage(*servers: tuple[str, int, int, int]) -> Coverage:
 
 def report_of(*splits: str, seen: Coverage | None = None, **sizes: int) -> dict[str, Any]:
     files = sorted({json.loads(one)["file"] for one in splits})
-    return quality_report(splits, seen or coverage(), {file: sizes.get(file, 0) for file in files})
+    return made(splits, seen or coverage(), {file: sizes.get(file, 0) for file in files})
+
+
+def made(splits: tuple[str, ...], seen: Coverage, sizes: dict[str, int]) -> dict[str, Any]:
+    return quality_report(splits, seen, sizes, {}, False).document()
 
 
 def servers_of(*servers: tuple[str, int, int, int]) -> dict[str, Any]:
-    return quality_report([], coverage(*servers), {})["servers"]
+    return made((), coverage(*servers), {})["servers"]
 
 
 def time(hour: int) -> str:
@@ -64,7 +69,9 @@ def test_the_splits_of_all_files_are_added_up() -> None:
     report = report_of(split("b", 0, ONE), split("a", 0, TWO), split("b", 64, ONE), seen=seen, a=100, b=30)
     del report["files"], report["servers"]
     assert report == {
-        "version": VERSION,
+        "formatVersion": Quality.VERSION,
+        "filterIp": False,
+        "contract": {},
         "bytes": 130,
         "rows": 24,
         "blank": 4,
@@ -203,7 +210,7 @@ def test_of_many_servers_lists_are_cut_and_numbers_are_not() -> None:
     names = tuple(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(number))
     first = np.where(np.arange(number) % 2, 48, 0)
     last = first + 60 + np.arange(number) % 7
-    servers = quality_report([], Coverage(names, first, last, np.full(number, 61)), {})["servers"]
+    servers = made((), Coverage(names, first, last, np.full(number, 61)), {})["servers"]
     assert (servers["number"], servers["appearedNumber"], servers["disappearedNumber"]) == (number, 50_000, 50_000)
     assert [len(servers[name]) for name in ("appeared", "disappeared", "listed")] == [LISTED_SERVERS] * 3
     assert {one["hoursWithoutData"] for one in servers["listed"]} == {6}
@@ -225,7 +232,7 @@ def test_without_a_kept_session_there_is_no_time_and_no_server() -> None:
 def test_more_rejected_than_allowed_is_an_error_with_the_counts_and_the_worst_file() -> None:
     report = report_of(split("good.csv", 0, Counts(rows=20, good=20)), split("bad.csv", 0, ONE))
     with pytest.raises(QualityError) as caught:
-        check_quality(report, 0.05)
+        check_quality(Quality.of(report), 0.05)
     message = str(caught.value)
     assert message.startswith("3 of 30 rows (10.0%) were rejected: field_count 2, server_ip 1.")
     assert "Wanted at most maxRejectedFraction 5.0%; nothing was published." in message
@@ -234,16 +241,16 @@ def test_more_rejected_than_allowed_is_an_error_with_the_counts_and_the_worst_fi
 
 def test_just_as_many_rejected_as_allowed_are_good_enough() -> None:
     report = report_of(split("a", 0, Counts(rows=20, good=19, rejected=Counter(header=1))))
-    check_quality(report, 0.05)
+    check_quality(Quality.of(report), 0.05)
     with pytest.raises(QualityError):
-        check_quality(report, 0.0499)
+        check_quality(Quality.of(report), 0.0499)
     with pytest.raises(QualityError):
-        check_quality(report, 0)
+        check_quality(Quality.of(report), 0)
 
 
 def test_rows_outside_the_period_are_not_rejected_but_count_among_the_rows() -> None:
     report = report_of(split("a", 0, Counts(rows=20, good=1, outside_period=18, rejected=Counter(header=1))))
-    check_quality(report, 0.05)
+    check_quality(Quality.of(report), 0.05)
 
 
 def test_no_row_kept_is_an_error_that_says_where_they_went() -> None:
@@ -252,7 +259,7 @@ def test_no_row_kept_is_an_error_that_says_where_they_went() -> None:
         InputError,
         match=r"No row was kept of 1,500: 0 were rejected, 1,400 lie .* 100 belong to servers not in",
     ):
-        check_quality(report, 1)
+        check_quality(Quality.of(report), 1)
 
 
 @pytest.mark.parametrize("splits", [(), (split("a", 0, Counts(blank=3)),)])
@@ -260,10 +267,10 @@ def test_no_rows_at_all_are_an_error_and_no_division(splits: tuple[str, ...]) ->
     report = report_of(*splits)
     assert report["rejectedFraction"] == 0
     with pytest.raises(InputError, match="No row was kept of 0"):
-        check_quality(report, 0)
+        check_quality(Quality.of(report), 0)
 
 
 def test_nothing_but_rejected_rows_are_an_error_even_where_all_may_be() -> None:
     report = report_of(split("a", 0, Counts(rows=2, rejected=Counter(header=2))))
     with pytest.raises(InputError, match="No row was kept of 2"):
-        check_quality(report, 1)
+        check_quality(Quality.of(report), 1)

@@ -15,13 +15,14 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from loadcast import paths
+from loadcast.artefacts.quality import Quality
 from loadcast.cli.main import main
 from loadcast.errors import ArtefactError, ConfigError
 from loadcast.kernels.coverage import Coverage
 from loadcast.kernels.scan import Counts
-from loadcast.pipeline.artefacts import write_json
-from loadcast.pipeline.quality import VERSION, quality_report
-from loadcast.report.quality import _MEANINGS, listing, parse_quality, show_quality, shown
+from loadcast.pipeline.quality import quality_report
+from loadcast.printable import printable
+from loadcast.report.quality import _MEANINGS, listing, show_quality
 from loadcast.report.run import quality_lines
 from loadcast.schema import Reason, Repair
 
@@ -44,14 +45,18 @@ def content(files: dict[str, Counts] | None = None, servers: int = 3, **more: An
     first, last = BEGIN_H + 24 * place, np.full(servers, BEGIN_H + 24 * servers + 1000)
     names = tuple(f"10.0.{one >> 8}.{one & 255}" for one in place.tolist())
     seen = Coverage(names, first, last, last - first + 1 - place % 5 * 100)
-    report = quality_report(texts, seen, dict.fromkeys(files, 5_000_000))
-    return json.loads(json.dumps({"filterIp": False, "contract": {}, **report, **more}))
+    report = quality_report(texts, seen, dict.fromkeys(files, 5_000_000), {}, False)
+    return json.loads(json.dumps({**report.document(), **more}))
+
+
+def typed(found: dict[str, Any]) -> Quality:
+    return Quality.parse(json.dumps(found).encode(), "run/quality.json")
 
 
 def page(found: dict[str, Any], files: int = 20, servers: int = 20, encoding: str = "utf-8", **console: Any) -> str:
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
     on = Console(file=file, highlight=False, **{"width": 10_000, **console})
-    show_quality(parse_quality(found, Path("run")), "output/demo", on, (files, servers))
+    show_quality(typed(found), "output/demo", on, (files, servers))
     file.flush()
     return file.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
 
@@ -199,7 +204,7 @@ def test_hostile_reasons_columns_and_times_are_shown_as_text() -> None:
     [("a b/ü.csv", "a b/ü.csv"), ("\n\t\x7f\x85", r"\n\t\x7f\x85"), ("\udcff\u2028\u202e", r"\udcff\u2028\u202e")],
 )
 def test_what_is_not_printable_is_shown_as_its_escape(text: str, plain: str) -> None:
-    assert shown(text) == plain
+    assert printable(text) == plain
 
 
 def test_a_list_names_some_and_says_how_many_more_there_are() -> None:
@@ -209,9 +214,9 @@ def test_a_list_names_some_and_says_how_many_more_there_are() -> None:
 
 
 def test_etl_says_in_one_line_which_files_stand_out() -> None:
-    assert not any("stand out" in line for line in quality_lines(content()))
+    assert not any("stand out" in line for line in quality_lines(typed(content())))
     files = {f"{EVIL}{place}": counts(100) for place in range(5)} | {f"{place}": counts() for place in range(995)}
-    (line,) = (line for line in quality_lines(content(files)) if "stand out" in line)
+    (line,) = (line for line in quality_lines(typed(content(files))) if "stand out" in line)
     assert line.startswith("5 of 1,000 files stand out by their rejected rows: ")
     assert f"{SHOWN}0, {SHOWN}1, {SHOWN}2, and 2 more." in line
     assert line.isprintable()
@@ -231,7 +236,7 @@ def output(tmp_path: Path) -> Path:
     (folder / paths.RUNS / "one").mkdir(parents=True)
     (folder / paths.CURRENT).symlink_to(f"{paths.RUNS}/one")
     (folder / paths.QUALITY).symlink_to(f"{paths.CURRENT}/{paths.QUALITY}")
-    write_json(folder / paths.RUNS / "one" / paths.QUALITY, content({EVIL: counts(3000), "good": counts()}))
+    typed(content({EVIL: counts(3000), "good": counts()})).write(folder / paths.RUNS / "one")
     return folder
 
 
@@ -253,7 +258,7 @@ def test_json_is_the_file_itself(output: Path) -> None:
     result = run(output, "--json")
     assert result.exit_code == 0
     assert result.stdout == (output / paths.QUALITY).read_text()
-    assert json.loads(result.stdout)["version"] == VERSION
+    assert json.loads(result.stdout)["formatVersion"] == Quality.VERSION
 
 
 def test_how_much_is_listed_can_be_said(output: Path) -> None:
@@ -286,7 +291,9 @@ def test_a_place_without_a_run_is_said_in_words(output: Path, tmp_path: Path) ->
     assert "there is no such folder" in fails(ArtefactError, tmp_path / "none")
     assert "holds no published run. Run python Code/etl.py CONFIG first." in fails(ArtefactError, tmp_path)
     (output / paths.RUNS / "one" / paths.QUALITY).unlink()
-    assert "quality.json: No such file or directory. Wanted the quality report" in fails(ArtefactError, output)
+    assert "quality.json cannot be read: No such file or directory. Run python Code/etl.py" in fails(
+        ArtefactError, output
+    )
     assert "is not JSON" in fails(ConfigError, __file__)
 
 
@@ -295,12 +302,12 @@ def test_a_place_without_a_run_is_said_in_words(output: Path, tmp_path: Path) ->
     [
         (b"", "it is not JSON"),
         (b"\xff\xfe", "it is not JSON"),
-        (b"[" * 100_000, "it is not JSON"),
-        (b'{"version": 2, "rows": ' + b"9" * 5000 + b"}", "it is not JSON"),
+        (b"[" * 100_000, "it is nested deeper than 32 levels"),
+        (b'{"version": 2, "rows": ' + b"9" * 5000 + b"}", "it holds a number of 5,000 digits"),
         (b"[]", "found a list, wanted a JSON object"),
-        (b"{}", "found version None, wanted 2"),
-        (b'{"version": "\\u001b[31m2"}', r"found version '\x1b[31m2', wanted 2"),
-        (b'{"version": 1, "rows": 3}', "found version 1, wanted 2"),
+        (b"{}", "found formatVersion None, wanted 2 to 3"),
+        (b'{"version": "\\u001b[31m2"}', r"found formatVersion '\x1b[31m2', wanted 2 to 3"),
+        (b'{"version": 1, "rows": 3}', "found formatVersion 1, wanted 2 to 3"),
         (b'{"version": 2}', "bytes: Field required"),
     ],
 )
@@ -323,12 +330,12 @@ def test_a_broken_report_is_said_in_words(output: Path, data: bytes, said: str) 
         ({"files": 3}, "files: Input should be a valid list"),
         ({"files": [{"file": 3}]}, "files.0."),
         ({"servers": None}, "servers: Input should be"),
-        ({"firstTime": None}, "firstTime: Value error, wanted a text"),
+        ({"firstTime": 3}, "firstTime: Value error, wanted a text"),
         ({"contract": {"TotalLoad": {}}}, "contract.TotalLoad: Value error, wanted min or max, or both"),
     ],
 )
 def test_a_report_that_lacks_what_the_page_shows_names_it(output: Path, change: dict[str, Any], said: str) -> None:
-    write_json(output / paths.CURRENT / paths.QUALITY, content() | change)
+    (output / paths.CURRENT / paths.QUALITY).write_text(json.dumps(content() | change))
     message = fails(ArtefactError, output)
     assert said in message
     assert message.rstrip("\n").isprintable()

@@ -118,7 +118,9 @@ def served(bundle: Path) -> Iterator[str]:
         _, errors = stop(process)
     # As every command: 128 + SIGTERM, and one line.
     assert process.returncode == 143
-    assert errors == "loadcast: Stopped by SIGTERM.\n"
+    *requests, last = errors.splitlines()
+    assert last == "loadcast: Stopped by SIGTERM."
+    assert all(" INFO    A request was answered. " in line for line in requests)
 
 
 @pytest.mark.integration

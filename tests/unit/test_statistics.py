@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from artefact_files import made_up_info, write_info
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError, InputError
 from loadcast.serving.statistics import newest_hour, open_statistics, scoring_features
@@ -68,7 +69,7 @@ def test_the_trend_counts_from_the_begin_of_the_training(output: Path) -> None:
 
 def test_the_trend_of_statistics_made_without_a_training_counts_from_the_bundle_in_use(tmp_path: Path) -> None:
     publish(tmp_path / "out", two_servers(), info={})
-    (tmp_path / paths.INFO).write_text(json.dumps({"trainBegin": "2010-01-01 00:00:00", "holidayCountry": "NO"}))
+    write_info(tmp_path, trainBegin="2010-01-01 00:00:00", holidayCountry="NO")
     statistics = open_statistics(tmp_path / "out", tmp_path)
     assert (statistics.train_begin, statistics.holiday_country) == (datetime(2010, 1, 1), "NO")
 
@@ -76,7 +77,7 @@ def test_the_trend_of_statistics_made_without_a_training_counts_from_the_bundle_
 def test_the_newest_model_of_the_output_counts_before_the_newest_run(output: Path) -> None:
     model = output / paths.RUNS / "model"
     model.mkdir()
-    (model / paths.INFO).write_text(json.dumps({"trainBegin": "2010-01-01 00:00:00", "holidayCountry": "NO"}))
+    write_info(model, trainBegin="2010-01-01 00:00:00", holidayCountry="NO")
     (output / paths.MODEL).symlink_to(model)
     assert open_statistics(output).train_begin == datetime(2010, 1, 1)
 
@@ -170,7 +171,7 @@ def june(run: Path) -> pa.Table:
 
 
 def test_an_output_without_statistics_says_which_command_makes_them(tmp_path: Path) -> None:
-    (tmp_path / paths.INFO).write_text(json.dumps({"trainBegin": "2016-01-01 00:00:00", "holidayCountry": "US"}))
+    write_info(tmp_path, trainBegin="2016-01-01 00:00:00")
     with pytest.raises(InputError, match=r"holds no hourly and daily statistics.*O16Npreprocessing\.py"):
         newest_hour(open_statistics(tmp_path))
 
@@ -227,11 +228,16 @@ BAD_INFOS = [
     "[]",
     "[" * 100_000,
     "{}",
-    '{"trainBegin": "2016-05-01 00:00:00"}',
-    '{"trainBegin": "May", "holidayCountry": "US"}',
-    '{"trainBegin": 7, "holidayCountry": "US"}',
-    '{"trainBegin": "2016-05-01 00:00:00", "holidayCountry": "Atlantis"}',
-    '{"trainBegin": "2016-05-01 00:00:00", "holidayCountry": ["US"]}',
+    *(
+        json.dumps(made_up_info(**change))
+        for change in (
+            {"trainBegin": None},
+            {"trainBegin": "May"},
+            {"trainBegin": 7},
+            {"holidayCountry": "Atlantis"},
+            {"holidayCountry": ["US"]},
+        )
+    ),
 ]
 
 

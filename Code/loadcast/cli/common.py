@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from loadcast import signals
+from loadcast.cli.logs import log_options
 from loadcast.disk import full_disk, is_full_disk
 from loadcast.errors import LoadcastError
 from loadcast.spark.options import SparkOptions
@@ -21,6 +22,8 @@ _MASTER = "spark.master"
 
 def friendly(command: Callable[..., Any]) -> Callable[..., Any]:
     """Show a LoadcastError as one message with its exit code; --debug shows the traceback, too."""
+
+    command = log_options(command)
 
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -16,7 +15,8 @@ from typing import IO
 
 import click
 
-from loadcast import paths, signals
+from loadcast import signals
+from loadcast.artefacts.metrics import Metrics
 from loadcast.cli.common import friendly
 from loadcast.errors import LoadcastError, ServiceError
 from loadcast.report.run import closing_lines
@@ -75,8 +75,7 @@ def demo() -> None:
         title, command = forecast_step(url)
         _announce(title, command)
         _check(subprocess.run(_runnable(command), cwd=_ROOT, check=False).returncode, command)
-    metrics = json.loads((_ROOT / output / paths.METRICS).read_text(encoding="utf-8"))
-    for line in closing_lines(metrics["test"], output, time.monotonic() - begin_s):
+    for line in closing_lines(Metrics.read(_ROOT / output).test, output, time.monotonic() - begin_s):
         click.echo(line)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import click
 
 from loadcast import paths
+from loadcast.artefacts.quality import Quality
 from loadcast.cli.common import friendly
 from loadcast.cli.places import folder_of
 from loadcast.errors import ArtefactError
-from loadcast.report.quality import load_quality, page_console, parse_quality, show_quality
+from loadcast.report.quality import page_console, show_quality
 from loadcast.secrets import without_secrets
 from loadcast.storage.publish import open_run
 
@@ -37,11 +37,11 @@ def quality(output: str, files: int, servers: int, as_json: bool) -> None:
       loadcast quality output/demo --json | jq .rejectedByReason
     """
     run = _find_run(output)
-    content = load_quality(run)
+    report = Quality.read(run)
     if as_json:
-        click.echo(json.dumps(content, indent=2))
+        click.echo(report.encoded(), nl=False)
     else:
-        show_quality(parse_quality(content, run), without_secrets(output), page_console(), (files, servers))
+        show_quality(report, without_secrets(output), page_console(), (files, servers))
 
 
 def _find_run(output: str) -> Path:

@@ -76,7 +76,7 @@ def train(config: str, spark: SparkOptions) -> None:
     settings = load_settings(config)
     metrics = run_train(settings, spark, RichProgress())
     console = Console()
-    console.print(metrics_table(metrics["test"]))
+    console.print(metrics_table(metrics.test))
     _say([], settings, f"Next: python Code/webservice.py --model {open_output(settings).shown}")
 
 

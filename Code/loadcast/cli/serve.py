@@ -23,7 +23,7 @@ from loadcast.serving.server import serve as run_server
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Processes.")
 @click.option("--key-file", type=click.Path(), help="File with the key; else LOADCAST_SERVICE_KEY holds it.")
 @click.option("--name", default="loadcast", show_default=True, help="Name in /api/v1/service/NAME/score.")
-@click.option("--access-log", is_flag=True, help="Log every request.")
+@click.option("--access-log", is_flag=True, help="Log successful health probes, too.")
 @friendly
 def serve(model: str, key_file: str | None, **options: object) -> None:
     """Serve a trained bundle over HTTP.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from loadcast import paths
+from loadcast.artefacts.quality import Quality
 from loadcast.kernels.encode import Encoders, encoders_of
-from loadcast.pipeline.artefacts import run_info, write_json
+from loadcast.pipeline.artefacts import run_info
 from loadcast.pipeline.sessions import STATISTICS, Reading, Sessions, found_files, read_sessions
-from loadcast.progress import Progress, silent
+from loadcast.progress import Progress, logged_run, silent
 from loadcast.settings import Settings
 from loadcast.spark.azure import connect
 from loadcast.spark.encoding import encode_features
@@ -25,7 +25,8 @@ from loadcast.storage.staging import Staging
 _ENCODERS = "loadcast.spark.encoders"  # imports pyspark.ml: loaded while the JVM starts
 
 
-def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress: Progress = silent) -> dict[str, Any]:
+@logged_run("etl")
+def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress: Progress = silent) -> Quality:
     """Run ETL and publish its results in settings.output; returns the quality report.
 
     With `filter_ip` only the configured servers' sessions are used. Raises a LoadcastError; then nothing was published.
@@ -47,8 +48,8 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
             _encode_and_save(spark, sessions, encoders, staging, start)
         # Once more: an attempt of a task that Spark has given up may have ended since.
         staging.tables.keep_only(STATISTICS, sessions.statistics)
-        write_json(staging.folder / paths.QUALITY, sessions.quality)
-        write_json(staging.folder / paths.INFO, run_info(settings, encoders, filter_ip))
+        sessions.quality.write(staging.folder)
+        run_info(settings, encoders, filter_ip).write(staging.folder)
     return sessions.quality
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from loadcast.artefacts.quality import Quality
 from loadcast.errors import InputError, QualityError
 from loadcast.kernels.buckets import Int64s
 from loadcast.kernels.coverage import Coverage
 from loadcast.kernels.scan import Counts
+from loadcast.settings import AllowedRange
 
-#: What `loadcast quality` reads: another number where a key changes its meaning or goes.
-VERSION = 2
 #: A file stands out with this many times the reject rate of all others together, and at least this many rejected rows.
 STANDS_OUT_TIMES = 10
 STANDS_OUT_ROWS = 10
@@ -28,9 +28,15 @@ _APART_H = 24
 _EPOCH = datetime(1970, 1, 1)
 
 
-def quality_report(per_split: Iterable[str], coverage: Coverage, sizes: dict[str, int]) -> dict[str, Any]:
+def quality_report(
+    per_split: Iterable[str],
+    coverage: Coverage,
+    sizes: dict[str, int],
+    contract: Mapping[str, AllowedRange],
+    filter_ip: bool,
+) -> Quality:
     """The report, from each split's counts (JSON of scan.Counts with `file`), the hours in which each server was seen,
-    and the files' sizes in bytes.
+    the files' sizes in bytes, and what the sessions were held against.
     """
     total = Counts()
     by_file: dict[str, Counts] = defaultdict(Counts)
@@ -45,15 +51,18 @@ def quality_report(per_split: Iterable[str], coverage: Coverage, sizes: dict[str
         {"file": file, "bytes": sizes[file], **_summary(counts), "standsOut": _stands_out(counts, total)}
         for file, counts in sorted(by_file.items())
     ]
-    return {
-        "version": VERSION,
-        "bytes": sum(sizes.values()),
-        **_summary(total),
-        **_period(coverage),
-        "servers": _servers(coverage),
-        "filesThatStandOut": [file["file"] for file in files if file["standsOut"]],
-        "files": files,
-    }
+    return Quality.of(
+        {
+            "filterIp": filter_ip,
+            "contract": dict(contract),
+            "bytes": sum(sizes.values()),
+            **_summary(total),
+            **_period(coverage),
+            "servers": _servers(coverage),
+            "filesThatStandOut": [file["file"] for file in files if file["standsOut"]],
+            "files": files,
+        }
+    )
 
 
 def _summary(counts: Counts) -> dict[str, Any]:
@@ -129,21 +138,21 @@ def _time(hour: np.int64) -> str:
     return str(_EPOCH + timedelta(hours=int(hour)))
 
 
-def check_quality(report: dict[str, Any], max_rejected_fraction: float) -> None:
+def check_quality(report: Quality, max_rejected_fraction: float) -> None:
     """Raise QualityError where too many rows were rejected, InputError where none was kept."""
-    if report["rejectedFraction"] > max_rejected_fraction:
-        reasons = ", ".join(f"{reason} {number:,}" for reason, number in report["rejectedByReason"].items())
-        worst = max(report["files"], key=lambda file: file["rejected"])
+    if report.rejected_fraction > max_rejected_fraction:
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in report.rejected_by_reason.items())
+        worst = max(report.files, key=lambda file: file.rejected)
         raise QualityError(
-            f"{report['rejected']:,} of {report['rows']:,} rows ({report['rejectedFraction']:.1%}) were "
+            f"{report.rejected:,} of {report.rows:,} rows ({report.rejected_fraction:.1%}) were "
             f"rejected: {reasons}. "
             f"Wanted at most maxRejectedFraction {max_rejected_fraction:.1%}; nothing was published. "
-            f"The file with the most ({worst['rejected']:,}) is {worst['file']}: mend or leave out such files, "
+            f"The file with the most ({worst.rejected:,}) is {worst.file}: mend or leave out such files, "
             "name their `columns`, change the contract, or raise maxRejectedFraction."
         )
-    if not report["good"]:
+    if not report.good:
         raise InputError(
-            f"No row was kept of {report['rows']:,}: {report['rejected']:,} were rejected, "
-            f"{report['outsidePeriod']:,} lie outside trainBegin … trainEnd, "
-            f"{report['otherServer']:,} belong to servers not in filterServers. Check those settings and dataFile."
+            f"No row was kept of {report.rows:,}: {report.rejected:,} were rejected, "
+            f"{report.outside_period:,} lie outside trainBegin … trainEnd, "
+            f"{report.other_server:,} belong to servers not in filterServers. Check those settings and dataFile."
         )

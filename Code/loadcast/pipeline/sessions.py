@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from loadcast import paths, schema
+from loadcast.artefacts.quality import Quality
+from loadcast.events import RUN, log_event
 from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule, epoch_seconds
 from loadcast.kernels.contract import Contract
@@ -49,7 +51,7 @@ _BYTES_PER_SHUFFLE_PARTITION = 64 << 20
 class Sessions:
     """What is known once all sessions are read: the quality report, what encoders need, and the files written."""
 
-    quality: dict[str, Any]
+    quality: Quality
     training: TrainingSummary
     written: list[str]
 
@@ -117,11 +119,17 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
     if kept:
         kept.prune(names)
     coverage = Coverage.from_json(reports[REPORT_COVERAGE])
-    quality = quality_report(reports[REPORT_COUNTS], coverage, {file.shown: file.size for file in files})
+    sizes = {file.shown: file.size for file in files}
+    quality = quality_report(reports[REPORT_COUNTS], coverage, sizes, settings.contract, reading.filter_ip)
+    _log_read(quality)
     check_quality(quality, settings.max_rejected_fraction)
     written = _tidy(reading.tables, files_of(reports))
-    quality = {"filterIp": reading.filter_ip, "contract": _contract(settings), **quality}
     return Sessions(quality, combine(reports[REPORT_TRAINING]), written)
+
+
+def _log_read(quality: Quality) -> None:
+    counts = {"rows": quality.rows, "kept": quality.good, "rejected": quality.rejected, "bytes": quality.bytes}
+    log_event(RUN, logging.INFO, "read", "Session logs were read.", files=len(quality.files), **counts)
 
 
 def _tidy(tables: Tables, written: list[str]) -> list[str]:
@@ -169,11 +177,6 @@ def _server_task(settings: Settings, reading: Reading) -> ServerTask:
 
 def _layout(settings: Settings) -> Layout | None:
     return None if settings.columns is None else Layout(settings.columns)
-
-
-def _contract(settings: Settings) -> dict[str, Any]:
-    """The data contract as the configuration has it."""
-    return {name: one.model_dump(by_alias=True, exclude_none=True) for name, one in settings.contract.items()}
 
 
 def _row_filter(settings: Settings, filter_ip: bool) -> RowFilter:

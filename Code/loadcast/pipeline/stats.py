@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from loadcast import paths
+from loadcast.artefacts.info import Info
+from loadcast.artefacts.quality import Quality
 from loadcast.errors import ConfigError
-from loadcast.pipeline.artefacts import read_info, write_json
 from loadcast.pipeline.sessions import Reading, found_files, read_sessions
-from loadcast.progress import Progress, silent
+from loadcast.progress import Progress, logged_run, silent
 from loadcast.settings import Settings
 from loadcast.spark.azure import connect
 from loadcast.spark.failures import spark_failures
@@ -19,7 +18,8 @@ from loadcast.storage.sources import find_sources
 _MADE_HERE = {paths.QUALITY, paths.REJECTED}
 
 
-def run_stats(settings: Settings, options: SparkOptions, progress: Progress = silent) -> dict[str, Any]:
+@logged_run("stats")
+def run_stats(settings: Settings, options: SparkOptions, progress: Progress = silent) -> Quality:
     """Compute statistics of the configured period and publish them beside the months already there.
 
     The new run keeps everything of the newest one but the months of this period, which are replaced, and the quality
@@ -31,21 +31,21 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
     with output.stage(carry=kept) as staging, spark_failures(output.shown):
         staging.fetch([paths.INFO])
         if (staging.folder / paths.INFO).exists():
-            _check_clock(read_info(staging.folder), settings)
+            _check_clock(Info.read(staging.folder), settings)
         with progress("Starting Spark"):
             spark = create_session("loadcast statistics", options, brief=True)
         connect(spark, staging)
         source, files = found_files(spark, settings, found)
         sessions = read_sessions(spark, settings, Reading(files, source, staging.fresh_tables), progress)
         staging.replace([paths.REJECTED, *sessions.months])
-        write_json(staging.folder / paths.QUALITY, sessions.quality)
+        sessions.quality.write(staging.folder)
     return sessions.quality
 
 
-def _check_clock(info: dict[str, Any], settings: Settings) -> None:
+def _check_clock(info: Info, settings: Settings) -> None:
     """Times are kept without their zone: months of two clocks side by side would give lags that are hours off."""
-    if info.get("timezone") != settings.timezone:
+    if info.timezone != settings.timezone:
         raise ConfigError(
-            f"timezone: found {settings.timezone!r}, wanted {info.get('timezone')!r} as in the run that the output "
+            f"timezone: found {settings.timezone!r}, wanted {info.timezone!r} as in the run that the output "
             "holds. Change it, or name another output."
         )

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import pyarrow as pa
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from loadcast import __version__
 from loadcast.errors import ArtefactError, AuthError, ConfigError, LoadcastError, RequestError
+from loadcast.events import SERVICE
 from loadcast.serving import contract
+from loadcast.serving.request_log import log_requests
 
 JSON = "application/json"
 HEALTH = ("/health/live", "/health/ready")
@@ -41,12 +43,13 @@ def create_app(predictor: Scorer | None, *, key: str | None, name: str) -> Flask
     app.url_map.merge_slashes = False
     # One byte more than is taken: a body without a length is cut there, and the contract sees that it is too large.
     app.config["MAX_CONTENT_LENGTH"] = contract.MAX_BODY_BYTES + 1
+    log_requests(app, HEALTH)
     if key is not None:
         app.before_request(_gate(key.encode("utf-8")))
     _add_routes(app, predictor, name)
     app.register_error_handler(LoadcastError, _known_error)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Exception, lambda exc: _unknown_error(app, exc))
+    app.register_error_handler(Exception, _unknown_error)
     return app
 
 
@@ -55,7 +58,9 @@ def _add_routes(app: Flask, predictor: Scorer | None, name: str) -> None:
         _check_content_type()
         if predictor is None:
             raise ArtefactError("No model is loaded. Look at the service's log, and try again later.")
-        return _answer(predictor.predict(contract.read_request(request.get_data(cache=False))))
+        table = contract.read_request(request.get_data(cache=False))
+        g.records = table.num_rows
+        return _answer(predictor.predict(table))
 
     def score_by_name(service: str) -> Response:
         return score() if service == name else _unknown_service(service, name)
@@ -140,6 +145,6 @@ def _http_error(exc: HTTPException) -> Response:
     return response
 
 
-def _unknown_error(app: Flask, exc: Exception) -> Response:
-    app.logger.error("a request failed", exc_info=exc)
+def _unknown_error(exc: Exception) -> Response:
+    SERVICE.error("a request failed", exc_info=exc)
     return _fault("The service failed at this request. Its log says why.", 500)

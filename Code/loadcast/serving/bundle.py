@@ -20,12 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from loadcast import paths, schema
+from loadcast.artefacts.document import MAX_BYTES
+from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError
 from loadcast.kernels.encode import Encoders
 from loadcast.kernels.forest import Floats, Forest, Ints, NodeTable, build_forest
 from loadcast.storage.checksum import data_files
 
-MAX_INFO_BYTES = 64 << 20
 MAX_FILE_BYTES = 1 << 30
 MAX_BUNDLE_BYTES = 2 << 30
 MAX_TABLE_BYTES = 4 << 30
@@ -39,7 +40,7 @@ class Bundle:
     """A verified bundle: where it was read (links resolved), its `info`, and the model."""
 
     folder: Path
-    info: Mapping[str, Any]
+    info: Info
     encoders: Encoders
     forest: Forest
 
@@ -50,7 +51,7 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
     Raises ArtefactError when anything is missing, changed, unlisted, too large, or not what this version expects.
     """
     folder = _bundle_folder(Path(path))
-    info = _read_info(folder)
+    info = Info.parse(_read_bytes(folder, paths.INFO, MAX_BYTES), f"{paths.INFO} in {folder}")
     parts = _Parts(folder, _verified_files(folder, info))
     try:
         encoders = _read_encoders(parts, info)
@@ -88,29 +89,11 @@ def _read_bytes(folder: Path, name: str, limit: int) -> bytes:
     return data
 
 
-def _read_info(folder: Path) -> dict[str, Any]:
-    data = _read_bytes(folder, paths.INFO, MAX_INFO_BYTES)
-    try:
-        info = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as exc:
-        raise ArtefactError(f"{paths.INFO} in {folder} is not JSON. Train again, or fetch the model again.") from exc
-    if not isinstance(info, dict):
-        raise ArtefactError(f"{paths.INFO} in {folder} holds a {type(info).__name__}, wanted an object of keys.")
-    return info
-
-
-def _text_list(info: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    value = info.get(key)
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ArtefactError(f"{paths.INFO}: {key} is {type(value).__name__}, wanted a list of names. Train again.")
-    return tuple(value)
-
-
-def _verified_files(folder: Path, info: Mapping[str, Any]) -> dict[str, bytes]:
+def _verified_files(folder: Path, info: Info) -> dict[str, bytes]:
     """The bundle's files, each equal to its checksum in `info`."""
-    listed = info.get("files")
-    if not isinstance(listed, dict) or len(listed) > MAX_FILES:
-        raise ArtefactError(f"{paths.INFO} in {folder} has no usable list `files` of checksums. Train again.")
+    listed = info.files
+    if len(listed) > MAX_FILES:
+        raise ArtefactError(f"{paths.INFO} in {folder} lists more than {MAX_FILES:,} files. Train again.")
     for name in listed:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name or not name:
@@ -201,9 +184,8 @@ def _demand(params: Mapping[str, Any], folder: str, **wanted: object) -> None:
             raise ArtefactError(f"{folder}: {name} is {params.get(name)!r}, wanted {value!r}. Train again.")
 
 
-def _read_encoders(parts: _Parts, info: Mapping[str, Any]) -> Encoders:
-    only_indexed = _text_list(info, "columnOnlyIndexed")
-    for_encode = _text_list(info, "columnForEncode")
+def _read_encoders(parts: _Parts, info: Info) -> Encoders:
+    only_indexed, for_encode = tuple(info.column_only_indexed), tuple(info.column_for_encode)
     levels = _read_levels(parts)
     mean, std = _read_scaler(parts)
     scale = np.divide(1.0, std, out=np.zeros_like(std), where=std != 0)
@@ -211,7 +193,7 @@ def _read_encoders(parts: _Parts, info: Mapping[str, Any]) -> Encoders:
     if for_encode:
         _check_one_hot(parts, encoders)
     wanted = schema.forest_inputs(only_indexed, for_encode)
-    if _text_list(info, "featureColumns") != wanted:
+    if tuple(info.feature_columns) != wanted:
         raise ArtefactError(
             f"{paths.INFO}: featureColumns are not those this version of loadcast builds "
             f"({len(wanted)}, from {wanted[0]} to {wanted[-1]}). Train again."

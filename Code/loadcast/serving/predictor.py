@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+import time
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from loadcast import schema
+from loadcast.artefacts.info import Info
+from loadcast.events import MODEL, log_event
 from loadcast.kernels.encode import cold_start, feature_matrix
 from loadcast.kernels.forest import classes, probabilities, votes
 from loadcast.serving.bundle import Bundle, load_bundle
@@ -26,10 +29,22 @@ class Predictor:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Predictor:
         """Load the bundle at `path`. Raises ArtefactError."""
-        return cls(load_bundle(path))
+        begin_s = time.perf_counter()
+        bundle = load_bundle(path)
+        took_s, trees = time.perf_counter() - begin_s, bundle.forest.n_trees
+        log_event(
+            MODEL,
+            logging.INFO,
+            "model",
+            "A model was loaded.",
+            folder=str(bundle.folder),
+            trees=trees,
+            duration_s=took_s,
+        )
+        return cls(bundle)
 
     @property
-    def info(self) -> Mapping[str, Any]:
+    def info(self) -> Info:
         """The bundle's `info`."""
         return self._bundle.info
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 
 from loadcast.errors import ConfigError, EnvironmentNotReadyError
+from loadcast.events import SERVICE
 from loadcast.serving.app import create_app
 from loadcast.serving.predictor import Predictor
 from loadcast.signals import hand_over, stopped_by
@@ -151,7 +153,7 @@ def gunicorn_settings(options: ServeOptions, descriptor: int, when_ready: Callab
         "timeout": 60,
         "graceful_timeout": 30,
         "keepalive": 15,
-        "accesslog": "-" if options.access_log else None,
+        "accesslog": None,  # the application logs requests itself: request_log.py
         "loglevel": "warning",
         "control_socket_disable": True,
         "when_ready": when_ready,
@@ -176,6 +178,8 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
     Raises ArtefactError, ConfigError or EnvironmentNotReadyError before anything listens, and in the end Interrupted.
     """
     application = create_app(Predictor.load(options.model), key=options.key, name=options.name)
+    if options.access_log:
+        SERVICE.setLevel(logging.DEBUG)
     listener = open_socket(options.host, options.port, loopback_only=options.key is None)
     port = listener.getsockname()[1]
     # gunicorn takes the descriptor over, and closes it when it stops.

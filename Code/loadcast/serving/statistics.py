@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -18,17 +17,17 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from loadcast import paths, schema
+from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError, InputError
 from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.features import future_features
-from loadcast.settings import parse_time
+from loadcast.printable import printable
 from loadcast.storage.months import Months, MonthsInFolder
 from loadcast.storage.publish import open_run
 
 #: How far back a feature looks, in whole days before the day of the first forecast hour.
 LOOK_BACK = timedelta(days=max(max(schema.LAGS_H) // 24 + 1, schema.ROLLING_FIRST_DAY))
-_MAX_INFO_BYTES = 64 << 20
 _SHOWN = 5
 _EARLIEST_YEAR = 1970
 _LONGEST_GAP = timedelta(days=366)
@@ -59,37 +58,19 @@ def open_statistics(
     """
     folder = open_run(output) if (output / paths.CURRENT).is_symlink() else output
     if model is not None:
-        info = _read_info(model / paths.INFO)
+        info = Info.read(model)
     else:
-        link = output / paths.MODEL / paths.INFO
-        info = _read_info(link if link.exists() else folder / paths.INFO)
+        trained = output / paths.MODEL
+        info = Info.read(trained if (trained / paths.INFO).exists() else folder)
+    begin, country = info.train_begin, info.holiday_country
     try:
-        begin = parse_time(info["trainBegin"])
-        country = info["holidayCountry"]
         holiday_days(country, begin.year, begin.year)
-    except (KeyError, ValueError, TypeError, NotImplementedError) as exc:
+    except (ValueError, TypeError, NotImplementedError) as exc:
         raise ArtefactError(
-            f"{paths.INFO} of {model or output} has no usable trainBegin and holidayCountry ({str(exc)[:100]}). "
+            f"{paths.INFO} of {model or output} has no usable holidayCountry ({printable(str(exc)[:100])}). "
             "Train again."
         ) from exc
     return Statistics(folder, months(folder), begin, country)
-
-
-def _read_info(place: Path) -> Mapping[str, Any]:
-    try:
-        with place.open("rb") as file:
-            data = file.read(_MAX_INFO_BYTES + 1)
-        found = json.loads(data) if len(data) <= _MAX_INFO_BYTES else None
-    except OSError as exc:
-        raise ArtefactError(
-            f"{place} cannot be read ({exc.strerror}), wanted the info of a run: it says what the features count from. "
-            "Train first, or name the bundle's folder with --model."
-        ) from exc
-    except (ValueError, RecursionError) as exc:
-        raise ArtefactError(f"{place} is not JSON. Train again, or name the bundle's folder with --model.") from exc
-    if not isinstance(found, dict):
-        raise ArtefactError(f"{place} is no JSON object of at most {_MAX_INFO_BYTES} bytes. Train again.")
-    return found
 
 
 def newest_hour(statistics: Statistics) -> datetime:

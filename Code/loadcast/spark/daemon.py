@@ -15,10 +15,12 @@ from pyspark.daemon import manager
 import loadcast.spark.encoding
 import loadcast.spark.scan  # noqa: F401
 from loadcast.kernels import scan as scan_kernel
+from loadcast.log_relay import send_to_driver
 
 
 def main() -> None:
     """Fork workers for Spark until it ends."""
+    send_to_driver()
     pa.array([0])  # pyarrow imports pandas with its first array
     scan_kernel.load()
     # Spark's daemon collects garbage after every task: a tenth of a second, were all that was imported looked at.

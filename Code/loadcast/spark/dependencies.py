@@ -15,8 +15,8 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from loadcast.errors import ConfigError
+from loadcast.redaction import redacted
 from loadcast.small_files import read_small_file
-from loadcast.storage.blob.redaction import redacted
 
 _MAX_BYTES = 64 << 10
 _SHOWN_FAULTS = 20

@@ -19,6 +19,7 @@ from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from loadcast import signals
+from loadcast.log_relay import open_relay
 from loadcast.spark.archive import archive_options, is_awkward
 from loadcast.spark.failures import start_failure
 from loadcast.spark.java import find_java
@@ -121,7 +122,9 @@ def create_session(
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)
     os.environ["PYTHONPATH"] = _with_package(os.environ.get("PYTHONPATH", ""))
     master = _master(options)
-    if is_local(master):  # Spark need not know the machine's name, which need not resolve
+    if is_local(master):
+        open_relay()
+        # Spark need not know the machine's name, which need not resolve.
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     temporary = process_folder()
     java = java_options(master, brief, options.show_log, java_home, None if is_awkward(temporary) else temporary)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import glob
-import json
 import os
 import secrets
 import shutil
@@ -16,9 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from loadcast import paths
+from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError, InputError, OutputError
 from loadcast.progress import Progress, Update, silent
 from loadcast.signals import committing
@@ -26,7 +25,6 @@ from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.output import Output
 from loadcast.storage.run_files import MAX_FILES, RunFiles, files_of_model
 
-_MAX_INFO_BYTES = 64 << 20
 _LONGEST_NAME_BYTES = 255
 _CHECKED_PARTS = (*paths.BUNDLE_FOLDERS, paths.METRICS)
 _TRAIN_AGAIN = "Train again: python Code/train.py CONFIG."
@@ -72,14 +70,8 @@ def download_model(output: Output, dest: Path, everything: bool = False, progres
 
 def _checksums(data: bytes, shown: str) -> dict[str, str]:
     """The checksums of the bundle's files. Raises ArtefactError where `info` is not as training writes it."""
-    try:
-        info: Any = json.loads(data) if len(data) <= _MAX_INFO_BYTES else None
-    except (ValueError, RecursionError):
-        info = None
-    listed = info.get("files") if isinstance(info, dict) else None
-    if not isinstance(listed, dict) or not all(isinstance(one, str) for one in listed.values()):
-        raise ArtefactError(f"{paths.INFO} of {shown} is missing or not as training writes it. {_TRAIN_AGAIN}")
-    return {name: one for name, one in listed.items() if name.partition("/")[0] in _CHECKED_PARTS}
+    listed = Info.parse(data, f"{paths.INFO} of {shown}").files
+    return {name: digest for name, digest in listed.items() if name.partition("/")[0] in _CHECKED_PARTS}
 
 
 def _check_files(sizes: Mapping[str, int], listed: Mapping[str, str], shown: str) -> None:

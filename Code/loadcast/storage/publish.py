@@ -135,7 +135,7 @@ class FolderStore:
             place.unlink(missing_ok=True)
             return
         fresh = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
-        fresh.symlink_to(f"{paths.RUNS}/{name}")
+        fresh.symlink_to(paths.run_path(name))
         try:
             self._check(link, expected)
             os.replace(fresh, place)
@@ -189,10 +189,10 @@ class FolderStore:
 
     def staging(self, name: str) -> Path:
         """The folder of a run that is being written, or removed."""
-        return self._output / paths.RUNS / f"{paths.STAGING_PREFIX}{name}"
+        return self._output / paths.run_path(f"{paths.STAGING_PREFIX}{name}")
 
     def _run(self, name: str) -> Path:
-        return self._output / paths.RUNS / name
+        return self._output / paths.run_path(name)
 
     def _check(self, link: str, expected: Pointer | None) -> None:
         """Raise unless the lock is ours, and the link is as expected."""

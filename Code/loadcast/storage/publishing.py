@@ -29,6 +29,7 @@ from loadcast.storage.runs import (
     Record,
     StoredRun,
     kept_runs,
+    log_published,
     new_run_name,
     newest_model,
     order_without_record,
@@ -240,6 +241,7 @@ class Publication:
             if not self._is_named():
                 raise
         self._published = True
+        log_published(self.name, store.shown, has_model)
         if has_model:
             self._point_model()
 

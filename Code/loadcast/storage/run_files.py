@@ -107,7 +107,7 @@ class ContainerRun:
         if found is None:
             raise no_run(output.shown, paths.MODEL)
         self._container = output.container
-        self._prefix = "/".join(filter(None, (output.prefix.strip("/"), paths.RUNS, found)))
+        self._prefix = "/".join(filter(None, (output.prefix.strip("/"), paths.run_path(found))))
         self._blobs: dict[str, Blob] = {}
         self.run, self.shown = found, output.container.root.at(self._prefix).url
 

@@ -7,12 +7,15 @@ so that the run that `current` names tells the whole order of publishing. Names 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
+
+from loadcast.events import RUN, log_event
 
 _KEPT = 2
 _NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{6}")
@@ -93,6 +96,11 @@ def parse_record(data: bytes) -> Record | None:
 def new_run_name() -> str:
     """A name for a run begun now."""
     return datetime.now(timezone.utc).strftime(f"{_TIME_FORMAT}-") + secrets.token_hex(3)
+
+
+def log_published(name: str, shown: str, has_model: bool) -> None:
+    """Log that a run is there for all to see."""
+    log_event(RUN, logging.INFO, "publish", "A run was published.", name=name, output=shown, model=has_model)
 
 
 def is_run_name(text: str) -> bool:

@@ -52,7 +52,7 @@ class Mirror:
         with self._explained():
             self._bring(run, names)
             self._check_complete(run)
-            _link(self.folder / link, f"{paths.RUNS}/{run}")
+            _link(self.folder / link, paths.run_path(run))
             self._prune()
 
     def part(self, run: str, name: str) -> Path:
@@ -66,7 +66,7 @@ class Mirror:
         return [blob.name.removeprefix(root) for blob in self._container.list(root)]
 
     def _bring(self, run: str, names: Iterable[str]) -> Path:
-        place = self.folder / paths.RUNS / run
+        place = self.folder / paths.run_path(run)
         place.mkdir(parents=True, exist_ok=True)
         os.utime(place)  # in use: not to be removed by another process soon
         for name in names:

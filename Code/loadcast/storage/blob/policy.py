@@ -26,6 +26,7 @@ from urllib3.exceptions import HTTPError
 
 from loadcast.storage.blob.errors import error_code, status_of
 from loadcast.storage.blob.pace import OutOfTimeError, ends_within
+from loadcast.storage.blob.retries import retry_log
 
 #: Seconds for opening a connection, and for the next bytes of an answer.
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 30.0
@@ -157,6 +158,7 @@ class Attempts:
             cut_off = any(isinstance(reason, OutOfTimeError) for reason in reasons(error))
             raise self._last if cut_off and self._last else error
         self._last = error
+        retry_log(reasons(error), self.failures, pause, self._began + limit_s - policy.clock())
         policy.sleep(pause)
 
 

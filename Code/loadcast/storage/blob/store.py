@@ -31,7 +31,7 @@ class ContainerStore:
 
     def path(self, name: str) -> str:
         """The path of a run."""
-        return self._join(paths.RUNS, name)
+        return self._join(paths.run_path(name))
 
     def prove(self) -> None:
         if self.lease is not None:

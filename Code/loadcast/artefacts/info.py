@@ -1,0 +1,118 @@
+"""`info`: what a run was made with, and the checksums of its bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, PlainSerializer, PlainValidator
+
+from loadcast import paths, schema
+from loadcast.artefacts.document import (
+    FORMAT_VERSION,
+    Artefact,
+    Document,
+    DocumentError,
+    Migration,
+    Name,
+    Part,
+    Real,
+    decode,
+)
+from loadcast.artefacts.public_sample import load_legacy_info
+from loadcast.settings import DURATIONS, parse_time
+
+_PUBLIC_SAMPLE = 0
+_SUFFIX = schema.indexed("")
+#: How pickles of a dict begin: with their protocol, or, in the oldest two, with a mark or the dict itself.
+_PICKLE_BEGINS = (b"\x80", b"(", b"}")
+
+#: A wall-clock time of the run's time zone.
+Time = Annotated[datetime, PlainValidator(parse_time), PlainSerializer(lambda time: time.strftime(schema.TIME_FORMAT))]
+
+
+class Period(Part):
+    """The first and the last second of a period."""
+
+    begin: Time = Field(alias="from")
+    end: Time = Field(alias="to")
+
+
+def periods(begin: datetime, split: datetime, end: datetime) -> tuple[Period, Period]:
+    """The training and the test period of a run from `begin` to `end`."""
+    return _period(begin, split - timedelta(seconds=1)), _period(split, end)
+
+
+def _period(begin: datetime, end: datetime) -> Period:
+    return Period.model_validate({"from": begin, "to": end})
+
+
+def of_public_sample(document: Document) -> Document:
+    """`info` as the public sample pickled it, in our first format: what it left unsaid is what it always did."""
+    try:
+        known = {**DURATIONS[document["duration"]], **document}
+        times = {name: parse_time(known[name]) for name in ("trainBegin", "testSplitStart", "trainEnd")}
+        only_indexed, for_encode = (
+            [name.removesuffix(_SUFFIX) for name in known[key]] for key in ("columnOnlyIndexed", "columnForEncode")
+        )
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DocumentError("it is a pickle without the fields of the public sample's info") from error
+    train, test = periods(*times.values())
+    return {
+        "dataFile": "",
+        "trainPeriod": train,
+        "testPeriod": test,
+        "timezone": "UTC",
+        "holidayCountry": "US",
+        "filterServers": None,
+        "versions": {},
+        "files": {},
+        **known,
+        "columnOnlyIndexed": only_indexed,
+        "columnForEncode": for_encode,
+        "featureColumns": list(schema.forest_inputs(tuple(only_indexed), tuple(for_encode))),
+    }
+
+
+def _unchanged(document: Document) -> Document:
+    return document
+
+
+class Info(Artefact):
+    """What made a run, and the sha-256 of each file of its bundle.
+
+    Until training, `forest` is absent and `files` empty.
+    """
+
+    FILE: ClassVar[str] = paths.INFO
+    VERSION: ClassVar[int] = 2
+    FIRST: ClassVar[int] = 1
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {_PUBLIC_SAMPLE: of_public_sample, 1: _unchanged}
+    REMEDY: ClassVar[str] = "Run ETL and training again, or fetch the model again."
+
+    duration: str
+    data_file: Name
+    train_begin: Time
+    train_end: Time
+    test_split_start: Time
+    train_period: Period
+    test_period: Period
+    low_threshold: Real
+    high_threshold: Real
+    timezone: str
+    holiday_country: str
+    filter_servers: list[str] | None
+    column_only_indexed: list[str]
+    column_for_encode: list[str]
+    feature_columns: list[str]
+    versions: dict[str, str]
+    files: dict[Name, str]
+    forest: dict[str, Any] | None = None
+
+    @classmethod
+    def _decoded(cls, data: bytes) -> Document:
+        """JSON, or the public sample's pickle."""
+        if data.startswith(_PICKLE_BEGINS):
+            return {**load_legacy_info(data), FORMAT_VERSION: _PUBLIC_SAMPLE}
+        return decode(data)

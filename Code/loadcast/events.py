@@ -1,0 +1,45 @@
+"""What loadcast logs: events, each with a message for people and fields for programs.
+
+The loggers are the standard library's, below `loadcast`. Whoever sets up no logging sees warnings on standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from loadcast.printable import printable
+from loadcast.redaction import redacted
+
+Value = str | int | float | bool | None
+
+#: Steps of a run, what it read and published.
+RUN = logging.getLogger("loadcast.run")
+#: Requests that have to wait for a storage account, or are asked again.
+STORAGE = logging.getLogger("loadcast.storage")
+#: Models as they are loaded.
+MODEL = logging.getLogger("loadcast.model")
+#: The scoring service, and its requests.
+SERVICE = logging.getLogger("loadcast.service")
+_LONGEST = 500
+
+
+def log_event(logger: logging.Logger, level: int, event: str, message: str, **fields: Value) -> None:
+    """Log an event: its name, one word or two; what happened, in words; and its fields, with the unit in the name."""
+    if not logger.isEnabledFor(level):
+        return
+    harmless = {name: _harmless(value) for name, value in fields.items() if value is not None}
+    words = " ".join(f"{name}={_quoted(value)}" for name, value in harmless.items())
+    text = f"{redacted(printable(message))} {words}".rstrip()
+    logger.log(level, "%s", text, extra={"event": event, "said": redacted(printable(message)), "fields": harmless})
+
+
+def _harmless(value: Value) -> Value:
+    if isinstance(value, float):
+        return round(value, 6)
+    return redacted(printable(value[:_LONGEST])) if isinstance(value, str) else value
+
+
+def _quoted(value: Value) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if " " in text or '"' in text or not text else text
