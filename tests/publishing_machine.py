@@ -1,4 +1,4 @@
-"""What readers find between any two steps of publishers is held against what was published, in an output of any kind."""
+"""What readers find between any two steps of publishers is held against what was published, in any output."""
 
 from __future__ import annotations
 
