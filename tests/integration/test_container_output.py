@@ -290,20 +290,21 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from loadcast import paths
-from loadcast.storage.blob import output as publishing, staging as stagings
+from loadcast.storage import publishing
 from loadcast.storage.blob.access import Access
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.location import BlobLocation
+from loadcast.storage.blob.output import ContainerOutput
+from loadcast.storage.blob.store import ContainerStore
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-where = ContainerOutput = publishing.ContainerOutput
 output = ContainerOutput(Container(BlobLocation(sys.argv[1], sys.argv[2], ""), Access("key", os.environ["KEY"])))
 if sys.argv[3] == "uploaded":
-    ContainerOutput._publish = die
+    publishing.Publication.publish = die
 if sys.argv[3] == "complete":
-    ContainerOutput._point = die
+    ContainerStore.replace = die
 with output.stage() as staging:
     (staging.folder / paths.QUALITY).write_text("killed")
     (staging.folder / paths.FOREST_MODEL).mkdir()

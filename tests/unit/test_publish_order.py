@@ -84,10 +84,15 @@ def test_no_run_is_removed_where_the_pointer_is_gone(tmp_path: Path) -> None:
 
 def test_a_lock_that_was_removed_and_taken_by_another_ends_the_run(tmp_path: Path) -> None:
     publish(tmp_path, "old", model=True)
-    with pytest.raises(OutputError, match="Lost the lock"), stage_run(tmp_path) as staging:
-        (staging / paths.QUALITY).write_text("loser")
-        (tmp_path / ".lock").unlink()
-        publish(tmp_path, "winner")
+
+    def lose() -> None:
+        with stage_run(tmp_path) as staging:
+            (staging / paths.QUALITY).write_text("loser")
+            (tmp_path / ".lock").unlink()
+            publish(tmp_path, "winner")
+
+    with pytest.raises(OutputError, match="Lost the lock"):
+        lose()
     assert text_of(tmp_path) == "winner"
     assert [(tmp_path / paths.RUNS / run.name / paths.QUALITY).read_text() for run in list_runs(tmp_path)] == [
         "old",
