@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -150,6 +151,72 @@ def test_a_stalled_answer_rests_and_then_comes_whole(target: Target, monkeypatch
         assert ask(proxy, "DELETE")[0] == 204
     assert rests == [5, 5]
     assert proxy.done == {"requests": 2, "stalled": 2}
+
+
+@pytest.mark.parametrize("path", ["/x", "/chunks"])
+def test_a_truncated_answer_ends_in_good_order(target: Target, path: str) -> None:
+    for seed in range(5):
+        with fault_proxy(target.url, FaultPlan(seed, truncated=1.0)) as proxy:
+            status, headers, body = ask(proxy, path=path)
+            assert (status, headers["connection"]) == (200, "close")
+            assert "content-length" not in headers
+            assert len(body) < len(BODY)
+            assert BODY.startswith(body)
+            assert ask(proxy, "HEAD")[1]["content-length"] == str(len(BODY))
+
+
+def test_a_flipped_bit_is_one_bit_of_what_is_sent_or_of_the_answer(target: Target) -> None:
+    with fault_proxy(target.url, FaultPlan(1, flipped=1.0)) as proxy:
+        body = ask(proxy)[2]
+        assert ask(proxy, "PUT", body=BODY)[0] == 201
+    for found in (body, target.puts[0]):
+        assert len(found) == len(BODY)
+        assert sum((one ^ other).bit_count() for one, other in zip(found, BODY, strict=True)) == 1
+
+
+def test_a_login_page_is_no_answer_of_the_server(target: Target) -> None:
+    with fault_proxy(target.url, FaultPlan(portal=1.0)) as proxy:
+        status, headers, body = ask(proxy, "PUT", body=b"1")
+        assert (status, headers["content-type"]) == (200, "text/html")
+        assert body.startswith(b"<!DOCTYPE html>")
+        assert ask(proxy, "HEAD")[0] == 200
+    assert target.puts == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_drip_comes_byte_by_byte_and_then_whole(target: Target, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    with fault_proxy(target.url, FaultPlan(seed, dripped=1.0, drip_s=7)) as proxy:
+        monkeypatch.setattr(proxy.stopping, "wait", waits.append)
+        assert ask(proxy)[2] == BODY
+        for_body = len(waits)
+        assert ask(proxy, "DELETE")[0] == 204
+    assert set(waits) == {7}
+    assert 0 < for_body < len(waits)
+
+
+def test_nobody_gets_through_during_an_outage(target: Target) -> None:
+    def is_through() -> bool:
+        try:
+            return ask(proxy)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    with fault_proxy(target.url, FaultPlan(outages=((2, 0.5),))) as proxy:
+        address = urlsplit(proxy.endpoint)
+        with closing(http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)) as open_before:
+            open_before.request("GET", "/account/x")
+            assert open_before.getresponse().read() == BODY
+            assert not is_through()
+            open_before.auto_open = 0
+            with pytest.raises((OSError, http.client.HTTPException)):
+                _ = open_before.request("GET", "/account/x"), open_before.getresponse()
+        began = time.monotonic()
+        while not is_through():
+            assert time.monotonic() - began < 30
+            time.sleep(0.05)
+    assert proxy.done["outage"] == 1
+    assert proxy.errors == []
 
 
 def test_the_end_of_the_proxy_waits_for_no_stall(target: Target) -> None:
