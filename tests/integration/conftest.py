@@ -10,6 +10,8 @@ from azurite import azurite as azurite
 from integration.artefacts import MINICLUSTER, MISSING
 from integration.clusters import Cluster, standalone_cluster, yarn_cluster
 from integration.months import Month, run_month, write_sample
+from patience import few_attempts as few_attempts
+from patience import no_pauses as no_pauses
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import pytest
 
 from azurite import Azurite
 from loadcast.errors import ConfigError, InputError, OutputError
-from loadcast.storage.blob import policy, reading
+from loadcast.storage.blob import reading
 from loadcast.storage.blob.access import ANONYMOUS, Access
 from loadcast.storage.blob.container import Blob, Container
 from loadcast.storage.blob.errors import BlobChangedError, ChangedError
@@ -27,11 +27,6 @@ from loadcast.storage.blob.location import BlobLocation, parse_blob_url
 
 pytestmark = pytest.mark.integration
 BLOBS = 12_000
-
-
-@pytest.fixture
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy, "pause_s", lambda failures, error, patience: 0.01)
 
 
 @pytest.fixture
@@ -105,7 +100,7 @@ def test_names_that_another_blob_would_answer_to_are_refused(name: str, containe
 
 
 def test_long_listings_come_page_by_page(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadcast.storage.blob.container._PAGE_BLOBS", 40)
+    monkeypatch.setattr("loadcast.storage.blob.listing._PAGE_BLOBS", 40)
     names = [f"many/{number % 7}/{number:03}" for number in range(200)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: container.put(name, b""), names))
@@ -134,6 +129,7 @@ class Listing(BaseHTTPRequestHandler):
         size = f"<MaxResults>{query['maxresults'][0]}</MaxResults>"
         body = f"<EnumerationResults>{size}<Blobs>{entries}</Blobs><NextMarker>{more}</NextMarker></EnumerationResults>"
         self.send_response(200)
+        self.send_header("x-ms-request-id", "1")
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -145,7 +141,8 @@ class Listing(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_a_listing_of_thousands_survives_pages_that_break_off(quick_retries: None) -> None:
+@pytest.mark.usefixtures("no_pauses")
+def test_a_listing_of_thousands_survives_pages_that_break_off() -> None:
     with HTTPServer(("127.0.0.1", 0), Listing) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -206,6 +203,7 @@ def test_each_reason_for_not_getting_in_has_its_message(azurite: Azurite, contai
             assert wanted in str(caught.value)
 
 
+@pytest.mark.usefixtures("no_pauses")
 def test_missing_containers_and_servers_have_their_messages(azurite: Azurite, container: Container) -> None:
     access = container.access
     with socket.socket() as unused:

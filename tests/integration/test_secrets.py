@@ -127,6 +127,7 @@ def test_a_connection_string_stays_in_its_file(stage: Stage) -> None:
     check(watcher, stage, output)
 
 
+@pytest.mark.usefixtures("no_pauses")
 def test_no_error_tells_a_secret(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """With --debug, so with tracebacks, from each command that goes to a container, with all logs."""
     caplog.set_level(logging.DEBUG)

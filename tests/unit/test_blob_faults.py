@@ -6,6 +6,7 @@ import socket
 import ssl
 import traceback
 from collections.abc import Callable
+from http.client import BadStatusLine
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ import requests
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
+    DecodeError,
     HttpResponseError,
     IncompleteReadError,
     ServiceRequestError,
@@ -27,7 +29,17 @@ from loadcast.storage.blob.access import ANONYMOUS, Access
 from loadcast.storage.blob.errors import BlobChangedError
 from loadcast.storage.blob.faults import explain, explained
 from loadcast.storage.blob.location import BlobLocation
-from loadcast.storage.blob.policy import Attempts, BrokenAnswerError, Patience, Policy, is_transient, pause_s, reasons
+from loadcast.storage.blob.pace import SlowTransferError
+from loadcast.storage.blob.policy import (
+    Attempts,
+    BrokenAnswerError,
+    NotStorageError,
+    Patience,
+    Policy,
+    is_transient,
+    pause_s,
+    reasons,
+)
 
 SIGNATURE = "bm90LWEtc2lnbmF0dXJl"
 SAS = f"sv=2024-11-04&sr=c&sp=rl&st=2026-01-01T00:00:00Z&se=2026-01-02T00%3A00%3A00Z&sig={SIGNATURE}%3D"
@@ -61,9 +73,17 @@ def name_error(number: int) -> ServiceRequestError:
         return network(error)
 
 
+def tls_error(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, f"[SSL: {reason}] said OpenSSL")
+    error.reason = reason
+    return error
+
+
 NO_SUCH_NAME = name_error(socket.EAI_NONAME)
 NO_NETWORK = name_error(socket.EAI_AGAIN)
 REFUSED = network(ConnectionRefusedError(111, "refused"))
+PLAIN = network(tls_error("WRONG_VERSION_NUMBER"))
+NOT_STORAGE = NotStorageError(200, "an HTML page")
 UNTRUSTED = network(ssl.SSLCertVerificationError(1, "self-signed"))
 TIMED_OUT = ServiceResponseTimeoutError("waited", error=TimeoutError())
 BROKEN = ServiceResponseError("cut", error=ProtocolError("cut"))
@@ -102,6 +122,12 @@ BROKEN = ServiceResponseError("cut", error=ProtocolError("cut"))
         (NO_NETWORK, KEY, InputError, "No network to acct.blob.core.windows.net: its name cannot be looked up"),
         (REFUSED, KEY, InputError, "the connection was refused"),
         (UNTRUSTED, KEY, InputError, "certificate"),
+        (PLAIN, KEY, InputError, "was asked by https and does not speak it. Write http://"),
+        (network(BadStatusLine("\x15\x03\x03\x00\x02\x02")), KEY, InputError, "asked by http and speaks https"),
+        (NOT_STORAGE, KEY, InputError, "is no blob storage, but 200 with an HTML page"),
+        (ServiceResponseTimeoutError("", error=SlowTransferError("3 bytes")), KEY, InputError, "too slowly"),
+        (answer(200), KEY, InputError, "the server's answer was cut or damaged on the way, at every attempt"),
+        (answer(400, "Md5Mismatch"), KEY, InputError, "damaged on the way"),
         (TIMED_OUT, KEY, InputError, "does not answer in time"),
         (BROKEN, KEY, InputError, "the connection breaks off"),
         (network(requests.exceptions.ProxyError("no")), KEY, InputError, "HTTPS_PROXY"),
@@ -191,6 +217,10 @@ TRANSIENT = [
     REFUSED,
     NO_NETWORK,
     IncompleteReadError("short"),
+    DecodeError("not XML", response=answer(200).response),
+    answer(400, "Md5Mismatch"),
+    NOT_STORAGE,
+    SlowTransferError("3 bytes"),
     BrokenAnswerError("wrong range"),
     ProtocolError("cut"),
     ReadTimeoutError(None, "", "stalled"),  # type: ignore[arg-type]
@@ -229,25 +259,52 @@ def test_other_faults_are_told_at_once(error: Exception) -> None:
     assert clock.pauses == []
 
 
-def test_attempts_are_capped() -> None:
+@pytest.mark.parametrize("error", [NO_SUCH_NAME, NO_NETWORK, REFUSED, TIMED_OUT, BROKEN, NOT_STORAGE])
+def test_a_server_that_never_answered_is_given_half_a_minute(error: Exception) -> None:
     clock = Clock()
-    with pytest.raises(HttpResponseError):
-        clock.policy(attempts=4).call(failing(*[answer(503)] * 4))
-    assert len(clock.pauses) == 3
+    with pytest.raises(type(error)):
+        clock.policy().call(failing(*[error] * 1000))
+    assert 20 < clock.now <= 30
 
 
-def test_a_server_that_was_never_reached_is_given_up_early() -> None:
-    clock = Clock()
-    with pytest.raises(ServiceRequestError):
-        clock.policy().call(failing(*[NO_SUCH_NAME] * 3))
-    assert len(clock.pauses) == 2
-
-
-def test_a_server_that_was_reached_is_given_time_to_come_back() -> None:
+@pytest.mark.parametrize("error", [NO_SUCH_NAME, NO_NETWORK, REFUSED, TIMED_OUT, BROKEN, NOT_STORAGE])
+def test_a_server_that_has_answered_is_given_minutes_to_come_back(error: Exception) -> None:
     clock = Clock()
     policy = clock.policy()
     policy.call(failing())
-    assert policy.call(failing(*[REFUSED] * 9)) == "done"
+    with pytest.raises(type(error)):
+        policy.call(failing(*[error] * 1000))
+    assert 230 < clock.now <= 240
+
+
+def test_half_an_answer_is_one() -> None:
+    clock = Clock()
+    policy = clock.policy()
+
+    def operation(attempts: Attempts) -> str:
+        if clock.now < 100:
+            policy.has_answered()  # as the head of an answer does
+            raise BROKEN
+        return "done"
+
+    assert policy.call(operation) == "done"
+
+
+@pytest.mark.parametrize("failures", [100, 5000])
+def test_what_fails_at_once_is_asked_again_as_long_as_there_is_time(failures: int) -> None:
+    clock = Clock()
+    policy = clock.policy(longest_pause_s=0.01, first_pause_s=0.01)
+    assert policy.call(failing(*[answer(503)] * failures)) == "done"
+
+
+def test_what_speaks_no_https_is_told_at_once_at_first_contact_only() -> None:
+    clock = Clock()
+    with pytest.raises(ServiceRequestError):
+        clock.policy().call(failing(PLAIN))
+    assert clock.pauses == []
+    policy = clock.policy()
+    policy.has_answered()
+    assert policy.call(failing(PLAIN)) == "done"
 
 
 def test_an_answer_that_is_an_error_has_reached_the_server() -> None:
@@ -258,7 +315,7 @@ def test_an_answer_that_is_an_error_has_reached_the_server() -> None:
 def test_an_operation_has_a_deadline() -> None:
     clock = Clock()
     with pytest.raises(HttpResponseError):
-        clock.policy(attempts=1000).call(failing(*[answer(503)] * 1000), deadline_s=60)
+        clock.policy().call(failing(*[answer(503)] * 1000), deadline_s=60)
     assert 40 < clock.now <= 60
 
 

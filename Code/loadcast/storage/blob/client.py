@@ -9,15 +9,14 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
-import requests
 from azure.core.credentials import AzureSasCredential
 from azure.core.pipeline import Pipeline
 from azure.core.pipeline.policies import AzureSasCredentialPolicy, BearerTokenCredentialPolicy, UserAgentPolicy
 from azure.core.pipeline.transport import HttpRequest, RequestsTransport
 from azure.storage.blob import ContainerClient
-from requests.adapters import HTTPAdapter
 
 from loadcast.storage.blob.access import TOKEN_SCOPE, Access, make_chain
+from loadcast.storage.blob.connections import make_session
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.policy import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Policy
 from loadcast.storage.blob.redaction import quiet_loggers
@@ -27,7 +26,6 @@ PARALLEL_REQUESTS = 8
 #: Bytes asked for at once: requests cost little beside them, and little is lost when one has to be asked again.
 RANGE_BYTES = 16 << 20
 _KEPT_BUFFERS = 4
-_KEPT_CONNECTIONS = 32
 _USER_AGENT = "loadcast"
 
 
@@ -40,7 +38,10 @@ class Client:
         self.root = root
         self._buffers: list[bytearray] = []
         self._transport = RequestsTransport(
-            session=_session(), session_owner=False, connection_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S
+            session=make_session(self.policy.has_answered),
+            session_owner=False,
+            connection_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
         )
         self.sdk = ContainerClient(
             root.endpoint, root.container, _credential(root, access), transport=self._transport, retry_total=0
@@ -101,14 +102,6 @@ def connect(root: BlobLocation, access: Access) -> Client:
 
 #: By process as well: a fork inherits its parent's, and must leave their connections alone.
 _clients: dict[tuple[int, BlobLocation, Access], Client] = {}
-
-
-def _session() -> requests.Session:
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=_KEPT_CONNECTIONS)
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, adapter)
-    return session
 
 
 def _credential(root: BlobLocation, access: Access) -> Any:

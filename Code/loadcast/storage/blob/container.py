@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -23,6 +24,7 @@ from loadcast.storage.blob.downloading import download_file
 from loadcast.storage.blob.errors import BlobChangedError, ChangedError
 from loadcast.storage.blob.faults import error_code, explained, status_of
 from loadcast.storage.blob.lease import Lease, held_lease
+from loadcast.storage.blob.listing import list_page
 from loadcast.storage.blob.location import BlobLocation, check_name
 from loadcast.storage.blob.names import fixed_prefix, matcher
 from loadcast.storage.blob.policy import Attempts
@@ -34,8 +36,6 @@ _WRITER = "loadcastwriter"
 #: The mark of folders that WASB, and accounts with folders, show among the blobs.
 _FOLDER = "hdi_isfolder"
 _CONDITION_FAILED = {"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"}
-#: Blobs of a listing that are asked for at once: what Azure gives at most.
-_PAGE_BLOBS = 5000
 _COPY_POLL_S = 0.5
 
 T = TypeVar("T")
@@ -70,11 +70,9 @@ class Container:
 
     def list(self, prefix: str = "", marks: bool = False) -> Iterator[Blob]:
         """All blobs whose name begins with the prefix, sorted by name; with `marks`, folders' marks too."""
-        pages = self._client.sdk.list_blobs(
-            name_starts_with=prefix or None, include=["metadata"], results_per_page=_PAGE_BLOBS
-        ).by_page()
-        # A page that fails is asked for again: the pages know how far they are.
-        while (page := self._read(prefix, lambda _: _next_page(pages))) is not None:
+        token: str | None = ""
+        while token is not None:
+            page, token = self._read(prefix, partial(list_page, self._client.sdk, prefix, token))
             yield from (_found(blob) for blob in page if marks or not _is_folder(blob))
 
     def find(self, pattern: str) -> builtins.list[Blob]:
@@ -237,11 +235,6 @@ def _checked(root: BlobLocation, name: str, kind: type[LoadcastError]) -> None:
         check_name(name)
     except ValueError as problem:
         raise kind(f"{root.url}: the blob name {name[:100]!r} {problem}. Give the blob another name.") from None
-
-
-def _next_page(pages: Iterator[Iterable[BlobProperties]]) -> builtins.list[BlobProperties] | None:
-    page = next(pages, None)
-    return None if page is None else list(page)
 
 
 def _unless_absent(operation: Callable[[], T]) -> T | None:

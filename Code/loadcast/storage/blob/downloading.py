@@ -10,10 +10,12 @@ from pathlib import Path
 
 from loadcast.errors import InputError, OutputError
 from loadcast.storage.blob.client import RANGE_BYTES
-from loadcast.storage.blob.reading import BlobReader, RangeReader
+from loadcast.storage.blob.reading import BlobReader, RangeReader, damaged_blob
 
 _SUFFIX = ".part"
 _DIGEST_CHARACTERS = 16
+#: Times that a blob arrives damaged, each time in another way, before it is given up.
+_MOST_DAMAGED = 5
 
 
 def download_file(source: RangeReader, path: Path, md5: bytes | None, arrived: Callable[[int], None]) -> None:
@@ -30,16 +32,35 @@ def download_file(source: RangeReader, path: Path, md5: bytes | None, arrived: C
             stale.unlink(missing_ok=True)
     file = _open_alone(part, path)
     try:
-        if not _fill(file, source, md5, arrived):
-            os.ftruncate(file, 0)  # the part may have been damaged in a crash, so once more from the start
-            if not _fill(file, source, md5, arrived):
-                part.unlink()
-                raise InputError(
-                    f"{source.url}: the MD5 of the bytes that arrived is not the blob's. Upload the blob again."
-                )
+        _fill_right(file, source, md5, arrived)
         os.replace(part, path)
     finally:
+        if os.fstat(file).st_size == 0:  # nothing to go on with
+            part.unlink(missing_ok=True)
         os.close(file)
+
+
+def _fill_right(file: int, source: RangeReader, md5: bytes | None, arrived: Callable[[int], None]) -> None:
+    """Fill the file until it has the blob's MD5, where there is one. Raises InputError where that is not to be.
+
+    What was there may have been damaged in a crash, what comes may be on its way: each time it is another damage. Bytes
+    that come twice in the same way are the blob's.
+    """
+    seen: list[bytes] = []
+    while True:
+        found = _fill(file, source, arrived)
+        if md5 is None or found == md5:
+            return
+        os.ftruncate(file, 0)
+        arrived(-source.size)
+        if found in seen:
+            raise InputError(damaged_blob(source.url))
+        seen.append(found)
+        if len(seen) == _MOST_DAMAGED:
+            raise InputError(
+                f"{source.url}: its bytes were damaged on the way, {len(seen)} times, each time in another way. "
+                "Check the network and any proxy, or use https, and run again."
+            )
 
 
 def _open_alone(part: Path, path: Path) -> int:
@@ -56,8 +77,8 @@ def _open_alone(part: Path, path: Path) -> int:
         os.close(file)
 
 
-def _fill(file: int, source: RangeReader, md5: bytes | None, arrived: Callable[[int], None]) -> bool:
-    """Read on from where the file ends; whether it now holds what the blob holds."""
+def _fill(file: int, source: RangeReader, arrived: Callable[[int], None]) -> bytes:
+    """Read on from where the file ends; the MD5 of what it now holds."""
     done = os.fstat(file).st_size
     if done > source.size:
         os.ftruncate(file, 0)
@@ -75,10 +96,7 @@ def _fill(file: int, source: RangeReader, md5: bytes | None, arrived: Callable[[
             _write(file, buffer[:number], position)
             position += number
             arrived(number)
-    if md5 is not None and digest.digest() != md5:
-        arrived(-position)
-        return False
-    return True
+    return digest.digest()
 
 
 def _write(file: int, data: memoryview, position: int) -> None:

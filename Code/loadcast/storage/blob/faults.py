@@ -18,11 +18,20 @@ from urllib3.exceptions import ProxyError as PoolProxyError
 
 from loadcast.errors import ConfigError, InputError, LoadcastError
 from loadcast.storage.blob.access import ANONYMOUS, Access
+from loadcast.storage.blob.errors import error_code as error_code
+from loadcast.storage.blob.errors import status_of as status_of
 from loadcast.storage.blob.location import BlobLocation
-from loadcast.storage.blob.policy import BrokenAnswerError, reasons
+from loadcast.storage.blob.pace import SlowTransferError
+from loadcast.storage.blob.policy import (
+    BUSY_STATUSES,
+    DAMAGED_REQUEST,
+    BrokenAnswerError,
+    NotStorageError,
+    other_protocol,
+    reasons,
+)
 
-_BUSY = {408, 429, 500, 502, 503, 504}
-_GONE_CONTAINER = {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
+GONE_CONTAINER = {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
 _ENTERING = {401, 403}
 
 
@@ -51,7 +60,7 @@ def explain(
     error: BaseException, location: BlobLocation, access: Access = ANONYMOUS, kind: type[LoadcastError] = InputError
 ) -> LoadcastError:
     """The error for the user, without any secret. `location` is what was asked for."""
-    if isinstance(error, HttpResponseError) and error.response is not None:
+    if isinstance(error, HttpResponseError) and error.response is not None and status_of(error) >= 400:
         return _of_answer(error, location, access, kind)
     if isinstance(error, ClientAuthenticationError):
         return ConfigError(
@@ -61,18 +70,6 @@ def explain(
     return _of_network(error, location, kind)
 
 
-def error_code(error: BaseException) -> str:
-    """Azure's name for what went wrong, such as BlobNotFound; empty where there was no answer."""
-    code = getattr(error, "error_code", None)
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    return str(getattr(code, "value", code) or headers.get("x-ms-error-code") or "")
-
-
-def status_of(error: BaseException) -> int:
-    """The HTTP status of the answer; 0 where there was none."""
-    return int(getattr(error, "status_code", None) or 0)
-
-
 def _of_answer(
     error: HttpResponseError, location: BlobLocation, access: Access, kind: type[LoadcastError]
 ) -> LoadcastError:
@@ -80,7 +77,7 @@ def _of_answer(
     said = f"the server answered {status}{f' ({code})' if code.isalnum() else ''}"
     if status in _ENTERING or code in {"PublicAccessNotPermitted", "NoAuthenticationInformation"}:
         return ConfigError(_of_refusal(error, code, location, access))
-    if code in _GONE_CONTAINER or (status == 404 and not location.path):
+    if code in GONE_CONTAINER or (status == 404 and not location.path):
         return kind(
             f"There is no container {location.container!r} in the storage account {location.account} "
             f"({location.endpoint}), or it is being deleted. Check its name, or create it."
@@ -94,7 +91,12 @@ def _of_answer(
         return kind(f"{location} is locked by another program. Wait until it is done, or break the lease.")
     if status == 412:
         return kind(f"{location} was changed while it was in use. Run again when nobody writes to it.")
-    if status in _BUSY:
+    if code == DAMAGED_REQUEST:
+        return kind(
+            f"{location}: what was sent was damaged on the way, at every attempt. "
+            "Check the network and any proxy, or use https, and run again."
+        )
+    if status in BUSY_STATUSES:
         return kind(
             f"The storage account {location.account} is too busy or has a fault: {said} at every attempt. "
             "Try again later, or with fewer workers."
@@ -171,26 +173,51 @@ def _time(text: str) -> datetime | None:
 def _of_network(error: BaseException, location: BlobLocation, kind: type[LoadcastError]) -> LoadcastError:
     chain = list(reasons(error))
     host = urlsplit(location.endpoint).netloc
+    unusable = _of_address(chain, host, location)
+    if unusable:
+        return kind(unusable)
+    if any(isinstance(reason, ConnectionRefusedError) for reason in chain):
+        return kind(
+            f"Nothing answers at {host}: the connection was refused at every attempt. "
+            "Check the address (storageEndpoint), and that the server runs."
+        )
+    if any(isinstance(reason, (BrokenAnswerError, HttpResponseError)) for reason in chain):
+        said = error if isinstance(error, BrokenAnswerError) else "the server's answer was cut or damaged on the way"
+        return kind(f"{location}: {said}, at every attempt. Check the network and any proxy, and run again.")
+    what = "the connection breaks off"
+    if any(isinstance(reason, SlowTransferError) for reason in chain):
+        what = "what it sends or takes comes too slowly"
+    elif any(isinstance(reason, TimeoutError) or "Timeout" in type(reason).__name__ for reason in chain):
+        what = "it does not answer in time"
+    return kind(f"No network to {host}: {what}, at every attempt. Check the network and any firewall, and run again.")
+
+
+def _of_address(chain: list[BaseException], host: str, location: BlobLocation) -> str | None:
+    """What is to be said where the network works, and leads elsewhere than to a blob server; else None."""
     if any(isinstance(reason, (ProxyError, PoolProxyError)) for reason in chain):
-        return kind(f"The proxy on the way to {host} does not let us through. Check HTTPS_PROXY and NO_PROXY.")
+        return f"The proxy on the way to {host} does not let us through. Check HTTPS_PROXY and NO_PROXY."
     for reason in chain:
         if isinstance(reason, socket.gaierror):
-            return kind(_of_name_lookup(reason, host, location))
+            return _of_name_lookup(reason, host, location)
         if isinstance(reason, ssl.SSLCertVerificationError):
-            return kind(
+            return (
                 f"The certificate of {host} cannot be trusted: {getattr(reason, 'verify_message', 'not verified')}. "
                 "Where a proxy of your own signs it, name that proxy's certificate in REQUESTS_CA_BUNDLE."
             )
-    if any(isinstance(reason, ConnectionRefusedError) for reason in chain):
-        return kind(
-            f"Nothing answers at {host}: the connection was refused. "
-            "Check the address (storageEndpoint), and that the server runs."
+        if isinstance(reason, NotStorageError):
+            return (
+                f"What answers at {host} is {reason}, at every attempt: a network's login page, a proxy, or another "
+                "server. Log in to the network, check HTTPS_PROXY and the address (storageEndpoint), and run again."
+            )
+    spoken = other_protocol(chain[0])
+    if spoken == "http":
+        return (
+            f"{host} was asked by https and does not speak it. Write http:// if the server has no encryption (as an "
+            "emulator), or check the port (storageEndpoint, or the URL)."
         )
-    if any(isinstance(reason, BrokenAnswerError) for reason in chain):
-        return kind(f"{location}: {error} at every attempt. Check the network and any proxy, and run again.")
-    stalled = any(isinstance(reason, TimeoutError) or "Timeout" in type(reason).__name__ for reason in chain)
-    what = "it does not answer in time" if stalled else "the connection breaks off"
-    return kind(f"No network to {host}: {what}, at every attempt. Check the network and any firewall, and run again.")
+    if spoken == "https":
+        return f"{host} was asked by http and speaks https. Write https:// (storageEndpoint, or the URL)."
+    return None
 
 
 def _of_name_lookup(reason: socket.gaierror, host: str, location: BlobLocation) -> str:

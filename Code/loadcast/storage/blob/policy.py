@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException
 from typing import TypeVar
 
 from azure.core.exceptions import (
@@ -24,13 +24,23 @@ from azure.core.exceptions import (
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
+from loadcast.storage.blob.errors import error_code, status_of
+from loadcast.storage.blob.pace import OutOfTimeError, ends_within
+
 #: Seconds for opening a connection, and for the next bytes of an answer.
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 30.0
 #: Seconds without a byte after which a read is asked again, on a new connection. Doubled each time it happens, so that
 #: a server that is merely slow gets its time.
 STALL_TIMEOUT_S = 3.0
-_TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
+#: What busy servers answer, and the proxies before them.
+BUSY_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+#: Azure's word for a request whose body does not have the MD5 that it came with.
+DAMAGED_REQUEST = "Md5Mismatch"
 _LONGEST_RETRY_AFTER_S = 30.0
+#: OpenSSL's words for a first answer that is not of TLS.
+_NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
+#: How a server of TLS begins what it says to whom does not speak it.
+_TLS_ALERT = "\x15\x03"
 _NETWORK_ERRORS = (
     ServiceRequestError,
     ServiceResponseError,
@@ -50,13 +60,19 @@ class BrokenAnswerError(OSError):
     """The server's answer is not what was asked for: cut short, another range, or damaged on the way."""
 
 
+class NotStorageError(BrokenAnswerError):
+    """Something else than a blob server has answered: a network's login page, a proxy."""
+
+    def __init__(self, status: int, kind: str) -> None:
+        super().__init__(f"no blob storage, but {status} with {kind}")
+
+
 @dataclass(frozen=True)
 class Patience:
-    """How often, and for how many seconds in all, something is asked again."""
+    """For how many seconds something is asked again, and how long after. Time counts, and never the attempts."""
 
-    attempts: int = 10
-    #: Where the server was never reached: its name is more likely misspelt than the network down.
-    first_contact_attempts: int = 3
+    #: Where the server has never answered: its name is more likely misspelt than the network down.
+    first_contact_s: float = 30.0
     deadline_s: float = 240.0
     first_pause_s: float = 0.25
     longest_pause_s: float = 8.0
@@ -75,16 +91,24 @@ class Policy:
         self.sleep, self.clock = sleep, clock
         self.reached = False
 
+    def has_answered(self) -> None:
+        """Note that the server is there: something of an answer has come, to this process or to another."""
+        self.reached = True
+
     def call(self, operation: Callable[[Attempts], T], deadline_s: float | None = None) -> T:
-        """What `operation` gives. It is called again after transient errors, with the count so far; raises its last."""
+        """What `operation` gives. It is called again after transient errors, with the count so far; raises its last.
+
+        What it sends and receives in this thread ends with the deadline, too.
+        """
         attempts = Attempts(self, deadline_s or self.patience.deadline_s)
         while True:
             try:
-                result = operation(attempts)
+                with ends_within(attempts.left_s):
+                    result = operation(attempts)
             except Exception as error:
                 attempts.failed(error)
             else:
-                self.reached = True
+                self.has_answered()
                 return result
 
 
@@ -93,35 +117,52 @@ class Attempts:
 
     def __init__(self, policy: Policy, deadline_s: float) -> None:
         self._policy = policy
-        self._end = policy.clock() + deadline_s
+        self._began, self._deadline_s = policy.clock(), deadline_s
+        self._damaged: set[bytes] = set()
+        self._last: Exception | None = None
         self.failures = 0
 
     @property
     def stall_timeout_s(self) -> float:
         """Seconds to wait for the next bytes of what can be asked again at no cost."""
-        return float(min(READ_TIMEOUT_S, STALL_TIMEOUT_S * 2**self.failures))
+        return float(min(READ_TIMEOUT_S, STALL_TIMEOUT_S * 2 ** min(self.failures, 8)))
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the operation's deadline."""
+        return self._began + self._deadline_s - self._policy.clock()
 
     @property
     def out_of_time(self) -> bool:
         """Whether the operation's deadline has passed."""
-        return self._policy.clock() > self._end
+        return self.left_s < 0
+
+    def is_damaged_again(self, digest: bytes) -> bool:
+        """Whether bytes of this (wrong) digest have come before: then it is not the way that has damaged them."""
+        seen = digest in self._damaged
+        self._damaged.add(digest)
+        return seen
 
     def failed(self, error: Exception) -> None:
         """Wait until it is time for another attempt. Raises the error where there is to be none."""
         policy, patience = self._policy, self._policy.patience
         self.failures += 1
         if isinstance(error, HttpResponseError) and error.response is not None:
-            policy.reached = True
-        limit = patience.attempts if policy.reached else patience.first_contact_attempts
+            policy.has_answered()
+        limit_s = self._deadline_s if policy.reached else min(self._deadline_s, patience.first_contact_s)
         pause = pause_s(self.failures, error, patience)
-        if not is_transient(error) or self.failures >= limit or policy.clock() + pause > self._end:
-            raise error
+        again = is_transient(error) and (policy.reached or other_protocol(error) is None)
+        if not again or policy.clock() + pause > self._began + limit_s:
+            # An attempt that had no time left says nothing of what is wrong.
+            cut_off = any(isinstance(reason, OutOfTimeError) for reason in reasons(error))
+            raise self._last if cut_off and self._last else error
+        self._last = error
         policy.sleep(pause)
 
 
 def pause_s(failures: int, error: Exception, patience: Patience) -> float:
     """Seconds before the next attempt: longer each time, at random, so that many workers do not come back together."""
-    longest = min(patience.longest_pause_s, patience.first_pause_s * 2.0 ** (failures - 1))
+    longest = min(patience.longest_pause_s, patience.first_pause_s * 2.0 ** min(failures - 1, 30))
     return max(random.uniform(longest / 2, longest), _asked_pause_s(error))
 
 
@@ -132,10 +173,25 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, (IncompleteReadError, BrokenAnswerError)):
         return True
     if isinstance(error, HttpResponseError):
-        return error.response is None or error.status_code in _TRANSIENT_STATUS
+        # A body that cannot be read, though all went well, is damaged or cut.
+        status = status_of(error)
+        return status < 400 or status in BUSY_STATUSES or error_code(error) == DAMAGED_REQUEST
     if any(isinstance(reason, ssl.SSLCertVerificationError) for reason in reasons(error)):
         return False
     return isinstance(error, _NETWORK_ERRORS)
+
+
+def other_protocol(error: BaseException) -> str | None:
+    """The protocol (https or http) that the server speaks where it was asked by the other one, else None.
+
+    At first contact it is the address that is wrong, and no other attempt will do better.
+    """
+    for reason in reasons(error):
+        if isinstance(reason, ssl.SSLError) and reason.reason in _NOT_TLS:
+            return "http"
+        if isinstance(reason, BadStatusLine) and _TLS_ALERT in str(reason):
+            return "https"
+    return None
 
 
 def reasons(error: BaseException) -> Iterator[BaseException]:

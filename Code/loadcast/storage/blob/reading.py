@@ -91,6 +91,7 @@ class RangeReader:
 
         if len(view) > 0:
             policy = self.client.policy
+            policy.has_answered()  # to whoever found the blob, maybe in another process: it gave the ETag
             policy.call(attempt, policy.patience.deadline_s + len(view) / _SLOWEST_BYTES_PER_S)
 
     def check(self) -> None:
@@ -134,7 +135,8 @@ class RangeReader:
 def read_whole(client: Client, name: str, attempts: Attempts) -> tuple[bytes, str]:
     """All bytes of a small blob, checked against its MD5 where it has one, and its ETag; one attempt.
 
-    Raises InputError where it is larger than _LARGEST_SMALL_BLOB, or an error of the libraries.
+    Raises InputError where it is larger than _LARGEST_SMALL_BLOB or does not have its MD5, or an error of the
+    libraries.
     """
     response = client.get(name, {}, attempts.stall_timeout_s)
     body, headers = response.internal_response, response.headers
@@ -149,10 +151,22 @@ def read_whole(client: Client, name: str, attempts: Attempts) -> tuple[bytes, st
             f"{client.root.at(name)} has more than {_LARGEST_SMALL_BLOB >> 20} MB, so it is not what was looked for. "
             "Name another blob."
         )
-    md5 = headers.get("Content-MD5")
-    if len(data) != int(headers.get("Content-Length", -1)) or (md5 and b64decode(md5) != md5_of(data)):
-        raise BrokenAnswerError("the bytes that arrived are not those that were stored")
+    if len(data) != int(headers.get("Content-Length", -1)):
+        raise BrokenAnswerError(f"the server sent {len(data):,} bytes, and not as many as it said")
+    md5, found = headers.get("Content-MD5"), md5_of(data)
+    if md5 and b64decode(md5) != found:
+        if attempts.is_damaged_again(found):
+            raise InputError(damaged_blob(client.root.at(name).url))
+        raise BrokenAnswerError("the bytes were damaged on the way (they do not have the blob's MD5)")
     return data, str(headers.get("ETag", ""))
+
+
+def damaged_blob(url: str) -> str:
+    """What to say of a blob that came twice in the same way, and not with its MD5."""
+    return (
+        f"{url} does not have the MD5 that is stored with it: read twice, its bytes were the same both times. "
+        "Upload the blob again."
+    )
 
 
 def md5_of(data: bytes | memoryview) -> bytes:
