@@ -47,7 +47,7 @@ def test_lines_from_spark_give_what_byte_ranges_give(
 ) -> None:
     pattern = hostile_logs.write(tmp_path / "data", {17: 3, 16: 2}, seed=3, shuffle=False, form=form)
     wanted = runs.etl(runs.make_settings(pattern, tmp_path / "ranges", 50, 7))
-    monkeypatch.setattr(etl_pipeline, "find_sources", lambda settings: None)
+    monkeypatch.setattr(etl_pipeline, "find_sources", lambda *_: None)
     spark.conf.set("spark.sql.files.maxPartitionBytes", "100000")
     found = runs.etl(runs.make_settings(f"file://{pattern}", tmp_path / "lines", 50, 7))
     for name in (paths.FEATURES, paths.HOURLY, paths.DAILY):
@@ -62,7 +62,7 @@ def test_odd_names_and_marks_arrive_whole(spark: SparkSession, tmp_path: Path, m
     for name in names:
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + name.encode() + b"\r\nx,y\n\n")
     (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(b"1\n2\n3"))
-    monkeypatch.setattr(etl_pipeline, "find_sources", lambda settings: None)
+    monkeypatch.setattr(etl_pipeline, "find_sources", lambda *_: None)
     settings = runs.make_settings(f"file://{tmp_path}/*.csv*", tmp_path / "out", 50, 7, maxRejectedFraction=1.0)
     with pytest.raises(InputError, match="No row was kept of 13"):
         runs.etl(settings)

@@ -7,6 +7,7 @@ import io
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -16,7 +17,8 @@ from loadcast.errors import InputError
 from loadcast.storage import compressed
 from loadcast.storage.blocks import read_blocks, read_head
 from loadcast.storage.compressed import is_compressed, unpacked
-from loadcast.storage.files import Split
+from loadcast.storage.files import SourceFile, Split
+from loadcast.storage.sources import BlobSource
 
 LINES = b"a line\n" * 50_000
 GZIP, ZSTD = (scanned_files.PACKERS[suffix](LINES) for suffix in (".gz", ".zst"))
@@ -182,3 +184,37 @@ def test_a_file_that_unpacks_to_very_much_is_read_block_by_block(tmp_path: Path)
         if total > 100 << 20:
             break
     assert file.size < 200_000
+
+
+# --- blobs ----------------------------------------------------------------------------------------------------------
+
+
+class DamagingContainer:
+    """Stands for a container whose blob arrives with one wrong bit, as often as is said."""
+
+    def __init__(self, data: bytes, times: int) -> None:
+        self.data, self.times = data, times
+
+    def name_of(self, url: str) -> str:
+        return url
+
+    def open(self, name: str, size: int, etag: str) -> io.BytesIO:
+        self.times -= 1
+        middle = size // 2
+        bit = int(self.times >= 0)
+        return io.BytesIO(self.data[:middle] + bytes([self.data[middle] ^ bit]) + self.data[middle + 1 :])
+
+
+def read_blob(name: str, data: bytes, times: int) -> bytes:
+    container: Any = DamagingContainer(data, times)
+    file = SourceFile(f"https://acct.blob.core.windows.net/logs/{name}", len(data), "0x1")
+    return b"".join(bytes(block) for _, block in read_blocks(Split(file, 0, len(data)), 1000, BlobSource(container)))
+
+
+@pytest.mark.parametrize(("name", "data"), [("x.gz", GZIP), ("x.zst", CHECKED)])
+def test_damage_on_the_way_is_not_blamed_on_the_blob(name: str, data: bytes) -> None:
+    assert read_blob(name, data, 0)
+    with pytest.raises(InputError, match=rf"/{name} was damaged on the way .*read once more, it was whole"):
+        read_blob(name, data, 1)
+    with pytest.raises(InputError, match=rf"Cannot read .*/{name}: .*Replace the file"):
+        read_blob(name, data, 2)

@@ -31,7 +31,7 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
     With `filter_ip` only the configured servers' sessions are used. Raises a LoadcastError; then nothing was published.
     """
     split = settings.split
-    found = find_sources(settings)
+    found = find_sources(settings, options.extra)
     output = open_output(settings)
     kept = None if filter_ip or not settings.keeps_scanned else output.kept_results()
     with output.stage() as staging, spark_failures():

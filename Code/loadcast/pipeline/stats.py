@@ -25,7 +25,7 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
     The new run keeps everything of the newest one but the months of this period, which are replaced, and the quality
     report. Raises ConfigError where that run's times are of another zone.
     """
-    found = find_sources(settings)
+    found = find_sources(settings, options.extra)
     kept = [name for name in paths.ARTEFACTS if name not in _MADE_HERE]
     with open_output(settings).stage(carry=kept) as staging, spark_failures():
         staging.fetch([paths.INFO])

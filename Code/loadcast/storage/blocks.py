@@ -12,7 +12,7 @@ from typing import BinaryIO
 from loadcast.kernels.rows import LAYOUT_HEAD_BYTES
 from loadcast.storage.compressed import Readable, is_compressed, unpacked
 from loadcast.storage.files import SourceFile, Split, unreadable
-from loadcast.storage.sources import LOCAL, ReadsAhead, Source
+from loadcast.storage.sources import LOCAL, ReadsAhead, Source, damaged_on_the_way
 
 #: Bytes per kernel call: with 1 to 8 MB it is equally fast, and larger requests are better where data is far away.
 BLOCK_BYTES = 8 << 20
@@ -21,6 +21,10 @@ LONGEST_LINE_BYTES = 32 << 20
 _PIECE_BYTES = 64 << 10
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\n|\r(?!\n)")
+
+
+class _LongLineError(OSError):
+    pass
 
 
 def read_head(file: SourceFile, source: Source = LOCAL) -> tuple[bytes, bool]:
@@ -73,8 +77,10 @@ def _opened(file: SourceFile, source: Source) -> Iterator[tuple[BinaryIO, Readab
                 check()  # the reason behind the reason
                 raise
             check()
-    except (OSError, EOFError, zlib.error) as error:
+    except _LongLineError as error:
         raise unreadable(file.path, error) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise (damaged_on_the_way(file, source, error) or unreadable(file.path, error)) from error
 
 
 def _line_start(file: BinaryIO, place: int, size: int) -> int:
@@ -97,7 +103,7 @@ def _line_start(file: BinaryIO, place: int, size: int) -> int:
 
 def _check_line(size: int) -> None:
     if size > LONGEST_LINE_BYTES:
-        raise OSError(f"it has a line of more than {LONGEST_LINE_BYTES >> 20} MB")
+        raise _LongLineError(f"it has a line of more than {LONGEST_LINE_BYTES >> 20} MB")
 
 
 def _read_fully(read: Callable[[int], bytes], length: int) -> bytes:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast, runtime_checkable
 
 from loadcast.errors import InputError
 from loadcast.secrets import without_secrets
+from loadcast.storage.compressed import is_compressed, unpacked
 from loadcast.storage.files import SourceFile, find_files, version_of
-from loadcast.storage.remote import OwnAccount, container_at, is_hadoop, is_remote
+from loadcast.storage.remote import OwnAccount, check_scheme, container_at, is_hadoop, is_remote
 
 if TYPE_CHECKING:  # tasks, which import this, are to start at once
     from loadcast.settings import Settings
     from loadcast.storage.blob.container import Container
+
+_DRAINED_BYTES = 1 << 20
 
 Opened = tuple[BinaryIO, Callable[[], None]]
 
@@ -75,11 +79,13 @@ class BlobSource:
             raise changed(file, str(error)) from error
 
 
-def find_sources(settings: Settings) -> tuple[Source, list[SourceFile]] | None:
+def find_sources(settings: Settings, spark_settings: Collection[str] = ()) -> tuple[Source, list[SourceFile]] | None:
     """The configured data files as they are now, and how to open them; None where only Spark may know how.
 
-    Raises InputError where there are none.
+    `spark_settings` are names of Spark's, which may declare a file system. Raises InputError where there are none,
+    ConfigError where their address cannot be one.
     """
+    check_scheme(settings.data_file, "dataFile", spark_settings)
     if is_hadoop(settings.data_file):
         return None
     if not is_remote(settings.data_file):
@@ -92,6 +98,23 @@ def find_sources(settings: Settings) -> tuple[Source, list[SourceFile]] | None:
             "Check the path; patterns are as in 20[0,1][0-9]/*/request.csv."
         )
     return BlobSource(container), [SourceFile(container.root.at(one.name).url, one.size, one.etag) for one in blobs]
+
+
+def damaged_on_the_way(file: SourceFile, source: Source, error: Exception) -> InputError | None:
+    """The error for a compressed blob that cannot be unpacked, where a second read of it can; else None."""
+    if not isinstance(source, BlobSource) or not is_compressed(file.path):
+        return None
+    try:
+        with source.opened(file) as (raw, _):
+            stream = unpacked(file.path, raw)
+            while stream.read(_DRAINED_BYTES):
+                pass
+    except (InputError, OSError, EOFError, zlib.error):
+        return None
+    return InputError(
+        f"{file.shown} was damaged on the way ({error}): read once more, it was whole. "
+        "Check the network and any proxy, or use https, and run again."
+    )
 
 
 def changed(file: SourceFile, now: str) -> InputError:
