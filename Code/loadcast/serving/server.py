@@ -22,6 +22,7 @@ from loadcast.events import SERVICE
 from loadcast.serving.app import create_app
 from loadcast.serving.predictor import Predictor
 from loadcast.signals import hand_over, stopped_by
+from loadcast.small_files import read_small_file
 
 KEY_VARIABLE = "LOADCAST_SERVICE_KEY"
 _MAX_KEY_BYTES = 4096
@@ -58,13 +59,12 @@ def read_key(key_file: str | os.PathLike[str] | None) -> str | None:
 
 
 def _key_of_file(path: Path) -> str:
+    def check(state: os.stat_result) -> None:
+        if state.st_mode & stat.S_IRWXO:
+            raise ConfigError(f"The key file {path} is open to every user of this machine. Run: chmod 600 {path}")
+
     try:
-        with path.open("rb") as file:
-            # Asked of the open file, so that what was checked is what is read.
-            mode = os.fstat(file.fileno()).st_mode
-            if mode & stat.S_IRWXO:
-                raise ConfigError(f"The key file {path} is open to every user of this machine. Run: chmod 600 {path}")
-            return file.read(_MAX_KEY_BYTES).decode("utf-8").strip("\r\n")
+        return read_small_file(path, _MAX_KEY_BYTES, check).decode("utf-8").strip("\r\n")
     except OSError as exc:
         raise ConfigError(f"The key file {path} cannot be read: {exc.strerror}.") from exc
     except UnicodeDecodeError as exc:
