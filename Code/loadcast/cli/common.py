@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from loadcast.errors import LoadcastError
+from loadcast.secrets import without_secrets
 from loadcast.spark.options import SparkOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -33,9 +35,9 @@ def _errors_shown(debug: bool) -> Iterator[None]:
     try:
         yield
     except LoadcastError as error:
-        if debug:
-            raise
-        click.echo(f"loadcast: {error}", err=True)
+        # What a traceback quotes of other libraries' errors has not been through ours.
+        said = without_secrets("".join(traceback.format_exception(error))) if debug else f"loadcast: {error}"
+        click.echo(said, err=True)
         raise SystemExit(error.exit_code) from error
 
 

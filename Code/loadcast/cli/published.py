@@ -8,10 +8,11 @@ from rich.table import Table
 
 from loadcast.cli.common import friendly
 from loadcast.cli.places import output_of
+from loadcast.cli.usage import Group
 from loadcast.storage.runs import PublishedRun
 
 
-@click.group()
+@click.group(cls=Group)
 def runs() -> None:
     """Published runs: list them, or go back to the one before."""
 

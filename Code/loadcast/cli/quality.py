@@ -11,15 +11,16 @@ import click
 from loadcast import paths
 from loadcast.cli.common import friendly
 from loadcast.cli.places import folder_of
+from loadcast.cli.usage import Command
 from loadcast.errors import ArtefactError
 from loadcast.report.quality import load_quality, page_console, parse_quality, show_quality
-from loadcast.secrets import without_secrets
+from loadcast.secrets import shown
 from loadcast.storage.publish import open_run
 
 _NUMBER = click.IntRange(min=0)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("output", type=click.Path())
 @click.option("--files", default=20, show_default=True, type=_NUMBER, help="Files that are listed, the worst first.")
 @click.option("--servers", default=20, show_default=True, type=_NUMBER, help="Servers that are listed.")
@@ -41,7 +42,7 @@ def quality(output: str, files: int, servers: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(content, indent=2))
     else:
-        show_quality(parse_quality(content, run), without_secrets(output), page_console(), (files, servers))
+        show_quality(parse_quality(content, run), shown(output), page_console(), (files, servers))
 
 
 def _find_run(output: str) -> Path:

@@ -125,7 +125,8 @@ class ScoringClient:
         except requests.RequestException as exc:
             self._unreachable(exc)
         if status != requests.codes.ok:
-            raise ServiceError(f"The service at {self.url} answered {status}: {explain(body)}{_advice(status)}")
+            said = f"The service at {self.url} answered {status}: {explain(body)}{_advice(status)}"
+            raise ServiceError(*said.split("\n"))
         return check_answers(body, records)
 
     def score_in_batches(self, records: Iterable[Record], batch_size: int = DEFAULT_BATCH) -> Iterator[HourForecast]:

@@ -15,6 +15,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
 from loadcast.errors import ConfigError, EnvironmentNotReadyError
+from loadcast.secrets import shown
 from loadcast.serving.app import create_app
 from loadcast.serving.predictor import Predictor
 
@@ -138,7 +139,7 @@ def start_lines(options: ServeOptions, port: int) -> str:
     guard = "key required" if options.key else "no key: this machine only"
     header = f' -H "Authorization: Bearer ${KEY_VARIABLE}"' if options.key else ""
     return (
-        f"loadcast serves {options.model} at {url}/score ({guard}). Stop with Ctrl+C.\n"
+        f"loadcast serves {shown(options.model)} at {url}/score ({guard}). Stop with Ctrl+C.\n"
         f"Try: curl{header} -H 'Content-Type: application/json' -d '[]' {url}/score"
     )
 

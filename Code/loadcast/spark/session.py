@@ -121,7 +121,8 @@ def create_session(
         except Exception as error:
             said = log.read_text(errors="replace")[-2_000:].strip() if log else ""
             raise EnvironmentNotReadyError(
-                f"Spark did not start. Check --master and --conf; --spark-log shows its log.\n{error}\n{said}".rstrip()
+                "Spark did not start. Check --master and --conf; --spark-log shows its log.",
+                *f"{error}\n{said}".expandtabs().rstrip().split("\n"),
             ) from error
         if imported:
             imported.result()

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from loadcast.errors import InputError
+from loadcast.secrets import shown
 from loadcast.storage.compressed import is_compressed
 
 #: What a file costs at least, in bytes of a plain file that could be scanned instead: opening it, looking at its head.
@@ -43,7 +44,7 @@ class SourceFile:
     @property
     def shown(self) -> str:
         r"""The path as text, for messages and tables: bytes that are not UTF-8 as `\xNN`."""
-        return shown(self.path)
+        return self.path.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
 
     def described(self) -> str:
         """Size and version in words."""
@@ -99,11 +100,6 @@ def find_files(pattern: str) -> list[SourceFile]:
 def version_of(state: os.stat_result) -> str:
     """What tells a local file's state from an earlier one of the same size."""
     return str(state.st_mtime_ns)
-
-
-def shown(path: str) -> str:
-    r"""A path as text: bytes that are not UTF-8 as `\xNN`."""
-    return path.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
 
 
 def unreadable(path: str, error: Exception) -> InputError:

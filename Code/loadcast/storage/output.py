@@ -10,6 +10,7 @@ from typing import Protocol
 
 from loadcast import paths
 from loadcast.errors import ConfigError, InputError
+from loadcast.secrets import shown
 from loadcast.settings import Settings
 from loadcast.storage import publish
 from loadcast.storage.files import local_path
@@ -66,7 +67,7 @@ class FolderOutput:
 
     @property
     def shown(self) -> str:
-        return str(self.folder)
+        return shown(self.folder)
 
     @contextmanager
     def stage(self, carry: Iterable[str] = ()) -> Iterator[Staging]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
+
+from loadcast.secrets import redacted
 
 #: These warn of bodies that break off, which are asked for again, and of logins that are not there, which is no fault.
 _TRANSPORT, _IDENTITY = "azure.core.pipeline.transport._requests_basic", "azure.identity"
@@ -18,20 +19,6 @@ _LOGGERS = (
     "azure.storage.blob._shared.policies",
     _TRANSPORT,
 )
-_SECRETS = (
-    # A SAS: its signature, plain or percent-encoded; also where the whole query is encoded once more.
-    re.compile(r"((?<![A-Za-z])sig(?:=|%3D))[^&\s'\"<>]+", re.IGNORECASE),
-    re.compile(r"(AccountKey=)[^;\s'\"]+", re.IGNORECASE),
-    re.compile(r"(SharedKey(?:Lite)?\s+\S+?:)[A-Za-z0-9+/=]+"),
-    re.compile(r"(Bearer\s+)[A-Za-z0-9._~+/=-]+"),
-)
-
-
-def redacted(text: str) -> str:
-    """The text without the secrets of signatures, keys and tokens that are marked as such."""
-    for secret in _SECRETS:
-        text = secret.sub(r"\1REDACTED", text)
-    return text
 
 
 def quiet_loggers() -> None:
