@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import click
 from loadcast.secrets import shown
 
 _LONGEST = 300
+_OPTION = re.compile("--?[a-z][a-z-]{0,30}")
 
 
 @contextmanager
@@ -19,6 +21,10 @@ def _shown_errors() -> Iterator[None]:
         yield
     except click.exceptions.NoArgsIsHelpError:
         raise
+    except click.NoSuchOption as error:
+        # It ends at the first `=`, and so could be a key that is no longer known as one.
+        name = error.option_name if _OPTION.fullmatch(error.option_name) else "with signs that no option has"
+        raise click.UsageError(f"No such option: {name}", error.ctx) from None
     except click.UsageError as error:
         raise click.UsageError(shown(error.format_message(), _LONGEST), error.ctx) from None
 

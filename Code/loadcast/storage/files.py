@@ -17,8 +17,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from loadcast.errors import InputError
-from loadcast.secrets import shown
+from loadcast.errors import ConfigError, InputError
+from loadcast.secrets import shown, without_secrets
 from loadcast.storage.compressed import is_compressed
 
 #: What a file costs at least, in bytes of a plain file that could be scanned instead: opening it, looking at its head.
@@ -28,6 +28,7 @@ COMPRESSED_COST = 4
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 #: File systems keep this folder for themselves, and nobody may read it.
 _SYSTEM_FOLDER = "lost+found"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one slash: paths lose the other
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,16 @@ def local_path(url: str) -> str:
     raise InputError(
         f"{kind} cannot be read by this version. Wanted a path or a file: URL; copy the data to a local folder first."
     )
+
+
+def check_writable_name(path: str | os.PathLike[str], what: str) -> None:
+    """Raise ConfigError for a path that is a URL, or has a secret in it, which would become a name on disk.
+
+    `what` is the argument or key that the path comes from.
+    """
+    text = os.fspath(path)
+    if _URL.match(text) or without_secrets(text) != text:
+        raise ConfigError(f"{what}: found {text!r}, wanted a path on this machine, without secrets in it.")
 
 
 def _parts(path: str) -> tuple[str, list[str]]:

@@ -13,7 +13,7 @@ from loadcast.errors import ConfigError, InputError
 from loadcast.secrets import shown
 from loadcast.settings import Settings
 from loadcast.storage import publish
-from loadcast.storage.files import local_path
+from loadcast.storage.files import check_writable_name, local_path
 from loadcast.storage.kept import KeptInFolder, KeptResults
 from loadcast.storage.months import Months, MonthsInFolder
 from loadcast.storage.remote import OwnAccount, container_at, is_remote
@@ -106,8 +106,10 @@ def open_output_at(address: str, own: OwnAccount | None = None) -> Output:
 
         return ContainerOutput(*container_at(address, own))
     try:
-        return FolderOutput(Path(local_path(address)))
+        folder = local_path(address)
     except InputError:
         raise ConfigError(
             f"output: found {address!r}, wanted a folder, as a path or file: URL, or a container's URL."
         ) from None
+    check_writable_name(folder, "output")
+    return FolderOutput(Path(folder))
