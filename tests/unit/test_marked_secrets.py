@@ -130,7 +130,8 @@ def said(folder: Path, caplog: pytest.LogCaptureFixture, *words: str) -> list[st
     assert done.output or done.exit_code == 0
     files = [path for path in folder.rglob("*") if "configs" not in path.parts]
     left = [f"{path} {path.read_text(errors='replace') if path.is_file() else ''}" for path in files]
-    return [shown for _ in leaks("\n".join([done.output, done.stderr, caplog.text, *left]))]
+    places = {"output": done.output + done.stderr, "logs": caplog.text, "files": "\n".join(left)}
+    return [f"{name} hold {piece}: {shown}" for name, text in places.items() for piece in leaks(text)]
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:

@@ -79,7 +79,8 @@ def train(config: str, spark: SparkOptions) -> None:
     metrics = run_train(settings, spark, RichProgress())
     console = Console()
     console.print(metrics_table(metrics["test"]))
-    _say([], settings, f"Next: python Code/webservice.py --model {open_output(settings).shown}")
+    warnings = [f"Warning: {metrics['warning']}"] if metrics["warning"] else []
+    _say(warnings, settings, f"Next: python Code/webservice.py --model {open_output(settings).shown}")
 
 
 def _say(lines: list[str], settings: Settings, next_step: str) -> None:

@@ -72,14 +72,15 @@ def metrics_table(part: dict[str, Any]) -> Table:
     for name in ("forecast", "accuracy", "macro-F1", "F1 low", "F1 medium", "F1 high"):
         table.add_column(name, justify="left" if name == "forecast" else "right")
     table.add_row(*_score_cells("random forest", part), style="bold")
-    for name, scores in sorted(part["naive"].items(), key=lambda item: -item[1]["macroF1"]):
+    for name, scores in sorted(part["naive"].items(), key=lambda item: -(item[1]["macroF1"] or 0)):
         table.add_row(*_score_cells(_NAMES[name] + (" (best naive)" if name == part["bestNaive"] else ""), scores))
     return table
 
 
 def _score_cells(name: str, scores: dict[str, Any]) -> list[str]:
     per_class = [values["f1"] for values in scores["perClass"].values()]
-    return [name, *(f"{value:.3f}" for value in (scores["accuracy"], scores["macroF1"], *per_class))]
+    rates = (scores["accuracy"], scores["macroF1"], *per_class)
+    return [name, *("–" if rate is None else f"{rate:.3f}" for rate in rates)]
 
 
 def closing_lines(part: dict[str, Any], output: str, elapsed_s: float) -> list[str]:

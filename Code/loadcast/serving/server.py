@@ -77,7 +77,9 @@ def open_socket(host: str, port: int, *, loopback_only: bool) -> socket.socket:
         # An empty host would stand for every address of the machine.
         found = socket.getaddrinfo(host or " ", port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
-        raise ConfigError(f"host: found {host[:100]!r}, wanted an address of this machine such as 127.0.0.1.") from exc
+        raise ConfigError(
+            f"host: found '{shown(host, 100)}', wanted an address of this machine such as 127.0.0.1."
+        ) from exc
     family, kind, protocol, _, address = found[0]
     if loopback_only and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
         raise ConfigError(

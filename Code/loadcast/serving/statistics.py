@@ -22,6 +22,7 @@ from loadcast.errors import ArtefactError, InputError
 from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.features import future_features
+from loadcast.secrets import shown
 from loadcast.settings import parse_time
 from loadcast.storage.months import Months, MonthsInFolder
 from loadcast.storage.publish import open_run
@@ -214,7 +215,9 @@ def _address(server: str) -> str:
     try:
         return str(ipaddress.ip_address(server))
     except ValueError:
-        raise InputError(f"Server {server[:60]!r} is no IP address; wanted one such as 115.220.193.16.") from None
+        raise InputError(
+            f"Server '{shown(server, 100)}' is no IP address; wanted one such as 115.220.193.16."
+        ) from None
 
 
 def _last_day_of_each(statistics: Statistics, servers: list[str], begin: datetime) -> datetime:
