@@ -54,7 +54,8 @@ install_packages() {
     VIRTUAL_ENV=.venv "$uv" pip sync --quiet --require-hashes --require-build-hashes \
         --build-constraints requirements-dev.lock requirements-dev.lock
     VIRTUAL_ENV=.venv "$uv" pip install --quiet --no-deps --no-build-isolation --editable .
-    .venv/bin/python -c 'from loadcast.kernels.scan import load; load()' # compiled now, and not in the first run
+    # Compiled now, and not in the first run.
+    .venv/bin/python -c 'from loadcast.kernels import moments, scan; scan.load(); moments.compiled_adding()'
     printf '%s\n' "$wanted" >"$stamp"
 }
 

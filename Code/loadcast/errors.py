@@ -13,19 +13,32 @@
     ├── ServiceError             exit 9   HTTP 502 the scoring service did not answer as it should
     └── EngineError              exit 10           Spark failed: out of memory, disk full, a fault of ours
 
-Every message says what was found, what is wanted, and what to do about it.
+Every message says what was found, what is wanted, and what to do about it. None holds a secret or a control character.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from loadcast.secrets import shown
+
+_LONGEST_LINE = 4_000
+
 
 class LoadcastError(Exception):
-    """Base of all errors with a message meant for the user; shown without a traceback unless asked for."""
+    """Base of all errors with a message meant for the user; shown without a traceback unless asked for.
+
+    Each of `lines` becomes one line of the message, whatever names and addresses it holds (secrets.shown).
+    """
 
     exit_code: ClassVar[int] = 1
     http_status: ClassVar[int] = 500
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*(shown(line, _LONGEST_LINE) for line in lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class ConfigError(LoadcastError):

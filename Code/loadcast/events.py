@@ -9,7 +9,7 @@ import json
 import logging
 
 from loadcast.printable import printable
-from loadcast.redaction import redacted
+from loadcast.secrets import redacted
 
 Value = str | int | float | bool | None
 

@@ -13,7 +13,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from loadcast.events import SERVICE
-from loadcast.redaction import Redaction, redacted
+from loadcast.redaction import Redaction
+from loadcast.secrets import redacted
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -3,28 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
 
-_SECRETS = (
-    # A SAS: its signature, plain or percent-encoded; also where the whole query is encoded once more.
-    re.compile(r"((?<![A-Za-z])sig(?:=|%3D))[^&\s'\"<>]+", re.IGNORECASE),
-    re.compile(r"(AccountKey=)[^;\s'\"]+", re.IGNORECASE),
-    re.compile(r"(SharedKey(?:Lite)?\s+\S+?:)[A-Za-z0-9+/=]+"),
-    re.compile(r"(Bearer\s+)[A-Za-z0-9._~+/=-]+"),
-)
-#: Without one of these no secret is found: most texts are done with after a look for them.
-_MARKS = ("sig", "key", "bearer")
+from loadcast.secrets import redacted
+
 _FORMATTER = logging.Formatter()
-
-
-def redacted(text: str) -> str:
-    """The text without the secrets of signatures, keys and tokens that are marked as such."""
-    lower = text.lower()
-    if not any(mark in lower for mark in _MARKS):
-        return text
-    for secret in _SECRETS:
-        text = secret.sub(r"\1REDACTED", text)
-    return text
 
 
 class Redaction(logging.Filter):

@@ -20,7 +20,7 @@ from pydantic.alias_generators import to_camel
 from loadcast import schema
 from loadcast.addresses import canonical_address
 from loadcast.errors import ConfigError
-from loadcast.secrets import is_reference, without_secrets
+from loadcast.secrets import is_reference, shown
 from loadcast.small_files import read_small_file
 
 DEMO_SERVERS = ("115.220.193.16", "210.181.165.92")
@@ -49,7 +49,7 @@ _MAX_CONFIG_BYTES = 1 << 20
 _SHOWN_FAULTS = 20
 _SHOWN_CHARACTERS = 100
 _REQUIRED_COLUMNS = (schema.SESSION_START, schema.SERVER, *schema.MEASURES)
-_PLACEHOLDER = re.compile(r"x{3,}|<.*>", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"x{3,16}|<[^<>]{0,80}>", re.IGNORECASE)
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(/[a-z0-9]+)?/?")
 
 
@@ -253,7 +253,7 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"Configuration {path}: {reason}. Wanted a JSON file such as Config/demo.json.") from exc
     try:
-        data = json.loads(text, object_pairs_hook=_no_doubled_keys)
+        data = json.loads(text, object_pairs_hook=_no_doubled_keys, parse_int=_whole_number)
     except (ValueError, RecursionError) as exc:
         raise ConfigError(f"Configuration {path} is not JSON: {str(exc)[:200]}.") from exc
     if not isinstance(data, dict):
@@ -266,14 +266,16 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
 def parse_settings(data: dict[str, Any], source: str = "configuration") -> Settings:
     """Check a configuration given as a dict. Raises ConfigError that lists every fault, one to a line."""
     faults = [f"{key}: found the placeholder {value}, wanted your own value" for key, value in _placeholders(data)]
+    number = len(faults)
     if not faults:
         try:
             return Settings.model_validate(data)
         except ValidationError as exc:
-            faults = [_describe(error, data) for error in exc.errors(include_url=False, include_context=False)]
-    if len(faults) > _SHOWN_FAULTS:
-        faults = [*faults[:_SHOWN_FAULTS], f"and {len(faults) - _SHOWN_FAULTS} more"]
-    raise ConfigError(f"Configuration {source} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
+            number = exc.error_count()
+            errors = exc.errors(include_url=False, include_context=False)
+            faults = [_describe(error, data) for error in errors[:_SHOWN_FAULTS]]
+    faults = faults[:_SHOWN_FAULTS] + ([f"and {number - _SHOWN_FAULTS} more"] if number > _SHOWN_FAULTS else [])
+    raise ConfigError(f"Configuration {source} cannot be used:", *(f"  {fault}" for fault in faults))
 
 
 def _no_doubled_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -281,6 +283,13 @@ def _no_doubled_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if number > 1:
         raise ValueError(f"the key {_shown(key)} stands in it twice")
     return dict(pairs)
+
+
+def _whole_number(digits: str) -> int:
+    """A number of a configuration. Python's own complaint of one with thousands of digits is meant for programmers."""
+    if len(digits) > _SHOWN_CHARACTERS:
+        raise ValueError(f"a number in it has {len(digits):,} digits")
+    return int(digits)
 
 
 def _placeholders(data: dict[str, Any]) -> list[tuple[str, str]]:
@@ -315,7 +324,7 @@ def _wanted(message: str) -> str:
     """A fault's message in the words of ours."""
     message = re.sub(r" or instance of \w+$", "", message.removeprefix("Value error, "))
     message = re.sub(r"^[A-Z]\w* should be ", "wanted ", message)
-    return re.sub(r"^[A-Z]\w* should ", "wanted it to ", message)[: 3 * _SHOWN_CHARACTERS]
+    return shown(re.sub(r"^[A-Z]\w* should ", "wanted it to ", message), 3 * _SHOWN_CHARACTERS)
 
 
 def _found(place: tuple[int | str, ...], data: Any) -> Any:
@@ -329,9 +338,13 @@ def _found(place: tuple[int | str, ...], data: Any) -> Any:
 
 
 def _shown(value: object) -> str:
-    return without_secrets(repr(value))[:_SHOWN_CHARACTERS]
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of thousands of digits
+        text = "a number of thousands of digits"
+    return shown(text, _SHOWN_CHARACTERS)
 
 
 def _plain(key: str) -> str:
     """A key as it is, unless it could drive the reader's terminal or fill it."""
-    return key if key.isprintable() and len(key) <= _SHOWN_CHARACTERS else _shown(key)
+    return shown(key) if key.isprintable() and len(key) <= _SHOWN_CHARACTERS else _shown(key)

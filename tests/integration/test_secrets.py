@@ -160,7 +160,8 @@ def told(watcher: SecretWatcher, stage: Stage, entry: click.Command, *words: obj
     done = CliRunner().invoke(
         entry, [*map(str, words), "--debug"], env={"WRONG_KEY": WRONG_KEY, "RIGHT_KEY": stage.azurite.key}
     )
-    assert isinstance(done.exception, LoadcastError)
-    text = "".join([done.output, *traceback.format_exception(done.exception)])
-    watcher.add(str(entry.name), text)
-    return text
+    assert isinstance(done.exception, SystemExit)
+    assert isinstance(done.exception.__cause__, LoadcastError)
+    assert "Traceback" in done.stderr
+    watcher.add(str(entry.name), "".join([done.output, *traceback.format_exception(done.exception)]))
+    return done.output

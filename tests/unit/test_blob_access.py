@@ -16,7 +16,7 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
 from loadcast.errors import ConfigError, InputError
-from loadcast.redaction import redacted
+from loadcast.secrets import redacted
 from loadcast.storage.blob import access
 from loadcast.storage.blob.access import ANONYMOUS, Access, read_reference, resolve_access
 from loadcast.storage.blob.container import Container

@@ -65,9 +65,11 @@ def test_a_missing_input_is_one_message_with_its_exit_code(config: Path) -> None
     assert "Traceback" not in result.output
 
 
-def test_debug_lets_the_error_through(config: Path) -> None:
+def test_debug_shows_the_traceback_with_the_same_exit_code(config: Path) -> None:
     result = CliRunner().invoke(main, ["etl", str(config), "--debug"])
-    assert isinstance(result.exception, InputError)
+    assert result.exit_code == InputError.exit_code
+    assert result.stderr.startswith("Traceback")
+    assert "loadcast.errors.InputError: dataFile " in result.stderr.splitlines()[-2]
 
 
 def test_a_faulty_configuration_names_the_key(config: Path) -> None:

@@ -6,8 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from loadcast.kernels.scores import scores
+from loadcast.kernels.scores import scores, warning_of
+from loadcast.report.run import metrics_table
 
 
 def of(*rows: tuple[int, int, int]) -> dict:
@@ -58,9 +60,32 @@ def test_a_class_that_is_neither_is_left_out_of_the_macro_mean() -> None:
     assert of((7, 0, 0), (0, 0, 0), (0, 0, 0))["macroF1"] == 1
 
 
-def test_no_rows_score_zero_without_a_warning() -> None:
+def test_nothing_is_known_of_no_rows() -> None:
     found = of((0, 0, 0), (0, 0, 0), (0, 0, 0))
-    assert (found["rows"], found["accuracy"], found["macroF1"], found["weightedF1"]) == (0, 0, 0, 0)
+    assert found["rows"] == 0
+    rates = [value for name, value in found.items() if name not in ("rows", "perClass", "confusionMatrix")]
+    assert rates == [None] * 5
+    for values in found["perClass"].values():
+        assert values == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert set(found) == set(of((1, 0, 0), (0, 0, 0), (0, 0, 0)))
+
+
+def test_few_rows_say_how_few_they_are() -> None:
+    assert "no observed hour in the test period" in str(warning_of(0))
+    assert "of 1 observed hour of" in str(warning_of(1))
+    assert "of 2 observed hours of" in str(warning_of(2))
+    assert "of 99 observed hours of" in str(warning_of(99))
+    assert warning_of(100) is None
+
+
+def test_the_table_of_no_scores_shows_none(capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = of((0, 0, 0), (0, 0, 0), (0, 0, 0))
+    naive = {"mostFrequent": nothing, "sameClassAs48hBefore": nothing}
+    Console(width=120).print(metrics_table({**nothing, "naive": naive, "bestNaive": None}))
+    shown = capsys.readouterr().out
+    assert "Scores on 0 observed hours" in shown
+    assert shown.count("–") == 3 * 5
+    assert "best naive" not in shown
 
 
 def test_scores_travel_as_json_with_the_matrix_they_are_from() -> None:

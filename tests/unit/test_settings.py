@@ -309,7 +309,7 @@ def test_a_file_is_read_with_and_without_a_byte_order_mark(tmp_path: Path) -> No
         (b"null", "found a NoneType, wanted a JSON object"),
         (b"\xff\xfe{\x00}\x00", "it is not UTF-8 text. Wanted a JSON file"),
         (b"[" * 100_000, "is not JSON: maximum recursion depth"),
-        (b'{"lowThreshold": ' + b"9" * 5000 + b"}", "is not JSON: Exceeds the limit"),
+        (b'{"lowThreshold": ' + b"9" * 5000 + b"}", "is not JSON: a number in it has 5,000 digits."),
         (b" " * (2 << 20), "is larger than a configuration can be, 1 MB"),
     ],
 )

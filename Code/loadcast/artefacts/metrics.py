@@ -8,13 +8,16 @@ from typing import ClassVar
 from loadcast import paths
 from loadcast.artefacts.document import Artefact, Document, Migration, Number, Part, Real
 
+#: A score; null where there were no rows, and nothing is known.
+Score = Real | None
+
 
 class ClassScores(Part):
     """Scores of one class."""
 
-    precision: Real
-    recall: Real
-    f1: Real
+    precision: Score
+    recall: Score
+    f1: Score
     support: Number
 
 
@@ -29,11 +32,11 @@ class Scores(Part):
     """Scores of one forecast. See kernels/scores.py."""
 
     rows: Number
-    accuracy: Real
-    weighted_precision: Real
-    weighted_recall: Real
-    weighted_f1: Real
-    macro_f1: Real
+    accuracy: Score
+    weighted_precision: Score
+    weighted_recall: Score
+    weighted_f1: Score
+    macro_f1: Score
     per_class: dict[str, ClassScores]
     confusion_matrix: ConfusionMatrix
 
@@ -41,16 +44,16 @@ class Scores(Part):
 class Lift(Part):
     """By how much the model beats the best naive forecast."""
 
-    accuracy: Real
-    macro_f1: Real
+    accuracy: Score
+    macro_f1: Score
 
 
 class PartMetrics(Scores):
     """The model's scores on the training or test rows, and those of each naive forecast."""
 
-    log_loss: Real
+    log_loss: Score
     naive: dict[str, Scores]
-    best_naive: str
+    best_naive: str | None
     lift_over_best_naive: Lift
 
 
@@ -59,7 +62,10 @@ def _unchanged(document: Document) -> Document:
 
 
 class Metrics(Artefact):
-    """Scores on the observed rows of the training and of the test period."""
+    """Scores on the observed rows of the training and of the test period.
+
+    `warning` says where the test rows are too few for scores to say much.
+    """
 
     FILE: ClassVar[str] = paths.METRICS
     VERSION: ClassVar[int] = 2
@@ -69,3 +75,4 @@ class Metrics(Artefact):
 
     train: PartMetrics
     test: PartMetrics
+    warning: str | None = None

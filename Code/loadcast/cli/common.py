@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from loadcast import signals
 from loadcast.cli.logs import log_options
 from loadcast.disk import full_disk, is_full_disk
 from loadcast.errors import LoadcastError
+from loadcast.secrets import without_secrets
 from loadcast.spark.options import SparkOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -44,9 +46,9 @@ def _errors_shown(debug: bool) -> Iterator[None]:
         raise
     except LoadcastError as error:
         signals.check()  # what a signal brings about is not another error
-        if debug:
-            raise
-        click.echo(f"loadcast: {error}", err=True)
+        # What a traceback quotes of other libraries' errors has not been through ours.
+        said = without_secrets("".join(traceback.format_exception(error))) if debug else f"loadcast: {error}"
+        click.echo(said, err=True)
         raise SystemExit(error.exit_code) from error
 
 

@@ -9,10 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from loadcast.cli.common import friendly
+from loadcast.cli.usage import Group
+from loadcast.secrets import shown
 from loadcast.storage.datastores import datastores_file, load_datastores, register_datastore, remove_datastore
 
 
-@click.group()
+@click.group(cls=Group)
 def datastore() -> None:
     """Give containers names: datastore://NAME/PATH then stands wherever a URL does.
 
@@ -49,7 +51,7 @@ def list_() -> None:
     """Show all datastores, with the references to their keys."""
     stores = load_datastores()
     if not stores:
-        click.echo(f"{datastores_file()} has no datastores. Add one: loadcast datastore register NAME URL")
+        click.echo(f"{shown(datastores_file())} has no datastores. Add one: loadcast datastore register NAME URL")
         return
     table = Table("name", "URL", "key", box=SIMPLE_HEAD)
     for name, store in sorted(stores.items()):

@@ -18,6 +18,7 @@ import click
 from loadcast import signals
 from loadcast.artefacts.metrics import Metrics
 from loadcast.cli.common import friendly
+from loadcast.cli.usage import Command
 from loadcast.errors import LoadcastError, ServiceError
 from loadcast.report.run import closing_lines
 from loadcast.settings import DEMO_SERVERS, load_settings
@@ -54,7 +55,7 @@ def forecast_step(url: str) -> Step:
     return "The next 48 hours", ["python", "Code/scoring_webservice.py", _CONFIG, *servers, "--url", url]
 
 
-@click.command()
+@click.command(cls=Command)
 @friendly
 def demo() -> None:
     """Go the whole way on generated data: logs, ETL, training, service, forecast.

@@ -11,13 +11,15 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from loadcast.cli.common import friendly
+from loadcast.cli.usage import Command
 from loadcast.progress import Update
+from loadcast.secrets import shown
 from loadcast.settings import load_settings
 from loadcast.storage.download import download_model
 from loadcast.storage.output import open_output
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("config", type=click.Path())
 @click.argument("dest", required=False, type=click.Path(path_type=Path))
 @click.option("--all", "everything", is_flag=True, help="All artefacts of the model's run, features included.")
@@ -37,8 +39,8 @@ def download(config: str, dest: Path | None, everything: bool) -> None:
     output = open_output(load_settings(config))
     dest = dest or Path(f"Model-{_last_part(output.shown)}")  # Model itself comes with loadcast
     done = download_model(output, dest, everything, _bar)
-    click.echo(f"The model of run {done.run} is in {dest} ({done.files:,} files, {done.size / 1e6:,.2f} MB).")
-    click.echo(f"Serve it: python Code/webservice.py --model {dest}")
+    click.echo(f"The model of run {done.run} is in {shown(dest)} ({done.files:,} files, {done.size / 1e6:,.2f} MB).")
+    click.echo(f"Serve it: python Code/webservice.py --model {shown(dest)}")
 
 
 def _last_part(place: str) -> str:

@@ -14,9 +14,10 @@ from loadcast.cli.runs import etl, stats, train
 from loadcast.cli.sample import sample
 from loadcast.cli.score import score
 from loadcast.cli.serve import serve
+from loadcast.cli.usage import Group
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="loadcast")
 def main() -> None:
     """Forecast, for every server and each of the next 48 hours, whether its load will be low, medium or high."""

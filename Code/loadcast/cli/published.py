@@ -9,12 +9,13 @@ from rich.table import Table
 from loadcast import paths
 from loadcast.cli.common import friendly
 from loadcast.cli.places import output_of
+from loadcast.cli.usage import Group
 from loadcast.errors import ArtefactError
 from loadcast.storage.publish import no_run
 from loadcast.storage.runs import PublishedRun
 
 
-@click.group()
+@click.group(cls=Group)
 def runs() -> None:
     """Published runs: list them, go back to the one before, or repair what leads to them."""
 

@@ -11,15 +11,16 @@ from loadcast import paths
 from loadcast.artefacts.quality import Quality
 from loadcast.cli.common import friendly
 from loadcast.cli.places import folder_of
+from loadcast.cli.usage import Command
 from loadcast.errors import ArtefactError
 from loadcast.report.quality import page_console, show_quality
-from loadcast.secrets import without_secrets
+from loadcast.secrets import shown
 from loadcast.storage.publish import open_run
 
 _NUMBER = click.IntRange(min=0)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("output", type=click.Path())
 @click.option("--files", default=20, show_default=True, type=_NUMBER, help="Files that are listed, the worst first.")
 @click.option("--servers", default=20, show_default=True, type=_NUMBER, help="Servers that are listed.")
@@ -41,7 +42,7 @@ def quality(output: str, files: int, servers: int, as_json: bool) -> None:
     if as_json:
         click.echo(report.encoded(), nl=False)
     else:
-        show_quality(report, without_secrets(output), page_console(), (files, servers))
+        show_quality(report, shown(output), page_console(), (files, servers))
 
 
 def _find_run(output: str) -> Path:

@@ -6,7 +6,9 @@ import click
 from rich.console import Console
 
 from loadcast.cli.common import friendly, spark_options
+from loadcast.cli.usage import Command
 from loadcast.report.run import RichProgress, metrics_table, quality_lines
+from loadcast.secrets import shown
 from loadcast.settings import Settings, load_settings
 from loadcast.spark.options import SparkOptions
 from loadcast.storage.output import open_output
@@ -14,7 +16,7 @@ from loadcast.storage.output import open_output
 _CONFIG = click.argument("config", type=click.Path())
 
 
-@click.command()
+@click.command(cls=Command)
 @_CONFIG
 @click.argument("filter_ip", default="FALSE", type=click.Choice(["FILTER_IP", "FALSE"]))
 @spark_options
@@ -34,10 +36,10 @@ def etl(config: str, filter_ip: str, spark: SparkOptions) -> None:
 
     settings = load_settings(config)
     quality = run_etl(settings, filter_ip == "FILTER_IP", spark, RichProgress())
-    _say(quality_lines(quality), settings, f"Next: python Code/train.py {config}")
+    _say(quality_lines(quality), settings, f"Next: python Code/train.py {shown(config)}")
 
 
-@click.command()
+@click.command(cls=Command)
 @_CONFIG
 @spark_options
 @friendly
@@ -55,10 +57,10 @@ def stats(config: str, spark: SparkOptions) -> None:
 
     settings = load_settings(config)
     quality = run_stats(settings, spark, RichProgress())
-    _say(quality_lines(quality), settings, f"Next: python Code/scoring_webservice.py {config}")
+    _say(quality_lines(quality), settings, f"Next: python Code/scoring_webservice.py {shown(config)}")
 
 
-@click.command()
+@click.command(cls=Command)
 @_CONFIG
 @spark_options
 @friendly
@@ -77,7 +79,8 @@ def train(config: str, spark: SparkOptions) -> None:
     metrics = run_train(settings, spark, RichProgress())
     console = Console()
     console.print(metrics_table(metrics.test))
-    _say([], settings, f"Next: python Code/webservice.py --model {open_output(settings).shown}")
+    warnings = [f"Warning: {metrics.warning}"] if metrics.warning else []
+    _say(warnings, settings, f"Next: python Code/webservice.py --model {open_output(settings).shown}")
 
 
 def _say(lines: list[str], settings: Settings, next_step: str) -> None:

@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from loadcast.cli.common import friendly
+from loadcast.cli.usage import Command
 from loadcast.sample.spec import FILES_PER_MONTH, SampleSpec
 from loadcast.sample.write import MOST_JOBS, SampleSummary, write_sample
 from loadcast.schema import TIME_FORMAT
+from loadcast.secrets import shown
 
 _DEFAULTS = SampleSpec()
 
@@ -29,7 +31,7 @@ def _default_jobs(rows: int) -> int:
     return max(1, min(cores, rows // _ROWS_WORTH_A_PROCESS, MOST_JOBS))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("dest", type=click.Path(path_type=Path))
 @click.option("--servers", default=_DEFAULTS.servers, show_default=True, help="Number of servers.")
 @click.option("--days", default=_DEFAULTS.days, show_default=True, help="Number of days.")
@@ -98,7 +100,7 @@ def describe(summary: SampleSummary, dest: Path, elapsed_s: float) -> str:
     """What was written, in two lines."""
     megabytes = summary.size_bytes / 1e6
     return (
-        f"Wrote {summary.rows:,} rows ({megabytes:,.1f} MB) to {summary.files} files in {dest} "
+        f"Wrote {summary.rows:,} rows ({megabytes:,.1f} MB) to {summary.files} files in {shown(dest)} "
         f"in {elapsed_s:.1f} s ({megabytes / max(elapsed_s, 1e-9):,.0f} MB/s).\n"
         f"{summary.dirty:,} of them are dirty, {summary.rejected:,} of these will be rejected; "
         f"{summary.blank:,} blank lines come on top."

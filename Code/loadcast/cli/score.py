@@ -14,7 +14,9 @@ from rich.progress import track
 
 from loadcast import paths
 from loadcast.cli.common import friendly
+from loadcast.cli.usage import Command
 from loadcast.report.forecast import MOST_TABLED_SERVERS, Picture, as_json, save_svg, show
+from loadcast.secrets import shown
 from loadcast.serving.client import DEFAULT_BATCH, DEFAULT_URL, ScoringClient, by_server
 from loadcast.serving.contract import MAX_RECORDS
 from loadcast.serving.server import read_key
@@ -71,7 +73,7 @@ def _time(context: click.Context, parameter: click.Parameter, value: str | None)
         raise click.BadParameter(f"found {value!r}, {exc}") from None
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("config", type=click.Path())
 @click.option("--server", "servers", multiple=True, metavar="IP", help="Only this server; may be given several times.")
 @click.option(
@@ -110,4 +112,4 @@ def score(config: str, form: str, table: bool | None, svg: Path | None, key_file
         show(picture, Console())
     if svg is not None:
         save_svg(picture, svg)
-        click.echo(f"The picture is in {svg}.", err=True)
+        click.echo(f"The picture is in {shown(svg)}.", err=True)

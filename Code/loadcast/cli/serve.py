@@ -7,11 +7,12 @@ import click
 from loadcast import paths
 from loadcast.cli.common import friendly
 from loadcast.cli.places import folder_of
+from loadcast.cli.usage import Command
 from loadcast.serving.server import ServeOptions, read_key
 from loadcast.serving.server import serve as run_server
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--model",
     default="Model",

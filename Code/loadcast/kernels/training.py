@@ -13,33 +13,43 @@ import pyarrow.compute as pc
 
 from loadcast import schema
 from loadcast.kernels.buckets import Float64s
+from loadcast.kernels.moments import Moments
 
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """Of n training rows: how many have each level of each categorical column, and moments of the history columns.
+    """Of the training rows: how many have each level of each categorical column, and moments of schema.HISTORY_COLUMNS.
 
-    `mean` and `squares` (sum of squared differences from the mean): (k,) for the k columns of schema.HISTORY_COLUMNS.
+    Neither the order of the rows nor their parts show in it.
     """
 
-    rows: int
     levels: dict[str, Counter[str]]
-    mean: Float64s
-    squares: Float64s
+    moments: Moments
+
+    @property
+    def rows(self) -> int:
+        """Number of training rows."""
+        return self.moments.rows
+
+    @property
+    def mean(self) -> Float64s:
+        """Means of the k history columns, (k,)."""
+        return self.moments.mean
+
+    @property
+    def deviation(self) -> Float64s:
+        """Sample standard deviations, (k,); 0 for equal values, a single row, and where the inverse is too large."""
+        deviation = self.moments.deviation
+        return np.where(deviation < np.finfo(np.float64).tiny, 0.0, deviation)
 
     def ordered_levels(self, column: str) -> list[str]:
         """The column's levels, most frequent first, ties in string order: as Spark's StringIndexer numbers them."""
         return [level for level, _ in sorted(self.levels[column].items(), key=lambda item: (-item[1], item[0]))]
 
-    @property
-    def deviation(self) -> Float64s:
-        """Sample standard deviations, (k,); 0 for equal values and for a single row."""
-        return np.sqrt(self.squares / max(self.rows - 1, 1))
-
     def as_json(self) -> str:
-        """One JSON text, for combine. Doubles keep their bits."""
-        moments = {"mean": self.mean.tolist(), "squares": self.squares.tolist()}
-        return json.dumps({"rows": self.rows, "levels": self.levels, **moments}, separators=(",", ":"))
+        """One JSON text, for combine."""
+        content = {"rows": self.rows, "levels": self.levels, **self.moments.packed()}
+        return json.dumps(content, separators=(",", ":"))
 
 
 def summarize(features: pa.Table, split_seconds: int) -> TrainingSummary:
@@ -47,12 +57,8 @@ def summarize(features: pa.Table, split_seconds: int) -> TrainingSummary:
     split = pa.scalar(split_seconds * 1_000_000, pa.timestamp("us"))
     training = features.filter(pc.and_(features.column(schema.OBSERVED), pc.less(features.column(schema.HOUR), split)))
     levels = {name: _count(training.column(name)) for name in schema.CATEGORICAL_COLUMNS}
-    if not training.num_rows:
-        return TrainingSummary(0, levels, *np.zeros((2, len(schema.HISTORY_COLUMNS))))
     values = np.stack([training.column(name).to_numpy() for name in schema.HISTORY_COLUMNS])
-    # From the first row on: equal values have exactly their own mean, and no deviation.
-    mean = values[:, 0] + (values - values[:, :1]).mean(axis=1)
-    return TrainingSummary(training.num_rows, levels, mean, ((values - mean[:, None]) ** 2).sum(axis=1))
+    return TrainingSummary(levels, Moments.of(values))
 
 
 def _count(column: pa.ChunkedArray) -> Counter[str]:
@@ -62,23 +68,12 @@ def _count(column: pa.ChunkedArray) -> Counter[str]:
 
 
 def combine(texts: Iterable[str]) -> TrainingSummary:
-    """The summary of all rows of several texts (TrainingSummary.as_json), taken in the order given.
-
-    Means and squares are put together as Chan, Golub and LeVeque (1979) do, which loses no digits where the mean is
-    large.
-    """
-    rows = 0
+    """The summary of all rows of several texts (TrainingSummary.as_json), in any order."""
     levels: dict[str, Counter[str]] = {name: Counter() for name in schema.CATEGORICAL_COLUMNS}
-    mean, squares = np.zeros((2, len(schema.HISTORY_COLUMNS)))
+    moments = Moments.none(len(schema.HISTORY_COLUMNS))
     for text in texts:
         part = json.loads(text)
-        if not part["rows"]:
-            continue
         for name, counts in part["levels"].items():
             levels[name].update(counts)
-        share = part["rows"] / (rows + part["rows"])
-        difference = np.array(part["mean"]) - mean
-        mean = mean + difference * share
-        squares = squares + np.array(part["squares"]) + difference**2 * (rows * share)
-        rows += part["rows"]
-    return TrainingSummary(rows, levels, mean, squares)
+        moments += Moments.unpacked(part["rows"], part["sums"], part["squares"])
+    return TrainingSummary(levels, moments)

@@ -19,6 +19,7 @@ from rich.text import Text
 from loadcast import schema
 from loadcast.errors import OutputError
 from loadcast.serving.client import HourForecast, ServerForecast
+from loadcast.storage.files import check_writable_name
 
 COLOURS = {1: "green", 2: "yellow", 3: "red"}
 #: Signs by class; of different heights, so that they can be told apart without colour.
@@ -149,7 +150,8 @@ def as_json(picture: Picture) -> str:
 
 
 def save_svg(picture: Picture, place: Path, width: int = 100) -> None:
-    """Write the picture as an SVG file that loads nothing from elsewhere. Raises OutputError."""
+    """Write the picture as an SVG file that loads nothing from elsewhere. Raises OutputError, ConfigError."""
+    check_writable_name(place, "--svg")
     unseen = io.TextIOWrapper(io.BytesIO(), "utf-8")
     console = Console(record=True, file=unseen, width=width, force_terminal=True, color_system="truecolor")
     show(picture, console)

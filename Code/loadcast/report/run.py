@@ -71,19 +71,31 @@ def metrics_table(part: PartMetrics) -> Table:
     for name in ("forecast", "accuracy", "macro-F1", "F1 low", "F1 medium", "F1 high"):
         table.add_column(name, justify="left" if name == "forecast" else "right")
     table.add_row(*_score_cells("random forest", part), style="bold")
-    for name, scores in sorted(part.naive.items(), key=lambda item: -item[1].macro_f1):
+    for name, scores in sorted(part.naive.items(), key=lambda item: -(item[1].macro_f1 or 0)):
         table.add_row(*_score_cells(_NAMES[name] + (" (best naive)" if name == part.best_naive else ""), scores))
     return table
 
 
 def _score_cells(name: str, scores: Scores) -> list[str]:
     per_class = [values.f1 for values in scores.per_class.values()]
-    return [name, *(f"{value:.3f}" for value in (scores.accuracy, scores.macro_f1, *per_class))]
+    return [name, *map(_shown, (scores.accuracy, scores.macro_f1, *per_class))]
+
+
+def _shown(score: float | None) -> str:
+    return "–" if score is None else f"{score:.3f}"
+
+
+def _best_naive(part: PartMetrics) -> str:
+    best = part.best_naive
+    return (
+        "no naive forecast"
+        if best is None
+        else f"best naive forecast {_shown(part.naive[best].macro_f1)} ({_NAMES[best]})"
+    )
 
 
 def closing_lines(part: PartMetrics, output: str, elapsed_s: float) -> list[str]:
     """The last screen of the demo: how good the forest is, and where to look next."""
-    best = part.best_naive
     places = {
         f"{output}/metrics.json": "all scores, train and test",
         f"{output}/quality.json": "what became of the input's rows",
@@ -94,7 +106,7 @@ def closing_lines(part: PartMetrics, output: str, elapsed_s: float) -> list[str]
     return [
         "",
         f"On the {part.rows:,} observed hours of the test period, macro-F1 (the mean of the three classes' F1): "
-        f"forest {part.macro_f1:.3f}, best naive forecast {part.naive[best].macro_f1:.3f} ({_NAMES[best]}).",
+        f"forest {_shown(part.macro_f1)}, {_best_naive(part)}.",
         "",
         "Where to look next",
         *(f"  {place:<34}{what}" for place, what in places.items()),

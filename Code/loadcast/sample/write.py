@@ -21,6 +21,7 @@ from loadcast.sample.mix import FileDirt, make_dirty, plan_dirt
 from loadcast.sample.profiles import ServerPlan, build_plan
 from loadcast.sample.rows import Integers, file_chunks, rows_of_hours
 from loadcast.sample.spec import FileSlice, SampleSpec, file_slices
+from loadcast.storage.files import check_writable_name
 
 MOST_JOBS = 256
 _OWN_FILES = "[0-9][0-9][0-9][0-9]/[0-9][0-9]/[ab]/[0-6]/request.csv"
@@ -77,6 +78,7 @@ def write_sample(
     if not 1 <= jobs <= MOST_JOBS:
         raise ConfigError(f"jobs: found {jobs}, wanted a whole number from 1 to {MOST_JOBS}.")
     dest = Path(dest)
+    check_writable_name(dest, "DEST")
     _prepare(dest, overwrite)
     tasks = _tasks(spec, dest)
     report = on_progress or (lambda rows: None)

@@ -69,8 +69,8 @@ def _bundle_folder(path: Path) -> Path:
     try:
         # Resolved once: a run published while we read cannot mix its files with those of the run before.
         return (link if os.path.lexists(link) else path).resolve(strict=True)
-    except (OSError, RuntimeError) as exc:
-        raise ArtefactError(f"There is no model in {path}. Train one, or name the folder that holds `info`.") from exc
+    except (OSError, RuntimeError):  # which names a part of the path, and that may be a part of a misplaced key
+        raise ArtefactError(f"There is no model in {path}. Train one, or name the folder that holds `info`.") from None
 
 
 def _read_bytes(folder: Path, name: str, limit: int) -> bytes:

@@ -19,6 +19,7 @@ from urllib3.util import Retry
 
 from loadcast import schema
 from loadcast.errors import ConfigError, ServiceError
+from loadcast.secrets import shown
 
 DEFAULT_URL = "http://127.0.0.1:5000"
 DEFAULT_BATCH = 48
@@ -125,7 +126,8 @@ class ScoringClient:
         except requests.RequestException as exc:
             self._unreachable(exc)
         if status != requests.codes.ok:
-            raise ServiceError(f"The service at {self.url} answered {status}: {explain(body)}{_advice(status)}")
+            said = f"The service at {self.url} answered {status}: {explain(body)}{_advice(status)}"
+            raise ServiceError(*said.split("\n"))
         return check_answers(body, records)
 
     def score_in_batches(self, records: Iterable[Record], batch_size: int = DEFAULT_BATCH) -> Iterator[HourForecast]:
@@ -156,11 +158,11 @@ def score_url(url: str) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise ConfigError(f"url: found {url[:100]!r}, {wanted}.") from None
+        raise ConfigError(f"url: found {shown(repr(url), 200)}, {wanted}.") from None
     if parts.username is not None or parts.password is not None:
         raise ConfigError(f"url: found one with a user or password in it, {wanted}; the key goes into a key file.")
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or not url.isprintable():
-        raise ConfigError(f"url: found {url[:100]!r}, {wanted}.")
+        raise ConfigError(f"url: found {shown(repr(url), 200)}, {wanted}.")
     base = url.rstrip("/")
     return base if parts.path.rstrip("/").endswith("/score") else f"{base}/score"
 

@@ -19,6 +19,7 @@ from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 
 from loadcast.errors import ConfigError, EnvironmentNotReadyError
 from loadcast.events import SERVICE
+from loadcast.secrets import shown
 from loadcast.serving.app import create_app
 from loadcast.serving.predictor import Predictor
 from loadcast.signals import hand_over, stopped_by
@@ -81,7 +82,9 @@ def open_socket(host: str, port: int, *, loopback_only: bool) -> socket.socket:
         # An empty host would stand for every address of the machine.
         found = socket.getaddrinfo(host or " ", port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
-        raise ConfigError(f"host: found {host[:100]!r}, wanted an address of this machine such as 127.0.0.1.") from exc
+        raise ConfigError(
+            f"host: found '{shown(host, 100)}', wanted an address of this machine such as 127.0.0.1."
+        ) from exc
     family, kind, protocol, _, address = found[0]
     if loopback_only and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
         raise ConfigError(
@@ -167,7 +170,7 @@ def start_lines(options: ServeOptions, port: int) -> str:
     guard = "key required" if options.key else "no key: this machine only"
     header = f' -H "Authorization: Bearer ${KEY_VARIABLE}"' if options.key else ""
     return (
-        f"loadcast serves {options.model} at {url}/score ({guard}). Stop with Ctrl+C.\n"
+        f"loadcast serves {shown(options.model)} at {url}/score ({guard}). Stop with Ctrl+C.\n"
         f"Try: curl{header} -H 'Content-Type: application/json' -d '[]' {url}/score"
     )
 

@@ -22,7 +22,7 @@ from loadcast.errors import ArtefactError, InputError
 from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.features import future_features
-from loadcast.printable import printable
+from loadcast.secrets import shown
 from loadcast.storage.months import Months, MonthsInFolder
 from loadcast.storage.publish import open_run
 
@@ -67,8 +67,7 @@ def open_statistics(
         holiday_days(country, begin.year, begin.year)
     except (ValueError, TypeError, NotImplementedError) as exc:
         raise ArtefactError(
-            f"{paths.INFO} of {model or output} has no usable holidayCountry ({printable(str(exc)[:100])}). "
-            "Train again."
+            f"{paths.INFO} of {model or output} has no usable holidayCountry ({shown(exc, 100)}). Train again."
         ) from exc
     return Statistics(folder, months(folder), begin, country)
 
@@ -195,7 +194,9 @@ def _address(server: str) -> str:
     try:
         return str(ipaddress.ip_address(server))
     except ValueError:
-        raise InputError(f"Server {server[:60]!r} is no IP address; wanted one such as 115.220.193.16.") from None
+        raise InputError(
+            f"Server '{shown(server, 100)}' is no IP address; wanted one such as 115.220.193.16."
+        ) from None
 
 
 def _last_day_of_each(statistics: Statistics, servers: list[str], begin: datetime) -> datetime:

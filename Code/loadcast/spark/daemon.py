@@ -14,6 +14,7 @@ from pyspark.daemon import manager
 
 import loadcast.spark.encoding
 import loadcast.spark.scan  # noqa: F401
+from loadcast.kernels import moments as moment_kernel
 from loadcast.kernels import scan as scan_kernel
 from loadcast.log_relay import send_to_driver
 
@@ -23,6 +24,7 @@ def main() -> None:
     send_to_driver()
     pa.array([0])  # pyarrow imports pandas with its first array
     scan_kernel.load()
+    moment_kernel.compiled_adding()
     # Spark's daemon collects garbage after every task: a tenth of a second, were all that was imported looked at.
     gc.freeze()
     manager()

@@ -15,7 +15,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from loadcast.errors import ConfigError
-from loadcast.redaction import redacted
+from loadcast.secrets import redacted
 from loadcast.small_files import read_small_file
 
 _MAX_BYTES = 64 << 10
@@ -127,7 +127,7 @@ def load_spark_dependencies(path: str | os.PathLike[str]) -> dict[str, str]:
         ]
     if len(faults) > _SHOWN_FAULTS:
         faults = [*faults[:_SHOWN_FAULTS], f"and {len(faults) - _SHOWN_FAULTS} more"]
-    raise ConfigError(f"Spark dependencies {path} cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
+    raise ConfigError(f"Spark dependencies {path} cannot be used:", *(f"  {fault}" for fault in faults))
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from loadcast import schema
 from loadcast.kernels.features import Thresholds
-from loadcast.kernels.scores import scores
+from loadcast.kernels.scores import scores, warning_of
 from loadcast.spark.forest import is_test
 
 FOREST = "forest"
@@ -31,6 +31,8 @@ _SMALLEST_PROBABILITY = 1e-15
 def evaluate(predicted: DataFrame, split: datetime, thresholds: Thresholds) -> dict[str, Any]:
     """metrics.json: scores of the forest and of the naive forecasts on the observed rows, for train and test.
 
+    `warning` says where the test rows are too few for scores to say much, else it is None.
+
     One pass counts the classes of each place (server and hour of the week), one the answers; the rest is small.
     """
     rows = predicted.filter(F.col(schema.OBSERVED)).withColumn(_IS_TEST, is_test(split))
@@ -41,10 +43,8 @@ def evaluate(predicted: DataFrame, split: datetime, thresholds: Thresholds) -> d
         .collect()
     )
     commonest = _commonest([row for row in counted if not row[_IS_TEST]])
-    return {
-        part: _report([row for row in counted if row[_IS_TEST] == flag], commonest)
-        for part, flag in (("train", False), ("test", True))
-    }
+    train, test = (_report([row for row in counted if row[_IS_TEST] == flag], commonest) for flag in (False, True))
+    return {"train": train, "test": test, "warning": warning_of(test["rows"])}
 
 
 def _answers(rows: DataFrame, thresholds: Thresholds) -> DataFrame:
@@ -85,11 +85,17 @@ def _commonest(counted: list[Any]) -> int:
 
 
 def _report(counted: list[Any], commonest: int) -> dict[str, Any]:
-    """Scores of one part, from counts by class and answers; a place without a training row has the commonest class."""
+    """Scores of one part, from counts by class and answers; a place without a training row has the commonest class.
+
+    Without rows, they are None, and no naive forecast is the best.
+    """
     parts = {name: scores(_confusion(counted, name, commonest)) for name in (FOREST, *NAIVE)}
     forest = parts.pop(FOREST)
+    if not forest["rows"]:
+        unknown = dict.fromkeys(("accuracy", "macroF1"))
+        return {**forest, "logLoss": None, "naive": parts, "bestNaive": None, "liftOverBestNaive": unknown}
     # Spark adds up the losses in the order in which its tasks end: the last digits would differ from run to run.
-    forest["logLoss"] = float(f"{sum(row['loss'] for row in counted) / max(forest['rows'], 1):.12g}")
+    forest["logLoss"] = float(f"{sum(row['loss'] for row in counted) / forest['rows']:.12g}")
     best = max(NAIVE, key=lambda name: (parts[name]["macroF1"], parts[name]["accuracy"]))
     lift = {name: forest[name] - parts[best][name] for name in ("accuracy", "macroF1")}
     return {**forest, "naive": parts, "bestNaive": best, "liftOverBestNaive": lift}

@@ -52,7 +52,8 @@ def start_failure(error: Exception, said: str) -> errors.LoadcastError:
     if ended is not None:
         return ended
     return errors.EnvironmentNotReadyError(
-        f"Spark did not start. Check --master and --conf; --spark-log shows its log.\n{error}\n{said}".rstrip()
+        "Spark did not start. Check --master and --conf; --spark-log shows its log.",
+        *f"{error}\n{said}".expandtabs().rstrip().split("\n"),
     )
 
 
@@ -60,7 +61,7 @@ def _explained(error: Exception, output: str | None) -> errors.LoadcastError:
     match = _OURS.search(str(error))
     kind = getattr(errors, match.group(1), None) if match else None
     if match and isinstance(kind, type) and issubclass(kind, errors.LoadcastError):
-        return kind(match.group(2))
+        return kind(*match.group(2).split("\n"))
     if is_full_disk(error):
         return full_disk(output or tempfile.gettempdir(), tempfile.gettempdir())
     return _how_java_ended(error) or errors.EngineError(

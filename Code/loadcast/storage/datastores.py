@@ -20,7 +20,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loadcast.errors import ConfigError, OutputError
-from loadcast.secrets import is_reference, without_secrets
+from loadcast.secrets import is_reference, shown
 from loadcast.storage.blob.location import parse_blob_url
 
 FILE_VARIABLE = "LOADCAST_DATASTORES"
@@ -140,7 +140,7 @@ def _checked(name: str, store: Datastore) -> Datastore:
     try:
         location, signature = parse_blob_url(store.url)
     except ConfigError as error:
-        raise ConfigError(f"Datastore {name}: {without_secrets(str(error))}") from None
+        raise ConfigError(f"Datastore {name}: {error}") from None
     if signature is not None:
         raise ConfigError(
             f"Datastore {name}: {location.url} has a SAS behind it, and no secret is kept. {how}, with the SAS in "
@@ -182,4 +182,4 @@ def _write(file: Path, stores: dict[str, Datastore]) -> None:
 
 
 def _shown(text: str) -> str:
-    return without_secrets(repr(text))[:_SHOWN_CHARACTERS]
+    return shown(repr(text), _SHOWN_CHARACTERS)

@@ -22,6 +22,7 @@ from loadcast.errors import ArtefactError, InputError, OutputError
 from loadcast.progress import Progress, Update, silent
 from loadcast.signals import committing
 from loadcast.storage.checksum import sha256_of_files
+from loadcast.storage.files import check_writable_name
 from loadcast.storage.output import Output
 from loadcast.storage.run_files import MAX_FILES, RunFiles, files_of_model
 
@@ -46,6 +47,7 @@ def download_model(output: Output, dest: Path, everything: bool = False, progres
     anything else is refused with OutputError. Raises ArtefactError where there is no model, or one that is not as its
     `info` says; ConfigError or InputError where the output cannot be read.
     """
+    check_writable_name(dest, "DEST")
     dest = Path(os.path.abspath(dest))
     parts = paths.ARTEFACTS if everything else paths.BUNDLE
     _check_replaceable(dest, parts)

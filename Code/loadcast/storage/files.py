@@ -17,7 +17,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from loadcast.errors import InputError
+from loadcast.errors import ConfigError, InputError
+from loadcast.secrets import shown, without_secrets
 from loadcast.storage.compressed import is_compressed
 
 #: What a file costs at least, in bytes of a plain file that could be scanned instead: opening it, looking at its head.
@@ -27,6 +28,7 @@ COMPRESSED_COST = 4
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 #: File systems keep this folder for themselves, and nobody may read it.
 _SYSTEM_FOLDER = "lost+found"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one slash: paths lose the other
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class SourceFile:
     @property
     def shown(self) -> str:
         r"""The path as text, for messages and tables: bytes that are not UTF-8 as `\xNN`."""
-        return shown(self.path)
+        return self.path.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
 
     def described(self) -> str:
         """Size and version in words."""
@@ -101,11 +103,6 @@ def version_of(state: os.stat_result) -> str:
     return str(state.st_mtime_ns)
 
 
-def shown(path: str) -> str:
-    r"""A path as text: bytes that are not UTF-8 as `\xNN`."""
-    return path.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
-
-
 def unreadable(path: str, error: Exception) -> InputError:
     """The InputError for a complaint of the operating system, or of a decompressor, about `path`."""
     reason = getattr(error, "strerror", None) or str(error)
@@ -128,6 +125,16 @@ def local_path(url: str) -> str:
     raise InputError(
         f"{kind} cannot be read by this version. Wanted a path or a file: URL; copy the data to a local folder first."
     )
+
+
+def check_writable_name(path: str | os.PathLike[str], what: str) -> None:
+    """Raise ConfigError for a path that is a URL, or has a secret in it, which would become a name on disk.
+
+    `what` is the argument or key that the path comes from.
+    """
+    text = os.fspath(path)
+    if _URL.match(text) or without_secrets(text) != text:
+        raise ConfigError(f"{what}: found {text!r}, wanted a path on this machine, without secrets in it.")
 
 
 def _parts(path: str) -> tuple[str, list[str]]:

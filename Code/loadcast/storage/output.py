@@ -10,9 +10,10 @@ from typing import Protocol
 
 from loadcast import paths
 from loadcast.errors import ConfigError, InputError
+from loadcast.secrets import shown
 from loadcast.settings import Settings
 from loadcast.storage import publish
-from loadcast.storage.files import local_path
+from loadcast.storage.files import check_writable_name, local_path
 from loadcast.storage.kept import KeptInFolder, KeptResults
 from loadcast.storage.months import Months, MonthsInFolder
 from loadcast.storage.remote import OwnAccount, container_at, is_remote
@@ -73,7 +74,7 @@ class FolderOutput:
 
     @property
     def shown(self) -> str:
-        return str(self.folder)
+        return shown(self.folder)
 
     @contextmanager
     def stage(self, carry: Iterable[str] = ()) -> Iterator[Staging]:
@@ -118,8 +119,10 @@ def open_output_at(address: str, own: OwnAccount | None = None) -> Output:
 
         return ContainerOutput(*container_at(address, own))
     try:
-        return FolderOutput(Path(local_path(address)))
+        folder = local_path(address)
     except InputError:
         raise ConfigError(
             f"output: found {address!r}, wanted a folder, as a path or file: URL, or a container's URL."
         ) from None
+    check_writable_name(folder, "output")
+    return FolderOutput(Path(folder))

@@ -18,6 +18,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobClient, BlobProperties, ContentSettings
 
 from loadcast.errors import InputError, LoadcastError, OutputError
+from loadcast.secrets import shown
 from loadcast.storage.blob.access import ANONYMOUS, Access
 from loadcast.storage.blob.client import Client, connect
 from loadcast.storage.blob.downloading import download_file
@@ -253,7 +254,7 @@ def _checked(root: BlobLocation, name: str, kind: type[LoadcastError]) -> None:
     try:
         check_name(name)
     except ValueError as problem:
-        raise kind(f"{root.url}: the blob name {name[:100]!r} {problem}. Give the blob another name.") from None
+        raise kind(f"{root.url}: the blob name '{shown(name, 100)}' {problem}. Give the blob another name.") from None
 
 
 def _unless_absent(operation: Callable[[], T]) -> T | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote, urlsplit
 
 from loadcast.errors import ConfigError
+from loadcast.secrets import shown
 
 _SCHEMES = re.compile(r"(wasbs?|abfss?|https?)://", re.IGNORECASE)
 #: Where a URL's query begins. A `?` with anything else behind it is a sign of a pattern.
@@ -219,5 +220,4 @@ def _check(location: BlobLocation, address: str) -> None:
 
 
 def _shown(text: str) -> str:
-    plain = text if text.isprintable() else repr(text)[1:-1]
-    return plain if len(plain) <= _SHOWN_CHARACTERS else f"{plain[:_SHOWN_CHARACTERS]}…"
+    return shown(text, _SHOWN_CHARACTERS)
