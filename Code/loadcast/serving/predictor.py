@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 
 from loadcast import schema
 from loadcast.kernels.encode import cold_start, feature_matrix
-from loadcast.kernels.forest import classes, probabilities, votes
 from loadcast.serving.bundle import Bundle, load_bundle
 
 Answers = dict[str, dict[str, Any]]
@@ -22,6 +21,7 @@ class Predictor:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        bundle.model.warm()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Predictor:
@@ -39,14 +39,13 @@ class Predictor:
         `table` holds the columns of contract.REQUEST_SCHEMA.
         """
         encoders = self._bundle.encoders
-        raw = votes(self._bundle.forest, feature_matrix(table, encoders))
-        shares = probabilities(raw)[:, list(schema.CLASS_NAMES)].tolist()
+        answers = self._bundle.model.predict(feature_matrix(table, encoders))
         hours = pc.strftime(table.column(schema.HOUR).cast(pa.timestamp("s")), format=schema.TIME_FORMAT).to_pylist()
         rows = zip(
             table.column(schema.SERVER).to_pylist(),
             hours,
-            classes(raw).tolist(),
-            shares,
+            answers.labels.tolist(),
+            answers.probabilities.tolist(),
             cold_start(table, encoders).tolist(),
             strict=True,
         )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 from pyspark.sql import types as T
 
+#: Where Spark looks, in a Parquet file, for the schema with its own types.
+SPARK_SCHEMA_KEY = "org.apache.spark.sql.parquet.row.metadata"
+
 _TYPES: dict[pa.DataType, T.DataType] = {
     pa.string(): T.StringType(),
     pa.bool_(): T.BooleanType(),

@@ -17,7 +17,7 @@ from loadcast.storage.blob.hadoop import Driver, find_driver
 from loadcast.storage.blob.transfer import download_blobs, upload_folder
 from loadcast.storage.publish import is_checksum_file
 from loadcast.storage.staging import Hadoop, file_address, fresh_tables_in, replace_in
-from loadcast.storage.tables import FolderTables, Tables
+from loadcast.storage.tables import FolderTables, Tables, is_hidden
 
 _COPIES_AT_ONCE = 16
 
@@ -72,6 +72,12 @@ class ContainerStaging:
                 self._fetch(self._carried_blobs(name), self._carried[0] if self._carried else "")
             elif self._driver:
                 self._fetch(self._made_by_spark(name), self._run)
+
+    def carried_tables(self, table: str) -> Tables:
+        if self._driver and self._carried:
+            return ContainerTables(self._container, self._carried[0])
+        self.fetch([table])
+        return FolderTables(str(self.folder))
 
     @property
     def fresh_tables(self) -> Tables:
@@ -202,3 +208,8 @@ class ContainerTables:
 
     def has(self, table: str) -> bool:
         return any(True for _ in self.container.list(f"{self.prefix}/{table}/"))
+
+    def names(self, table: str) -> list[str]:
+        blobs = (PurePosixPath(blob.name) for blob in self.container.list(f"{self.prefix}/{table}/"))
+        files = sorted(path for path in blobs if path.suffix == ".parquet" and not is_hidden(path.name))
+        return [path.relative_to(self.prefix).as_posix() for path in files]
