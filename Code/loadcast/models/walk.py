@@ -35,6 +35,12 @@ def is_available() -> bool:
     return True
 
 
+def load() -> None:
+    """Load the compiled code, which otherwise the first answer does; compiles it where that is to do."""
+    if is_available():
+        compiled_walk()
+
+
 def compact_nodes(forest: Forest) -> Nodes:
     """The forest's nodes in int32: a quarter of the memory that the walk would otherwise go over."""
     return (
