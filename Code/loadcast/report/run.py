@@ -1,4 +1,4 @@
-"""What a run says: its steps as they go, the input's quality, the forest's scores."""
+"""What a run says: its steps as they go, the input's quality, the model's scores."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def quality_lines(quality: dict[str, Any]) -> list[str]:
 
 
 def metrics_table(part: dict[str, Any]) -> Table:
-    """The forest's scores on one part (train or test) beside the naive forecasts'."""
+    """The model's scores on one part (train or test) beside the naive forecasts'."""
     table = Table(
         title=f"Scores on {part['rows']:,} observed hours of the test period", box=SIMPLE_HEAD, title_justify="left"
     )
     for name in ("forecast", "accuracy", "macro-F1", "F1 low", "F1 medium", "F1 high"):
         table.add_column(name, justify="left" if name == "forecast" else "right")
-    table.add_row(*_score_cells("random forest", part), style="bold")
+    table.add_row(*_score_cells("the model", part), style="bold")
     for name, scores in sorted(part["naive"].items(), key=lambda item: -item[1]["macroF1"]):
         table.add_row(*_score_cells(_NAMES[name] + (" (best naive)" if name == part["bestNaive"] else ""), scores))
     return table
@@ -83,7 +83,7 @@ def _score_cells(name: str, scores: dict[str, Any]) -> list[str]:
 
 
 def closing_lines(part: dict[str, Any], output: str, elapsed_s: float) -> list[str]:
-    """The last screen of the demo: how good the forest is, and where to look next."""
+    """The last screen of the demo: how good the model is, and where to look next."""
     best = part["bestNaive"]
     places = {
         f"{output}/metrics.json": "all scores, train and test",
@@ -95,7 +95,7 @@ def closing_lines(part: dict[str, Any], output: str, elapsed_s: float) -> list[s
     return [
         "",
         f"On the {part['rows']:,} observed hours of the test period, macro-F1 (the mean of the three classes' F1): "
-        f"forest {part['macroF1']:.3f}, best naive forecast {part['naive'][best]['macroF1']:.3f} ({_NAMES[best]}).",
+        f"model {part['macroF1']:.3f}, best naive forecast {part['naive'][best]['macroF1']:.3f} ({_NAMES[best]}).",
         "",
         "Where to look next",
         *(f"  {place:<34}{what}" for place, what in places.items()),
