@@ -21,6 +21,9 @@ from loadcast.settings import Settings
 Floats = NDArray[np.float64]
 Labels = NDArray[np.intp]
 
+#: Entries of `info` that say which model was fitted, and with what; `forest` is loadcast's own.
+INFO_ENTRIES = ("model", "modelSettings", "forest")
+
 #: What makes the class of the largest probability out of its column.
 _LABELS = np.array(list(schema.CLASS_NAMES), dtype=np.intp)
 
@@ -74,7 +77,7 @@ class ModelFamily:
     answer wrongly from. `fitting`: `module:function` of the half that needs Spark, imported in training alone:
     (training rows, settings) → a function that saves the fitted model at an address. The rows are a DataFrame with the
     columns `features`, a vector, and `label`. `caption`: the title of the step. `record`: what `info` keeps of the
-    settings.
+    settings, as entries named in INFO_ENTRIES.
     """
 
     name: str

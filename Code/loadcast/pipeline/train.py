@@ -6,7 +6,7 @@ from typing import Any
 
 from loadcast import paths, schema
 from loadcast.errors import ConfigError
-from loadcast.models.model import Model
+from loadcast.models.model import INFO_ENTRIES, Model
 from loadcast.models.registry import family_named, load_model
 from loadcast.models.saved import read_saved
 from loadcast.pipeline.artefacts import read_info, versions, write_json
@@ -50,7 +50,8 @@ def run_train(settings: Settings, options: SparkOptions, progress: Progress = si
         with watched(spark, progress, "Scoring train and test"):
             metrics = _score(spark, staging, columns, settings, model)
         write_json(staging.folder / paths.METRICS, metrics)
-        staging.fetch(paths.BUNDLE_FOLDERS)
+        staging.fetch(name for name in paths.BUNDLE_FOLDERS if name != paths.FOREST_MODEL)  # that is here already
+        info = {name: value for name, value in info.items() if name not in INFO_ENTRIES}  # of the model before
         info |= {"versions": versions(), "model": family.name, **family.record(settings)}
         info["files"] = sha256_of_files(staging.folder, [*paths.BUNDLE_FOLDERS, paths.METRICS])
         write_json(staging.folder / paths.INFO, info)

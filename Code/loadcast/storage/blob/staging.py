@@ -76,7 +76,8 @@ class ContainerStaging:
     def carried_tables(self, table: str) -> Tables:
         if self._driver and self._carried:
             return ContainerTables(self._container, self._carried[0])
-        self.fetch([table])
+        if not (self.folder / table).exists():
+            self.fetch([table])
         return FolderTables(str(self.folder))
 
     @property
