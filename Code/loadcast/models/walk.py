@@ -7,22 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadcast.models.forest import Floats, Forest, check_width
 
-Int32s = NDArray[np.int32]
+Words = NDArray[np.uint32]
 Flags = NDArray[np.bool_]
-#: Nodes as the compiled code takes them: of forest.Forest, all trees behind one another, a leaf its own child.
-Nodes = tuple[Int32s, Int32s, Floats, Int32s, Int32s, Int32s, Flags, Floats]
-Walk = Callable[[Floats, Nodes, int, Int32s, Floats], None]
+Walk = Callable[[Floats, "Nodes", int, Words, Floats], None]
+
+
+class Nodes(NamedTuple):
+    """Nodes of forest.Forest as the compiled code takes them: a leaf is its own child.
+
+    `splits` (nodes, 4): feature, right child, left child, number of categories, all of one node side by side.
+    Unsigned, as numba would otherwise look at each index for whether it counts from the end.
+    """
+
+    roots: Words
+    splits: Words
+    threshold: Floats
+    category_start: Words
+    goes_left: Flags
+    shares: Floats
+
 
 #: Rows that go down a tree together, level by level: a core looks up many nodes at a time, where one row alone would
 #: wait for each. With the nodes of a tree they stay in the core's own cache.
-_BLOCK_ROWS = 64
+_BLOCK_ROWS = 32
 
 
 @cache
@@ -42,14 +56,13 @@ def load() -> None:
 
 
 def compact_nodes(forest: Forest) -> Nodes:
-    """The forest's nodes in int32: a quarter of the memory that the walk would otherwise go over."""
-    return (
-        forest.roots.astype(np.int32),
-        forest.feature.astype(np.int32),
+    """The forest's nodes, small and close together."""
+    splits = np.column_stack([forest.feature, forest.children.reshape(-1, 2), forest.categories])
+    return Nodes(
+        forest.roots.astype(np.uint32),
+        np.ascontiguousarray(splits, dtype=np.uint32),
         forest.threshold,
-        forest.children.astype(np.int32),
-        forest.categories.astype(np.int32),
-        forest.category_start.astype(np.int32),
+        forest.category_start.astype(np.uint32),
         forest.goes_left,
         forest.shares,
     )
@@ -59,7 +72,7 @@ def compiled_votes(forest: Forest, nodes: Nodes, matrix: Floats) -> Floats:
     """As forest.votes; `nodes` are the forest's. Raises ValueError when the matrix has another width."""
     check_width(forest, matrix)
     votes = np.zeros((len(matrix), forest.n_classes))
-    reached = np.zeros(_BLOCK_ROWS, dtype=np.int32)
+    reached = np.zeros(_BLOCK_ROWS, dtype=np.uint32)
     compiled_walk()(np.ascontiguousarray(matrix, dtype=np.float64), nodes, forest.depth, reached, votes)
     return votes
 
@@ -83,30 +96,29 @@ def _ready(cached: bool) -> Walk:
     # Without the GIL: threads of the service walk side by side. Never fastmath: the order of additions is Spark's.
     options: dict[str, Any] = {"cache": cached, "nogil": True, "error_model": "numpy", "_nrt": False}
     walk: Any = njit(**options)(_walk)
-    none, floats = np.zeros(0, dtype=np.int32), np.zeros(0)
-    walk(np.zeros((0, 1)), (none, none, floats, none, none, none, np.zeros(0, np.bool_), np.zeros((0, 1))), 0, none,
-         np.zeros((0, 1)))  # fmt: skip
+    words = np.zeros(0, dtype=np.uint32)
+    nothing = Nodes(words, words.reshape(0, 4), np.zeros(0), words, np.zeros(0, np.bool_), np.zeros((0, 1)))
+    walk(np.zeros((0, 1)), nothing, 0, words, np.zeros((0, 1)))
     return walk  # type: ignore[no-any-return]
 
 
-def _walk(matrix: Floats, nodes: Nodes, depth: int, reached: Int32s, votes: Floats) -> None:
-    roots, feature, threshold, children, categories, category_start, goes_left, shares = nodes
-    by_threshold_alone = len(goes_left) == 0
+def _walk(matrix: Floats, nodes: Nodes, depth: int, reached: Words, votes: Floats) -> None:
+    splits, by_threshold_alone = nodes.splits, len(nodes.goes_left) == 0
     for first in range(0, len(matrix), _BLOCK_ROWS):
-        size = min(_BLOCK_ROWS, len(matrix) - first)
-        for tree in range(len(roots)):
-            for row in range(size):
-                reached[row] = roots[tree]
+        rows = matrix[first : first + _BLOCK_ROWS]
+        for tree in range(len(nodes.roots)):
+            for row in range(len(rows)):
+                reached[row] = nodes.roots[tree]
             for _ in range(depth):
-                for row in range(size):
+                for row in range(len(rows)):
                     node = reached[row]
-                    value = matrix[first + row, feature[node]]
-                    left = value <= threshold[node]
-                    if not by_threshold_alone and categories[node] != 0:
-                        among = categories[node]
+                    value = rows[row, splits[node, 0]]
+                    left = value <= nodes.threshold[node]
+                    if not by_threshold_alone and splits[node, 3] != 0:
+                        among = splits[node, 3]
                         known = value >= 0 and value < among and value == np.floor(value)
-                        left = goes_left[category_start[node] + (np.int64(value) if known else among)]
-                    reached[row] = children[2 * node + np.int32(left)]
-            for row in range(size):
+                        left = nodes.goes_left[nodes.category_start[node] + (np.uint32(value) if known else among)]
+                    reached[row] = splits[node, np.uint32(1) + np.uint32(left)]
+            for row in range(len(rows)):
                 for label in range(votes.shape[1]):
-                    votes[first + row, label] += shares[reached[row], label]
+                    votes[first + row, label] += nodes.shares[reached[row], label]
