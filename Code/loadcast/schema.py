@@ -185,7 +185,7 @@ PREDICTIONS_SCHEMA = pa.schema(
         (HOUR, TIMESTAMP),
         (OBSERVED, pa.bool_()),
         (LABEL, pa.int32()),
-        (PREDICTION, pa.float64()),
+        pa.field(PREDICTION, pa.float64(), nullable=False),
         *((name, pa.float64()) for name in PROBABILITY_COLUMNS.values()),
     ]
 )

@@ -113,4 +113,4 @@ def _prediction_rows(rows: pa.Table, answers: Prediction) -> pa.Table:
     columns[schema.PREDICTION] = pa.array(answers.labels.astype(np.float64))
     for name, shares in zip(schema.PROBABILITY_COLUMNS.values(), answers.probabilities.T, strict=True):
         columns[name] = pa.array(np.ascontiguousarray(shares))
-    return pa.table(columns).cast(schema.PREDICTIONS_SCHEMA)
+    return pa.Table.from_arrays([columns[name] for name in schema.PREDICTION_COLUMNS], schema=schema.PREDICTIONS_SCHEMA)

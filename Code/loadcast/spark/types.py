@@ -20,4 +20,4 @@ _TYPES: dict[pa.DataType, T.DataType] = {
 
 def to_struct(arrow: pa.Schema) -> T.StructType:
     """The Spark SQL schema of an Arrow one; timestamps stay without a zone."""
-    return T.StructType([T.StructField(field.name, _TYPES[field.type]) for field in arrow])
+    return T.StructType([T.StructField(field.name, _TYPES[field.type], field.nullable) for field in arrow])
