@@ -1,4 +1,4 @@
-"""Fit the forest on what ETL made, and score it beside naive forecasts: see --help."""
+"""Fit the model on what ETL made, and score it beside naive forecasts: see --help."""
 
 from loadcast.cli.program import run
 

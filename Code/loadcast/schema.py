@@ -178,7 +178,18 @@ def forest_inputs(only_indexed: tuple[str, ...], for_encode: tuple[str, ...]) ->
 # --- results --------------------------------------------------------------------------------------------------------
 PREDICTION = "prediction"
 PROBABILITY_COLUMNS = {label: f"probability_{name}" for label, name in CLASS_NAMES.items()}
-PREDICTION_COLUMNS = (KEY, SERVER, HOUR, OBSERVED, LABEL, PREDICTION, *PROBABILITY_COLUMNS.values())
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        (KEY, pa.string()),
+        (SERVER, pa.string()),
+        (HOUR, TIMESTAMP),
+        (OBSERVED, pa.bool_()),
+        (LABEL, pa.int32()),
+        pa.field(PREDICTION, pa.float64(), nullable=False),
+        *((name, pa.float64()) for name in PROBABILITY_COLUMNS.values()),
+    ]
+)
+PREDICTION_COLUMNS = tuple(PREDICTIONS_SCHEMA.names)
 
 REJECTED_FILE = "file"
 REJECTED_OFFSET = "byteOffset"

@@ -119,7 +119,7 @@ def test_the_script_brings_a_whole_model_that_can_be_served(published: Published
     assert (done.returncode, done.stderr) == (0, "")
     assert f"The model of run {published.run} is in Model-{published.container} (" in done.stdout
     assert content(tmp_path / f"Model-{published.container}") == content(tmp_path / "made")
-    assert load_bundle(tmp_path / f"Model-{published.container}").forest
+    assert load_bundle(tmp_path / f"Model-{published.container}").model
 
 
 def test_all_artefacts_come_with_all(published: Published, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import runs
 from loadcast import paths, schema
 from loadcast.kernels.encode import Encoders, feature_matrix
 from loadcast.kernels.features import SCORING_SCHEMA, future_features
-from loadcast.kernels.forest import Forest, classes, probabilities, votes
+from loadcast.models.forest import Forest
 from loadcast.serving.bundle import Bundle, load_bundle
 from loadcast.serving.contract import read_records
 from loadcast.serving.predictor import Predictor
@@ -149,8 +149,8 @@ def synthetic(hostile: runs.Run, bundle: Bundle) -> pa.Table:
             values = np.where(rng.random(SYNTHETIC_ROWS) < 0.1, UNSEEN[field.name], values)
         columns[field.name] = values
     for place, (name, mean, scale) in enumerate(numbers(bundle.encoders)):
-        feature = bundle.forest.n_features - len(schema.HISTORY_COLUMNS) - 1 + place
-        edges = edge_values(thresholds(bundle.forest, feature), mean, scale)
+        feature = bundle.model.forest.n_features - len(schema.HISTORY_COLUMNS) - 1 + place
+        edges = edge_values(thresholds(bundle.model.forest, feature), mean, scale)
         if len(edges):
             chosen = rng.random(SYNTHETIC_ROWS) < 0.4
             columns[name] = np.where(chosen, rng.choice(edges, SYNTHETIC_ROWS), columns[name])
@@ -191,7 +191,7 @@ def test_the_synthetic_rows_hold_what_they_promise(synthetic: pa.Table, bundle: 
     matrix = feature_matrix(synthetic, bundle.encoders)
     on = beside = features = 0
     for feature in range(matrix.shape[1]):
-        splits = thresholds(bundle.forest, feature)
+        splits = thresholds(bundle.model.forest, feature)
         hits = int(np.isin(matrix[:, feature], splits).sum())
         on += hits
         features += hits > 0
@@ -205,10 +205,10 @@ def test_spark_and_the_predictor_answer_alike_on_synthetic_rows(
     spark: SparkSession, hostile: runs.Run, bundle: Bundle, synthetic: pa.Table, tmp_path: Path
 ) -> None:
     wanted_classes, wanted = spark_answers(spark, hostile, synthetic, tmp_path)
-    raw = votes(bundle.forest, feature_matrix(synthetic, bundle.encoders))
-    assert np.array_equal(classes(raw), wanted_classes)
+    found = bundle.model.predict(feature_matrix(synthetic, bundle.encoders))
+    assert np.array_equal(found.labels, wanted_classes)
     # Asked for are 1e-9; the bits are the same.
-    assert np.array_equal(probabilities(raw)[:, list(schema.CLASS_NAMES)], wanted)
+    assert np.array_equal(found.probabilities, wanted)
     assert np.unique(wanted_classes).tolist() == [1, 2, 3]
 
 

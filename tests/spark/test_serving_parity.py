@@ -12,7 +12,10 @@ import pytest
 from bundles import random_features, spark_scores, train_bundle
 from loadcast import schema
 from loadcast.kernels.encode import feature_matrix
-from loadcast.kernels.forest import Forest, classes, probabilities, votes
+from loadcast.models import walk
+from loadcast.models.forest import Forest, build_forest, classes, probabilities, votes
+from loadcast.models.forest_family import node_table
+from loadcast.models.saved import SavedFiles
 from loadcast.serving.bundle import Bundle, load_bundle
 from loadcast.serving.predictor import Predictor
 
@@ -51,12 +54,12 @@ def hard_rows(bundle: Bundle, n: int) -> pa.Table:
     table = replaced(table, "month", rng.choice([6, 7], n))
     table = replaced(table, "weekofyear", rng.choice([22, 24, 26, 53], n))
     table = replaced(table, "Holiday", rng.choice([0, 1], n))
-    first = bundle.forest.n_features - len(schema.HISTORY_COLUMNS)
+    first = bundle.model.forest.n_features - len(schema.HISTORY_COLUMNS)
     columns = [(schema.LINEAR_TREND, 0.0, 1.0)]
     for i, name in enumerate(schema.HISTORY_COLUMNS):
         columns.append((name, float(bundle.encoders.mean[i]), float(bundle.encoders.scale[i])))
     for i, (name, mean, scale) in enumerate(columns):
-        thresholds = split_thresholds(bundle.forest, first - 1 + i)
+        thresholds = split_thresholds(bundle.model.forest, first - 1 + i)
         if not thresholds.size:
             continue
         values = rng.choice(thresholds, n) / scale + mean
@@ -71,15 +74,15 @@ def test_classes_and_probabilities_equal_spark_s(
 ) -> None:
     table = hard_rows(bundle, 25_000)
     expected_classes, expected = spark_scores(spark, folder, tmp_path / "rows.parquet", table)
-    raw = votes(bundle.forest, feature_matrix(table, bundle.encoders))
-    assert np.array_equal(probabilities(raw), expected)
-    assert np.array_equal(classes(raw), expected_classes)
-    assert set(classes(raw).tolist()) == {1, 2, 3}
+    found = bundle.model.predict(feature_matrix(table, bundle.encoders))
+    assert np.array_equal(found.probabilities, expected[:, list(schema.CLASS_NAMES)])
+    assert np.array_equal(found.labels, expected_classes)
+    assert set(found.labels.tolist()) == {1, 2, 3}
 
 
 def test_the_hard_rows_do_sit_exactly_on_thresholds(bundle: Bundle) -> None:
     matrix = feature_matrix(hard_rows(bundle, 25_000), bundle.encoders)
-    hits = [np.isin(matrix[:, i], split_thresholds(bundle.forest, i)).sum() for i in range(matrix.shape[1])]
+    hits = [np.isin(matrix[:, i], split_thresholds(bundle.model.forest, i)).sum() for i in range(matrix.shape[1])]
     assert sum(bool(count) for count in hits) >= 10
     assert sum(hits) > 10_000
 
@@ -102,8 +105,6 @@ def test_values_that_no_category_has_go_where_spark_sends_them(spark: SparkSessi
     from pyspark.ml.functions import array_to_vector, vector_to_array
 
     from loadcast import paths
-    from loadcast.kernels.forest import build_forest
-    from loadcast.serving.bundle import _node_table, _Parts
 
     rng = np.random.default_rng(4)
     kinds, number = rng.integers(0, 9, 3_000), rng.normal(size=3_000)
@@ -115,7 +116,7 @@ def test_values_that_no_category_has_go_where_spark_sends_them(spark: SparkSessi
     model = RandomForestClassifier(numTrees=8, maxDepth=6, seed=1).fit(assembled)
     model.write().overwrite().save(f"file://{tmp_path / paths.FOREST_MODEL}")
     files = {file.relative_to(tmp_path).as_posix(): file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
-    forest = build_forest(_node_table(_Parts(tmp_path, files).table(f"{paths.FOREST_MODEL}/data"), 4), 2)
+    forest = build_forest(node_table(SavedFiles(tmp_path, files).table(f"{paths.FOREST_MODEL}/data")), 2)
     assert (forest.categories == 10).any()
 
     values = [-1.0, -0.0, 0.5, 9.0, 10.0, 11.0, 1e9, float("inf"), float("-inf"), *map(float, range(9))]
@@ -123,6 +124,6 @@ def test_values_that_no_category_has_go_where_spark_sends_them(spark: SparkSessi
     vectors = spark.createDataFrame([(i, row) for i, row in enumerate(matrix.tolist())], "row int, x array<double>")
     scored = model.transform(vectors.select("row", array_to_vector("x").alias("features")))
     found = scored.select("row", "prediction", vector_to_array("probability").alias("p")).orderBy("row").collect()
-    raw = votes(forest, matrix)
-    assert np.array_equal(probabilities(raw), [row["p"] for row in found])
-    assert classes(raw).tolist() == [row["prediction"] for row in found]
+    for raw in (votes(forest, matrix), walk.compiled_votes(forest, walk.compact_nodes(forest), matrix)):
+        assert np.array_equal(probabilities(raw), [row["p"] for row in found])
+        assert classes(raw).tolist() == [row["prediction"] for row in found]

@@ -20,6 +20,7 @@ from loadcast import paths, schema
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError
 from loadcast.kernels.encode import feature_matrix
+from loadcast.models import saved
 from loadcast.serving import bundle as module
 from loadcast.serving.bundle import load_bundle
 from loadcast.serving.predictor import Predictor
@@ -70,8 +71,8 @@ def test_a_bundle_loads_with_its_levels_scaler_and_forest(folder: Path) -> None:
     assert dict(bundle.encoders.levels) == levels_of(ROWS)
     assert bundle.encoders.mean.tolist() == history.mean(axis=0).tolist()
     assert bundle.encoders.scale.tolist() == [1.0 / value if value else 0.0 for value in std.tolist()]
-    assert bundle.forest.n_trees == 5
-    assert feature_matrix(ROWS, bundle.encoders).shape[1] == bundle.forest.n_features
+    assert bundle.model.forest.n_trees == 5
+    assert feature_matrix(ROWS, bundle.encoders).shape[1] == bundle.model.n_features
 
 
 def test_the_layout_of_spark_3_5_loads_to_the_same_model(folder: Path, tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_the_layout_of_spark_3_5_loads_to_the_same_model(folder: Path, tmp_path:
 def test_a_bundle_without_spark_s_hidden_files_loads(folder: Path) -> None:
     for file in [*folder.rglob("_SUCCESS"), *folder.rglob(".*")]:
         file.unlink()
-    assert load_bundle(folder).forest.n_trees == 5
+    assert load_bundle(folder).model.forest.n_trees == 5
 
 
 def test_an_output_folder_leads_to_its_current_model(made: Path, tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_files_of_the_run_that_the_service_does_not_need_stay_unread(folder: Pat
     info = info_of(folder)
     info["files"][f"{paths.PREDICTIONS}/part-0.parquet"] = "0" * 64
     (folder / paths.INFO).write_text(json.dumps(info))
-    assert load_bundle(folder).forest.n_trees == 5
+    assert load_bundle(folder).model.forest.n_trees == 5
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty"])
@@ -192,7 +193,7 @@ def test_absurd_sizes_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_table_that_unpacks_to_too_much_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_TABLE_BYTES", 10)
+    monkeypatch.setattr(saved, "MAX_TABLE_BYTES", 10)
     refused(folder, "unpacks to more")
 
 

@@ -69,7 +69,7 @@ def test_a_local_outputs_model_arrives_whole_and_can_be_served(output: Path, tmp
     assert content(tmp_path / "some" / "dest") == content(ROOT / "Model")
     assert done.run == open_run(output, paths.MODEL).name
     assert (done.files, done.size) == (len(content(ROOT / "Model")), sum(map(len, content(ROOT / "Model").values())))
-    assert load_bundle(tmp_path / "some" / "dest").forest
+    assert load_bundle(tmp_path / "some" / "dest").model
     assert beside(tmp_path / "some" / "dest") == []
 
 

@@ -89,7 +89,8 @@ def test_the_daemon_has_the_blob_client_where_it_is_needed(monkeypatch: pytest.M
     monkeypatch.delitem(sys.modules, "loadcast.storage.blob.container", raising=False)
     if client:
         monkeypatch.setitem(sys.modules, "loadcast.storage.blob.container", ModuleType("container"))
-    module = session.default_settings("local")["spark.python.daemon.module"]
+    assert session.default_settings("local")["spark.python.daemon.module"] == "loadcast.spark.scoring_daemon"
+    module = session.default_settings("local", brief=True)["spark.python.daemon.module"]
     assert module == ("loadcast.spark.blob_daemon" if client else "loadcast.spark.daemon")
     assert importlib.util.find_spec(module)
 

@@ -52,3 +52,30 @@ def test_tables_keep_what_is_named_and_miss_what_is_not_there(tmp_path: Path) ->
     assert content(tmp_path) == {f"{MONTH}/one": "one"}
     with pytest.raises(OutputError, match=r"three: found nothing, though a worker has written it \(1 such files\)"):
         tables.keep_only(["hourlyfeature"], [f"{MONTH}/one", f"{MONTH}/three"])
+
+
+def test_a_table_s_files_are_named_in_order_without_hidden_ones(tmp_path: Path) -> None:
+    tables = FolderTables(str(tmp_path))
+    for name in (
+        "part-2.parquet",
+        "part-1.parquet",
+        "._1.parquet",
+        ".part-1.parquet.crc",
+        "_SUCCESS",
+        "a/part-3.parquet",
+    ):
+        write(tmp_path, f"{MONTH}/{name}", "")
+    assert tables.names("hourlyfeature") == [
+        f"{MONTH}/{name}" for name in ("a/part-3.parquet", "part-1.parquet", "part-2.parquet")
+    ]
+    assert tables.names("dailyfeature") == []
+
+
+def test_a_carried_table_is_where_tasks_find_it(tmp_path: Path) -> None:
+    output = FolderOutput(tmp_path)
+    publish(output, **{"part-1.parquet": "old"})
+    with output.stage(carry=["hourlyfeature"]) as staging:
+        tables = staging.carried_tables("hourlyfeature")
+        (name,) = tables.names("hourlyfeature")
+        with tables.reading(name) as path:
+            assert path.read_text() == "old"

@@ -82,7 +82,8 @@ def _unchanged(document: Document) -> Document:
 class Info(Artefact):
     """What made a run, and the sha-256 of each file of its bundle.
 
-    Until training, `forest` is absent and `files` empty.
+    Until training, `files` is empty, and absent are `model`, its family's name, `modelSettings`, and `forest`, the
+    settings of a forest.
     """
 
     FILE: ClassVar[str] = paths.INFO
@@ -108,6 +109,8 @@ class Info(Artefact):
     feature_columns: list[str]
     versions: dict[str, str]
     files: dict[Name, str]
+    model: str | None = None
+    model_settings: dict[str, Any] | None = None
     forest: dict[str, Any] | None = None
 
     @classmethod

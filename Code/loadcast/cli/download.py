@@ -27,7 +27,7 @@ from loadcast.storage.output import open_output
 def download(config: str, dest: Path | None, everything: bool) -> None:
     """Download the newest model of CONFIG's output to the folder DEST, replacing a model that is there.
 
-    A model is all that the service needs: the encoders, the scaler, the forest, `info` and metrics.json. Its files are
+    A model is all that the service needs: the encoders, the scaler, the model, `info` and metrics.json. Its files are
     checked against the checksums in `info`, and DEST appears when all are there. After an interruption start the same
     command again: it goes on where it stood. Without DEST: Model-CONTAINER, such as Model-fullmodel.
 

@@ -65,7 +65,7 @@ def stats(config: str, spark: SparkOptions) -> None:
 @spark_options
 @friendly
 def train(config: str, spark: SparkOptions) -> None:
-    """Fit the forest on the features that ETL made, and score it beside naive forecasts.
+    """Fit the model on the features that ETL made, and score it beside naive forecasts.
 
     Publishes the model, metrics.json and the test period's predictions with the rest of the run.
 

@@ -1,37 +1,40 @@
-"""Training: features in; a forest, its scores beside naive forecasts, and the test period's predictions out."""
+"""Training: features in; a model, its scores beside naive forecasts, and the test period's predictions out."""
 
 from __future__ import annotations
-
-from functools import partial
 
 from loadcast import paths
 from loadcast.artefacts.info import Info
 from loadcast.artefacts.metrics import Metrics
 from loadcast.errors import ConfigError
+from loadcast.models.model import INFO_ENTRIES, Model
+from loadcast.models.registry import family_named, load_model
+from loadcast.models.saved import read_saved
 from loadcast.pipeline.artefacts import versions
 from loadcast.pipeline.sessions import thresholds
 from loadcast.progress import Progress, logged_run, silent
 from loadcast.settings import Settings
 from loadcast.spark.azure import connect
+from loadcast.spark.evaluation import evaluate
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
+from loadcast.spark.scoring import ScoreTask, predictions_schema, score_features
 from loadcast.spark.session import Spark, SparkOptions, create_session
-from loadcast.spark.write import side_by_side
 from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.output import open_output
 from loadcast.storage.publish import open_run
 from loadcast.storage.staging import Staging
 
-_EVALUATION = "loadcast.spark.evaluation"  # imports pyspark.ml: loaded while the JVM starts
+_FITTING = "loadcast.spark.fitting"  # imports pyspark.ml: loaded while the JVM starts
 _MADE_HERE = {paths.FOREST_MODEL, paths.METRICS, paths.PREDICTIONS}
 
 
 @logged_run("train")
 def run_train(settings: Settings, options: SparkOptions, progress: Progress = silent) -> Metrics:
-    """Fit the forest on the newest run's features, score it, and publish both; returns the metrics.
+    """Fit the model on the newest run's features, score it, and publish both; returns the metrics.
 
     Raises ArtefactError where ETL has not run, ConfigError where it ran with other dates or thresholds.
     """
+    family = family_named(settings.model)
     output = open_output(settings)
     newest = open_run(output.at_hand({paths.CURRENT: [paths.INFO]}))
     _check_same(Info.read(newest), settings)  # before Spark starts, so that a mistake is told at once
@@ -41,38 +44,50 @@ def run_train(settings: Settings, options: SparkOptions, progress: Progress = si
         info = Info.read(staging.folder)  # what was carried, under the lock, is what is trained on
         _check_same(info, settings)
         with progress("Starting Spark"):
-            spark = create_session("loadcast train", options, meanwhile=_EVALUATION)
+            spark = create_session("loadcast train", options, meanwhile=_FITTING)
         connect(spark, staging)
-        metrics = _fit_and_score(spark, staging, info.feature_columns, settings, progress)
+        columns = info.feature_columns
+        model = _fit(spark, staging, columns, settings, progress)
+        with watched(spark, progress, "Scoring train and test"):
+            metrics = _score(spark, staging, columns, settings, model)
         metrics.write(staging.folder)
-        staging.fetch(paths.BUNDLE_FOLDERS)
+        staging.fetch(name for name in paths.BUNDLE_FOLDERS if name != paths.FOREST_MODEL)  # that is here already
         trained = {
-            "versions": versions(),
-            "forest": settings.forest.model_dump(by_alias=True),
+            **{name: value for name, value in info.document().items() if name not in INFO_ENTRIES},
+            **{"versions": versions(), "model": family.name, **family.record(settings)},
             "files": sha256_of_files(staging.folder, [*paths.BUNDLE_FOLDERS, paths.METRICS]),
         }
-        info.model_copy(update=trained).write(staging.folder)
+        Info.of(trained).write(staging.folder)
     return metrics
 
 
-def _fit_and_score(
-    spark: Spark, staging: Staging, columns: list[str], settings: Settings, progress: Progress
-) -> Metrics:
-    """Grow the forest, save it and the test period's predictions; returns the metrics."""
-    from loadcast.spark import evaluation, forest
+def _fit(spark: Spark, staging: Staging, columns: list[str], settings: Settings, progress: Progress) -> Model:
+    """Fit the model and save it; returns it as the service will load it."""
+    from loadcast.spark import fitting
 
-    rows = forest.load_features(spark, staging.address(paths.FEATURES), columns)
-    with watched(spark, progress, f"Growing {settings.forest.num_trees} trees"):
-        model = forest.fit_forest(forest.training_rows(rows, settings.split), settings.forest)
-    with (
-        watched(spark, progress, "Scoring train and test"),
-        forest.predict(model, rows) as predicted,
-        side_by_side() as start,
-    ):
-        start(partial(forest.save_model, model, staging.address(paths.FOREST_MODEL)))
-        predicted.count()  # computes and keeps the rows on all cores, before a job that writes them with one task
-        start(partial(forest.write_predictions, predicted, settings.split, staging.address(paths.PREDICTIONS)))
-        return Metrics.of(evaluation.evaluate(predicted, settings.split, thresholds(settings)))
+    family = family_named(settings.model)
+    with watched(spark, progress, family.caption(settings)):
+        rows = fitting.training_rows(spark, staging.address(paths.FEATURES), columns, settings.split)
+        save = fitting.fitting_of(family)(rows, settings)
+    save(staging.address(paths.FOREST_MODEL))
+    staging.fetch([paths.FOREST_MODEL])
+    return load_model(read_saved(staging.folder, [paths.FOREST_MODEL]), fitting.number_of_features(rows))
+
+
+def _score(spark: Spark, staging: Staging, columns: list[str], settings: Settings, model: Model) -> Metrics:
+    """Write the test period's predictions; returns the metrics."""
+    source = staging.carried_tables(paths.FEATURES)
+    task = ScoreTask(
+        files=tuple(source.names(paths.FEATURES)),
+        source=source,
+        predictions=staging.tables,
+        columns=tuple(columns),
+        model=model,
+        split=settings.split,
+        thresholds=thresholds(settings),
+        spark_schema=predictions_schema(),
+    )
+    return Metrics.of(evaluate(*score_features(spark, task)))
 
 
 def _check_same(info: Info, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""What a run says: its steps as they go, the input's quality, the forest's scores."""
+"""What a run says: its steps as they go, the input's quality, the model's scores."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def quality_lines(quality: Quality) -> list[str]:
 
 
 def metrics_table(part: PartMetrics) -> Table:
-    """The forest's scores on one part (train or test) beside the naive forecasts'."""
+    """The model's scores on one part (train or test) beside the naive forecasts'."""
     table = Table(
         title=f"Scores on {part.rows:,} observed hours of the test period", box=SIMPLE_HEAD, title_justify="left"
     )
     for name in ("forecast", "accuracy", "macro-F1", "F1 low", "F1 medium", "F1 high"):
         table.add_column(name, justify="left" if name == "forecast" else "right")
-    table.add_row(*_score_cells("random forest", part), style="bold")
+    table.add_row(*_score_cells("the model", part), style="bold")
     for name, scores in sorted(part.naive.items(), key=lambda item: -(item[1].macro_f1 or 0)):
         table.add_row(*_score_cells(_NAMES[name] + (" (best naive)" if name == part.best_naive else ""), scores))
     return table
@@ -95,7 +95,7 @@ def _best_naive(part: PartMetrics) -> str:
 
 
 def closing_lines(part: PartMetrics, output: str, elapsed_s: float) -> list[str]:
-    """The last screen of the demo: how good the forest is, and where to look next."""
+    """The last screen of the demo: how good the model is, and where to look next."""
     places = {
         f"{output}/metrics.json": "all scores, train and test",
         f"{output}/quality.json": "what became of the input's rows",
@@ -106,7 +106,7 @@ def closing_lines(part: PartMetrics, output: str, elapsed_s: float) -> list[str]
     return [
         "",
         f"On the {part.rows:,} observed hours of the test period, macro-F1 (the mean of the three classes' F1): "
-        f"forest {_shown(part.macro_f1)}, {_best_naive(part)}.",
+        f"model {_shown(part.macro_f1)}, {_best_naive(part)}.",
         "",
         "Where to look next",
         *(f"  {place:<34}{what}" for place, what in places.items()),

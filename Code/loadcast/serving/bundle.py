@@ -1,4 +1,4 @@
-"""A trained bundle, read without Spark: verified files in, encoders and forest out.
+"""A trained bundle, read without Spark: verified files in, encoders and model out.
 
 The folder is what training publishes: `info` (JSON) and the four Spark ML folders of paths.BUNDLE_FOLDERS. Every file
 is read once; the bytes whose checksum was verified are the bytes that are decoded, so a run that is replaced or changed
@@ -8,7 +8,6 @@ meanwhile cannot slip in. Nothing in a bundle is ever executed.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,19 +16,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from loadcast import paths, schema
 from loadcast.artefacts.document import MAX_BYTES
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError
 from loadcast.kernels.encode import Encoders
-from loadcast.kernels.forest import Floats, Forest, Ints, NodeTable, build_forest
+from loadcast.models.model import Floats, Model
+from loadcast.models.registry import load_model
+from loadcast.models.saved import SavedFiles, demand, params_of
 from loadcast.storage.checksum import data_files
 
 MAX_FILE_BYTES = 1 << 30
 MAX_BUNDLE_BYTES = 2 << 30
-MAX_TABLE_BYTES = 4 << 30
 MAX_FILES = 10_000
 _SHOWN = 5
 _DENSE = 1  # the type tag of a dense vector in Spark's Parquet form; 0 is sparse
@@ -42,7 +41,7 @@ class Bundle:
     folder: Path
     info: Info
     encoders: Encoders
-    forest: Forest
+    model: Model
 
 
 def load_bundle(path: str | os.PathLike[str]) -> Bundle:
@@ -52,16 +51,16 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
     """
     folder = _bundle_folder(Path(path))
     info = Info.parse(_read_bytes(folder, paths.INFO, MAX_BYTES), f"{paths.INFO} in {folder}")
-    parts = _Parts(folder, _verified_files(folder, info))
+    files = SavedFiles(folder, _verified_files(folder, info))
     try:
-        encoders = _read_encoders(parts, info)
-        forest = _read_forest(parts, encoders)
+        encoders = _read_encoders(files, info)
+        model = load_model(files, encoders.n_features)
     except (pa.ArrowException, LookupError, TypeError, ValueError, AttributeError, OverflowError, OSError) as exc:
         raise ArtefactError(
             f"The model in {folder} is not in the form that Spark ML 3.5 or 4 saves "
             f"({type(exc).__name__}: {str(exc)[:200]}). Train again, or fetch it once more."
         ) from exc
-    return Bundle(folder, info, encoders, forest)
+    return Bundle(folder, info, encoders, model)
 
 
 def _bundle_folder(path: Path) -> Path:
@@ -119,79 +118,14 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-class _Parts:
-    """Spark's folders of part files, among the verified files."""
-
-    def __init__(self, folder: Path, files: Mapping[str, bytes]) -> None:
-        self.folder = folder
-        self._files = files
-
-    def _of(self, folder: str) -> list[bytes]:
-        found = [
-            self._files[name]
-            for name in sorted(self._files)
-            if str(PurePosixPath(name).parent) == folder and not PurePosixPath(name).name.startswith((".", "_"))
-        ]
-        if not found:
-            raise ArtefactError(f"{self.folder} has no {folder}. Train again, or fetch the model again.")
-        return found
-
-    def metadata(self, folder: str, kind: str) -> dict[str, Any]:
-        """Metadata of a saved stage, checked to be of class `kind`."""
-        lines = b"\n".join(self._of(f"{folder}/metadata")).split(b"\n")
-        text = next((line for line in lines if line.strip()), b"{}")
-        try:
-            data = json.loads(text.decode("utf-8"))
-        except (ValueError, RecursionError) as exc:
-            raise ArtefactError(f"{folder}/metadata in {self.folder} is not JSON. Train again.") from exc
-        found = str(data.get("class", "nothing")) if isinstance(data, dict) else "no object"
-        if found.rpartition(".")[2] != kind:
-            raise ArtefactError(f"{folder} in {self.folder} holds {found[:100]}, wanted a {kind}. Train again.")
-        return dict(data)
-
-    def table(self, folder: str) -> pa.Table:
-        """The Parquet rows of a folder."""
-        sources = [pq.ParquetFile(pa.BufferReader(data)) for data in self._of(folder)]
-        groups = [(file, i) for file in sources for i in range(file.metadata.num_row_groups)]
-        if sum(file.metadata.row_group(i).total_byte_size for file, i in groups) > MAX_TABLE_BYTES:
-            raise ArtefactError(f"{folder} in {self.folder} unpacks to more than {MAX_TABLE_BYTES} bytes.")
-        # Read without threads: gunicorn forks this process, and threads do not survive a fork.
-        return pa.concat_tables(file.read(use_threads=False) for file in sources)
-
-    def row(self, folder: str) -> dict[str, Any]:
-        """The only row of a folder."""
-        rows = self.table(folder).to_pylist()
-        if len(rows) != 1:
-            raise ArtefactError(f"{folder} in {self.folder} has {len(rows)} rows, wanted 1. Train again.")
-        return dict(rows[0])
-
-    def stage(self, folder: str) -> str:
-        """Folder of the only stage of a saved PipelineModel."""
-        uids = self.metadata(folder, "PipelineModel")["paramMap"]["stageUids"]
-        if len(uids) != 1:
-            raise ArtefactError(f"{folder} in {self.folder} has {len(uids)} stages, wanted 1. Train again.")
-        return f"{folder}/stages/0_{uids[0]}"
-
-
-def _params(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {**metadata.get("defaultParamMap", {}), **metadata["paramMap"]}
-
-
-def _demand(params: Mapping[str, Any], folder: str, **wanted: object) -> None:
-    """Refuse a stage whose settings would make it compute something else than the kernels do."""
-    for name, value in wanted.items():
-        if params.get(name) != value:
-            raise ArtefactError(f"{folder}: {name} is {params.get(name)!r}, wanted {value!r}. Train again.")
-
-
-def _read_encoders(parts: _Parts, info: Info) -> Encoders:
+def _read_encoders(files: SavedFiles, info: Info) -> Encoders:
     only_indexed, for_encode = tuple(info.column_only_indexed), tuple(info.column_for_encode)
-    levels = _read_levels(parts)
-    mean, std = _read_scaler(parts)
+    levels = _read_levels(files)
+    mean, std = _read_scaler(files)
     scale = np.divide(1.0, std, out=np.zeros_like(std), where=std != 0)
     encoders = Encoders(levels, only_indexed, for_encode, mean, scale)
     if for_encode:
-        _check_one_hot(parts, encoders)
+        _check_one_hot(files, encoders)
     wanted = schema.forest_inputs(only_indexed, for_encode)
     if tuple(info.feature_columns) != wanted:
         raise ArtefactError(
@@ -201,20 +135,20 @@ def _read_encoders(parts: _Parts, info: Info) -> Encoders:
     return encoders
 
 
-def _read_levels(parts: _Parts) -> dict[str, tuple[str, ...]]:
-    stage = parts.stage(paths.STRING_INDEX_MODEL)
-    params = _params(parts.metadata(stage, "StringIndexerModel"))
-    _demand(params, paths.STRING_INDEX_MODEL, handleInvalid="keep")
-    labels = parts.row(f"{stage}/data")["labelsArray"]
+def _read_levels(files: SavedFiles) -> dict[str, tuple[str, ...]]:
+    stage = files.stage(paths.STRING_INDEX_MODEL)
+    params = params_of(files.metadata(stage, "StringIndexerModel"))
+    demand(params, paths.STRING_INDEX_MODEL, handleInvalid="keep")
+    labels = files.row(f"{stage}/data")["labelsArray"]
     by_output = dict(zip(params["outputCols"], labels, strict=True))
     known: dict[str, str] = {schema.indexed(name): name for name in schema.CATEGORICAL_COLUMNS}
     return {known.get(str(column), str(column)): tuple(map(str, found)) for column, found in by_output.items()}
 
 
-def _check_one_hot(parts: _Parts, encoders: Encoders) -> None:
-    stage = parts.stage(paths.ONE_HOT_MODEL)
-    params = _params(parts.metadata(stage, "OneHotEncoderModel"))
-    _demand(
+def _check_one_hot(files: SavedFiles, encoders: Encoders) -> None:
+    stage = files.stage(paths.ONE_HOT_MODEL)
+    params = params_of(files.metadata(stage, "OneHotEncoderModel"))
+    demand(
         params,
         paths.ONE_HOT_MODEL,
         dropLast=True,
@@ -223,17 +157,17 @@ def _check_one_hot(parts: _Parts, encoders: Encoders) -> None:
     )
     # One category more than levels, for the unseen; dropping the last leaves one slot per level.
     wanted = [len(encoders.levels[name]) + 1 for name in encoders.for_encode]
-    found = parts.row(f"{stage}/data")["categorySizes"]
+    found = files.row(f"{stage}/data")["categorySizes"]
     if found != wanted:
         raise ArtefactError(
             f"{paths.ONE_HOT_MODEL}: sizes {str(found)[:100]} do not fit {paths.STRING_INDEX_MODEL}. Train again."
         )
 
 
-def _read_scaler(parts: _Parts) -> tuple[Floats, Floats]:
-    params = _params(parts.metadata(paths.SCALE_MODEL, "StandardScalerModel"))
-    _demand(params, paths.SCALE_MODEL, withMean=True, withStd=True)
-    row = parts.row(f"{paths.SCALE_MODEL}/data")
+def _read_scaler(files: SavedFiles) -> tuple[Floats, Floats]:
+    params = params_of(files.metadata(paths.SCALE_MODEL, "StandardScalerModel"))
+    demand(params, paths.SCALE_MODEL, withMean=True, withStd=True)
+    row = files.row(f"{paths.SCALE_MODEL}/data")
     return _vector(row["mean"]), _vector(row["std"])
 
 
@@ -245,45 +179,3 @@ def _vector(value: Mapping[str, Any]) -> Floats:
     dense = np.zeros(value["size"])
     dense[value["indices"]] = value["values"]
     return dense
-
-
-def _read_forest(parts: _Parts, encoders: Encoders) -> Forest:
-    folder = paths.FOREST_MODEL
-    metadata = parts.metadata(folder, "RandomForestClassificationModel")
-    # Thresholds would make Spark choose the class in another way.
-    _demand(_params(metadata), folder, thresholds=None)
-    n_classes, n_features = max(schema.CLASS_NAMES) + 1, encoders.n_features
-    _demand(metadata, folder, numClasses=n_classes, numFeatures=n_features)
-    forest = build_forest(_node_table(parts.table(f"{folder}/data"), n_classes), n_features)
-    _demand({"numTrees": forest.n_trees}, folder, numTrees=metadata.get("numTrees"))
-    if forest.shares[:, [c for c in range(n_classes) if c not in schema.CLASS_NAMES]].any():
-        raise ArtefactError(f"{folder} was trained on labels other than {list(schema.CLASS_NAMES)}. Train again.")
-    return forest
-
-
-def _node_table(table: pa.Table, n_classes: int) -> NodeTable:
-    table = table.combine_chunks()
-    nodes = table.column("nodeData").combine_chunks()
-    if isinstance(nodes, pa.ChunkedArray):
-        nodes = nodes.chunk(0)
-    split = nodes.field("split")
-    values, counts = split.field("leftCategoriesOrThreshold"), nodes.field("impurityStats")
-    lengths = np.asarray(counts.value_lengths())
-    if not (lengths == n_classes).all():
-        raise ArtefactError(f"{paths.FOREST_MODEL}: a node does not count {n_classes} classes. Train again.")
-    offsets = np.concatenate([[0], np.cumsum(np.asarray(values.value_lengths()))])
-
-    def integers(array: pa.Array) -> Ints:
-        return np.asarray(array).astype(np.intp)
-
-    return NodeTable(
-        tree=integers(table.column("treeID").combine_chunks()),
-        node=integers(nodes.field("id")),
-        left=integers(nodes.field("leftChild")),
-        right=integers(nodes.field("rightChild")),
-        feature=integers(split.field("featureIndex")),
-        categories=integers(split.field("numCategories")),
-        split_offsets=offsets.astype(np.intp),
-        split_values=np.asarray(values.flatten(), dtype=np.float64),
-        counts=np.asarray(counts.flatten(), dtype=np.float64).reshape(-1, n_classes),
-    )

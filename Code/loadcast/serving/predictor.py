@@ -14,7 +14,6 @@ from loadcast import schema
 from loadcast.artefacts.info import Info
 from loadcast.events import MODEL, log_event
 from loadcast.kernels.encode import cold_start, feature_matrix
-from loadcast.kernels.forest import classes, probabilities, votes
 from loadcast.serving.bundle import Bundle, load_bundle
 
 Answers = dict[str, dict[str, Any]]
@@ -25,20 +24,21 @@ class Predictor:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        bundle.model.warm()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Predictor:
         """Load the bundle at `path`. Raises ArtefactError."""
         begin_s = time.perf_counter()
         bundle = load_bundle(path)
-        took_s, trees = time.perf_counter() - begin_s, bundle.forest.n_trees
+        took_s, family = time.perf_counter() - begin_s, bundle.info.model or "forest"
         log_event(
             MODEL,
             logging.INFO,
             "model",
             "A model was loaded.",
             folder=str(bundle.folder),
-            trees=trees,
+            family=family,
             duration_s=took_s,
         )
         return cls(bundle)
@@ -54,14 +54,13 @@ class Predictor:
         `table` holds the columns of contract.REQUEST_SCHEMA.
         """
         encoders = self._bundle.encoders
-        raw = votes(self._bundle.forest, feature_matrix(table, encoders))
-        shares = probabilities(raw)[:, list(schema.CLASS_NAMES)].tolist()
+        answers = self._bundle.model.predict(feature_matrix(table, encoders))
         hours = pc.strftime(table.column(schema.HOUR).cast(pa.timestamp("s")), format=schema.TIME_FORMAT).to_pylist()
         rows = zip(
             table.column(schema.SERVER).to_pylist(),
             hours,
-            classes(raw).tolist(),
-            shares,
+            answers.labels.tolist(),
+            answers.probabilities.tolist(),
             cold_start(table, encoders).tolist(),
             strict=True,
         )

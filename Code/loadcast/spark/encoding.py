@@ -12,12 +12,10 @@ from pyspark.sql import DataFrame, SparkSession
 from loadcast import paths
 from loadcast.kernels.encode import Encoders, encoded_table
 from loadcast.spark.server import REPORT_SCHEMA, report_files, task_name
-from loadcast.spark.types import to_struct
+from loadcast.spark.types import SPARK_SCHEMA_KEY, to_struct
 from loadcast.storage.parts import PartWriter
 from loadcast.storage.tables import Tables
 
-#: Where Spark looks, in a Parquet file, for the schema with its own types.
-_SCHEMA_KEY = "org.apache.spark.sql.parquet.row.metadata"
 _ROWS_PER_BATCH = 32_768
 
 
@@ -41,7 +39,7 @@ class EncodeTask:
         with self.tables.reading(file) as path, pq.ParquetFile(path) as source:
             for rows in source.iter_batches(_ROWS_PER_BATCH):
                 encoded = encoded_table(pa.Table.from_batches([rows]), self.encoders)
-                parts.write(paths.FEATURES, encoded.replace_schema_metadata({_SCHEMA_KEY: self.spark_schema}))
+                parts.write(paths.FEATURES, encoded.replace_schema_metadata({SPARK_SCHEMA_KEY: self.spark_schema}))
 
 
 def encode_features(

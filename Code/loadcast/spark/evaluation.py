@@ -1,109 +1,58 @@
-"""How good the forest is, beside what naive forecasts score on the same rows."""
+"""How good the model is, beside what naive forecasts score on the same rows."""
 
 from __future__ import annotations
 
-from collections import Counter
-from datetime import datetime
 from typing import Any
 
 import numpy as np
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+import numpy.typing as npt
 
-from loadcast import schema
-from loadcast.kernels.features import Thresholds
 from loadcast.kernels.scores import scores, warning_of
-from loadcast.spark.forest import is_test
+from loadcast.kernels.tally import HOUR_OF_WEEK, MODEL, SAME_AS_48H, SAME_AS_168H, PartTally
 
-FOREST = "forest"
-SAME_AS_48H = "sameClassAs48hBefore"
-SAME_AS_168H = "sameClassAs168hBefore"
-HOUR_OF_WEEK = "mostFrequentOfHourOfWeek"
 MOST_FREQUENT = "mostFrequent"
 NAIVE = (SAME_AS_48H, SAME_AS_168H, HOUR_OF_WEEK, MOST_FREQUENT)
-#: The answers that are columns; MOST_FREQUENT is one class for all.
-_ANSWERS = (FOREST, SAME_AS_48H, SAME_AS_168H, HOUR_OF_WEEK)
-_IS_TEST = "isTest"
-_PLACE = (schema.SERVER, "dayofweek", "hourofday")
-_SMALLEST_PROBABILITY = 1e-15
 
 
-def evaluate(predicted: DataFrame, split: datetime, thresholds: Thresholds) -> dict[str, Any]:
-    """metrics.json: scores of the forest and of the naive forecasts on the observed rows, for train and test.
+def evaluate(train: PartTally, test: PartTally) -> dict[str, Any]:
+    """metrics.json: scores of the model and of the naive forecasts on the observed rows, for train and test.
 
     `warning` says where the test rows are too few for scores to say much, else it is None.
-
-    One pass counts the classes of each place (server and hour of the week), one the answers; the rest is small.
     """
-    rows = predicted.filter(F.col(schema.OBSERVED)).withColumn(_IS_TEST, is_test(split))
-    counted = (
-        _answers(rows, thresholds)
-        .groupBy(_IS_TEST, schema.LABEL, *_ANSWERS)
-        .agg(F.count("*").alias("number"), F.sum("loss").alias("loss"))
-        .collect()
-    )
-    commonest = _commonest([row for row in counted if not row[_IS_TEST]])
-    train, test = (_report([row for row in counted if row[_IS_TEST] == flag], commonest) for flag in (False, True))
-    return {"train": train, "test": test, "warning": warning_of(test["rows"])}
+    commonest = _commonest(train)
+    tested = _report(test, commonest)
+    return {"train": _report(train, commonest), "test": tested, "warning": warning_of(tested["rows"])}
 
 
-def _answers(rows: DataFrame, thresholds: Thresholds) -> DataFrame:
-    """The forest's answer and each naive one as a column (null where it has none), with the forest's loss."""
-    probability = F.coalesce(
-        *(F.when(F.col(schema.LABEL) == label, F.col(name)) for label, name in schema.PROBABILITY_COLUMNS.items())
-    )
-    joined = rows.join(F.broadcast(_most_frequent(rows.filter(~F.col(_IS_TEST)))), on=list(_PLACE), how="left")
-    return joined.select(
-        _IS_TEST,
-        F.col(schema.LABEL).cast("int").alias(schema.LABEL),
-        (-F.log(F.greatest(probability, F.lit(_SMALLEST_PROBABILITY)))).alias("loss"),
-        F.col(schema.PREDICTION).cast("int").alias(FOREST),
-        _class_of(F.col("peakLoadLag48"), thresholds).alias(SAME_AS_48H),
-        _class_of(F.col("peakLoadLag168"), thresholds).alias(SAME_AS_168H),
-        HOUR_OF_WEEK,
-    )
-
-
-def _class_of(load: Column, thresholds: Thresholds) -> Column:
-    return F.when(load > thresholds.high, 3).when(load > thresholds.low, 2).otherwise(1)
-
-
-def _most_frequent(training: DataFrame) -> DataFrame:
-    """The commonest class of each place (the lower of equals)."""
-    numbers = [F.count(F.when(F.col(schema.LABEL) == label, 1)).alias(f"n{label}") for label in schema.CLASS_NAMES]
-    low, medium, high = (F.col(f"n{label}") for label in schema.CLASS_NAMES)
-    commonest = F.when((low >= medium) & (low >= high), 1).when(medium >= high, 2).otherwise(3)
-    return training.groupBy(*_PLACE).agg(*numbers).select(*_PLACE, commonest.alias(HOUR_OF_WEEK))
-
-
-def _commonest(counted: list[Any]) -> int:
+def _commonest(train: PartTally) -> int:
     """The commonest class of all training rows (the lower of equals; 1 where there are none)."""
-    numbers: Counter[int] = Counter()
-    for row in counted:
-        numbers[row[schema.LABEL]] += row["number"]
-    return min(numbers, key=lambda label: (-numbers[label], label), default=1)
+    return 1 + int(train.confusion[MODEL].sum(axis=1).argmax())
 
 
-def _report(counted: list[Any], commonest: int) -> dict[str, Any]:
-    """Scores of one part, from counts by class and answers; a place without a training row has the commonest class.
+def _report(part: PartTally, commonest: int) -> dict[str, Any]:
+    """Scores of one part; where a forecast has no answer, it is the commonest class.
 
     Without rows, they are None, and no naive forecast is the best.
     """
-    parts = {name: scores(_confusion(counted, name, commonest)) for name in (FOREST, *NAIVE)}
-    forest = parts.pop(FOREST)
-    if not forest["rows"]:
+    naive = {name: scores(_confusion(part, name, commonest)) for name in NAIVE}
+    model = scores(_confusion(part, MODEL, commonest))
+    if not model["rows"]:
         unknown = dict.fromkeys(("accuracy", "macroF1"))
-        return {**forest, "logLoss": None, "naive": parts, "bestNaive": None, "liftOverBestNaive": unknown}
-    # Spark adds up the losses in the order in which its tasks end: the last digits would differ from run to run.
-    forest["logLoss"] = float(f"{sum(row['loss'] for row in counted) / forest['rows']:.12g}")
-    best = max(NAIVE, key=lambda name: (parts[name]["macroF1"], parts[name]["accuracy"]))
-    lift = {name: forest[name] - parts[best][name] for name in ("accuracy", "macroF1")}
-    return {**forest, "naive": parts, "bestNaive": best, "liftOverBestNaive": lift}
+        return {**model, "logLoss": None, "naive": naive, "bestNaive": None, "liftOverBestNaive": unknown}
+    # The loss's last digits differ with the files that the rows are cut into.
+    model["logLoss"] = float(f"{part.loss / model['rows']:.12g}")
+    best = max(NAIVE, key=lambda name: (naive[name]["macroF1"], naive[name]["accuracy"]))
+    lift = {name: model[name] - naive[best][name] for name in ("accuracy", "macroF1")}
+    return {**model, "naive": naive, "bestNaive": best, "liftOverBestNaive": lift}
 
 
-def _confusion(counted: list[Any], name: str, commonest: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    matrix = np.zeros((len(schema.CLASS_NAMES), len(schema.CLASS_NAMES)), dtype=np.int64)
-    for row in counted:
-        answer = row[name] if name in _ANSWERS else None
-        matrix[row[schema.LABEL] - 1, (commonest if answer is None else answer) - 1] += row["number"]
-    return matrix
+def _confusion(part: PartTally, name: str, commonest: int) -> npt.NDArray[np.int64]:
+    """Rows the true class, columns the forecast."""
+    if name == MOST_FREQUENT:
+        support = part.confusion[MODEL].sum(axis=1)
+        matrix = np.zeros((len(support), len(support)), dtype=np.int64)
+        matrix[:, commonest - 1] = support
+        return matrix
+    answered: npt.NDArray[np.int64] = part.confusion[name][:, 1:].copy()
+    answered[:, commonest - 1] += part.confusion[name][:, 0]
+    return answered

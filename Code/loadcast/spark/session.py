@@ -65,15 +65,17 @@ def default_settings(master: str | None, brief: bool = False) -> dict[str, str]:
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.sql.shuffle.partitions": str(2 * _local_cores(master)),
-            "spark.python.daemon.module": _daemon(),
+            "spark.python.daemon.module": _daemon(brief),
             # As Spark SQL has it for its workers: with the same environment, those of _wake_workers are of use to it.
             "spark.executorEnv.SPARK_SIMPLIFIED_TRACEBACK": "1",
         }
     return settings
 
 
-def _daemon() -> str:
-    """The module that Python workers are forked from: with the blob client, where this process has needed it."""
+def _daemon(brief: bool) -> str:
+    """The module that Python workers are forked from; of ETL with the blob client, where this process has needed it."""
+    if not brief:
+        return "loadcast.spark.scoring_daemon"
     return "loadcast.spark.blob_daemon" if "loadcast.storage.blob.container" in sys.modules else "loadcast.spark.daemon"
 
 
@@ -143,7 +145,7 @@ def create_session(
             imported.result()
         if not is_local(session.sparkContext.master):
             _send_package(session)
-        if brief and is_local(master):
+        if is_local(master):
             threading.Thread(target=_wake_workers, args=(session,), name="loadcast-workers", daemon=True).start()
         return session
 

@@ -49,6 +49,9 @@ class Staging(Protocol):
     def fetch(self, names: Iterable[str]) -> None:
         """Have these artefacts, or parts of them, in `folder`; those that are absent are left out."""
 
+    def carried_tables(self, table: str) -> Tables:
+        """Where tasks find a table that was carried."""
+
     @property
     def fresh_tables(self) -> Tables:
         """For what the tasks write to replace parts of carried tables."""
@@ -107,6 +110,9 @@ class FolderStaging:
 
     def fetch(self, names: Iterable[str]) -> None:
         return
+
+    def carried_tables(self, table: str) -> Tables:
+        return self.tables
 
     @property
     def fresh_tables(self) -> Tables:

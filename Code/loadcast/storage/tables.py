@@ -30,6 +30,9 @@ class Tables(Protocol):
     def has(self, table: str) -> bool:
         """Whether the table has a file."""
 
+    def names(self, table: str) -> list[str]:
+        """The table's Parquet files, in the order of their names."""
+
 
 @dataclass(frozen=True)
 class FolderTables:
@@ -62,6 +65,15 @@ class FolderTables:
 
     def has(self, table: str) -> bool:
         return any(file.is_file() for file in Path(self.folder, table).rglob("*"))
+
+    def names(self, table: str) -> list[str]:
+        files = sorted(Path(self.folder, table).rglob("*.parquet"))
+        return [file.relative_to(self.folder).as_posix() for file in files if not is_hidden(file.name)]
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file is none of a table's, as Spark sees it: a checksum, a mark, work in progress."""
+    return name.startswith((".", "_"))
 
 
 def _remove_empty(folder: Path) -> None:

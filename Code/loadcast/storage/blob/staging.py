@@ -17,7 +17,7 @@ from loadcast.storage.blob.transfer import check_arrived, check_parquet, downloa
 from loadcast.storage.blob.uploading import Sent
 from loadcast.storage.publish import is_checksum_file
 from loadcast.storage.staging import Hadoop, file_address, fresh_tables_in, replace_in
-from loadcast.storage.tables import FolderTables, Tables
+from loadcast.storage.tables import FolderTables, Tables, is_hidden
 
 _COPIES_AT_ONCE = 16
 
@@ -81,6 +81,13 @@ class ContainerStaging:
                 self._fetch(self._carried_blobs(name), self._carried.run if self._carried else "")
             elif self._driver:
                 self._fetch(self._made_by_spark(name), self._run)
+
+    def carried_tables(self, table: str) -> Tables:
+        if self._driver and self._carried:
+            return ContainerTables(self._container, self._carried.run)
+        if not (self.folder / table).exists():
+            self.fetch([table])
+        return FolderTables(str(self.folder))
 
     @property
     def fresh_tables(self) -> Tables:
@@ -246,3 +253,8 @@ class ContainerTables:
 
     def has(self, table: str) -> bool:
         return any(True for _ in self.container.list(f"{self.prefix}/{table}/"))
+
+    def names(self, table: str) -> list[str]:
+        blobs = (PurePosixPath(blob.name) for blob in self.container.list(f"{self.prefix}/{table}/"))
+        files = sorted(path for path in blobs if path.suffix == ".parquet" and not is_hidden(path.name))
+        return [path.relative_to(self.prefix).as_posix() for path in files]

@@ -1,4 +1,4 @@
-"""The trained forest in arrays: the same votes as Spark ML's, without a JVM.
+"""The forest in arrays: checked, laid out, and walked with numpy; `walk` does the same compiled.
 
 Source: RandomForestClassificationModel.predictRaw and CategoricalSplit of Spark ML (3.5 and 4.x agree). Every tree adds
 its leaf's class counts divided by their sum; the sums over the trees, divided by their total, are the probabilities.
@@ -111,8 +111,7 @@ def votes(forest: Forest, matrix: Floats) -> Floats:
 
     Memory beyond the answer is bounded, whatever n is. Raises ValueError when the matrix has another width.
     """
-    if matrix.ndim != 2 or matrix.shape[1] != forest.n_features:
-        raise ValueError(f"the matrix is {matrix.shape}, wanted (rows, {forest.n_features})")
+    check_width(forest, matrix)
     step = max(1, _CHUNK_CELLS // forest.n_trees)
     answer = np.empty((len(matrix), forest.n_classes))
     for start in range(0, len(matrix), step):
@@ -123,14 +122,15 @@ def votes(forest: Forest, matrix: Floats) -> Floats:
     return answer
 
 
+def check_width(forest: Forest, matrix: Floats) -> None:
+    """Raise ValueError where a matrix is not (rows, features of the forest)."""
+    if matrix.ndim != 2 or matrix.shape[1] != forest.n_features:
+        raise ValueError(f"the matrix is {matrix.shape}, wanted (rows, {forest.n_features})")
+
+
 def probabilities(raw: Floats) -> Floats:
     """Votes (n, classes) divided by their total per row."""
     return raw / np.add.accumulate(raw, axis=1)[:, -1:]
-
-
-def predict(forest: Forest, matrix: Floats) -> Floats:
-    """Class probabilities of each row: (n, features) → (n, classes)."""
-    return probabilities(votes(forest, matrix))
 
 
 def classes(raw: Floats) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,20 @@ from hypothesis import strategies as st
 
 from bundles import N_CLASSES, random_tree
 from loadcast.errors import ArtefactError
-from loadcast.kernels import forest as kernel
-from loadcast.kernels.forest import NodeTable, build_forest, classes, predict, probabilities, votes
+from loadcast.models import forest as kernel
+from loadcast.models import walk as compiled
+from loadcast.models.forest import Forest, NodeTable, build_forest, classes, probabilities, votes
 
 Tree = list[dict[str, Any]]
 FEATURES = [-1, 2, -1, 7, 3, -1]
+
+
+def predict(forest: Forest, matrix: np.ndarray) -> np.ndarray:
+    return probabilities(votes(forest, matrix))
+
+
+def compiled_votes(forest: Forest, matrix: np.ndarray) -> np.ndarray:
+    return compiled.compiled_votes(forest, compiled.compact_nodes(forest), matrix)
 
 
 def node_table(trees: list[Tree], n_classes: int = N_CLASSES) -> NodeTable:
@@ -91,6 +101,42 @@ def test_votes_equal_the_plain_walk_bit_for_bit(seed: int, n_trees: int, n_rows:
     assert predict(forest, rows).tolist() == [shares for _, shares in expected]
 
 
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 12),
+    st.sampled_from([0, 1, 2, 47, 63, 64, 65, 130]),
+    st.integers(0, 9),
+    st.booleans(),
+)
+def test_the_compiled_walk_gives_the_same_bits(seed: int, n_trees: int, n_rows: int, depth: int, numbers: bool) -> None:
+    rng = np.random.default_rng(seed)
+    kinds = [-1] * len(FEATURES) if numbers else FEATURES
+    trees = [random_tree(rng, depth, kinds) for _ in range(n_trees)]
+    rows = random_rows(rng, trees, n_rows)
+    forest = build_forest(node_table(trees), len(FEATURES))
+    assert np.array_equal(compiled_votes(forest, rows).view(np.int64), votes(forest, rows).view(np.int64))
+
+
+def test_the_compiled_walk_takes_strided_and_integer_matrices() -> None:
+    rng = np.random.default_rng(9)
+    trees = [random_tree(rng, 5, FEATURES) for _ in range(3)]
+    forest = build_forest(node_table(trees), len(FEATURES))
+    rows = rng.integers(0, 3, (70, len(FEATURES)))
+    expected = votes(forest, rows.astype(np.float64))
+    for same in (rows, np.asfortranarray(rows.astype(np.float64)), np.repeat(rows, 2, axis=0)[::2]):
+        assert np.array_equal(compiled_votes(forest, same), expected)
+
+
+def test_the_compiled_walk_lets_threads_walk_side_by_side() -> None:
+    rng = np.random.default_rng(10)
+    trees = [random_tree(rng, 6, FEATURES) for _ in range(20)]
+    forest = build_forest(node_table(trees), len(FEATURES))
+    parts = [random_rows(rng, trees, 300) for _ in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda rows: compiled_votes(forest, rows), parts))
+    assert all(np.array_equal(found, votes(forest, rows)) for found, rows in zip(answers, parts, strict=True))
+
+
 def test_chunks_do_not_show_in_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(6)
     trees = [random_tree(rng, 6, FEATURES) for _ in range(7)]
@@ -131,8 +177,9 @@ def test_probabilities_sum_to_one() -> None:
 
 def test_a_matrix_of_another_width_is_refused() -> None:
     forest = build_forest(node_table([stump()]), 2)
-    with pytest.raises(ValueError, match=r"wanted \(rows, 2\)"):
-        votes(forest, np.zeros((3, 5)))
+    for answer in (votes, compiled_votes):
+        with pytest.raises(ValueError, match=r"wanted \(rows, 2\)"):
+            answer(forest, np.zeros((3, 5)))
 
 
 def stump() -> Tree:

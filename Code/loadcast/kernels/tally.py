@@ -1,0 +1,136 @@
+"""How often each forecast says what, beside the true class: what the scores are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from loadcast import schema
+from loadcast.kernels.features import Thresholds
+
+Counts = NDArray[np.int64]
+Codes = NDArray[np.intp]
+
+MODEL = "model"
+SAME_AS_48H = "sameClassAs48hBefore"
+SAME_AS_168H = "sameClassAs168hBefore"
+HOUR_OF_WEEK = "mostFrequentOfHourOfWeek"
+#: Forecasts with an answer for each row; that of HOUR_OF_WEEK may be none.
+ANSWERS = (MODEL, SAME_AS_48H, SAME_AS_168H, HOUR_OF_WEEK)
+#: The columns that a tally reads, besides the model's answers.
+TALLIED = (schema.SERVER, schema.HOUR, schema.OBSERVED, schema.LABEL, "dayofweek", "hourofday", "peakLoadLag48",
+           "peakLoadLag168")  # fmt: skip
+
+_N = len(schema.CLASS_NAMES)
+_NONE = 0  # the answer of a forecast that has none; classes are 1, 2, 3
+_SMALLEST_PROBABILITY = 1e-15
+_DAYS_OF_WEEK, _HOURS_OF_DAY = 8, 24  # days from 1
+
+
+@dataclass(frozen=True, eq=False)
+class PartTally:
+    """Counts of the train or the test part.
+
+    `confusion`: per name of ANSWERS (3, 4): rows the true class; columns no answer and then the answered class. `loss`:
+    minus the sum of the logarithms of the true class's probability.
+    """
+
+    confusion: Mapping[str, Counts]
+    loss: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts as plain values; from_json reads them."""
+        return {"confusion": {name: counts.tolist() for name, counts in self.confusion.items()}, "loss": self.loss}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> PartTally:
+        """What as_json gave."""
+        counts = {name: np.array(rows, dtype=np.int64) for name, rows in content["confusion"].items()}
+        return cls(counts, content["loss"])
+
+    def plus(self, other: PartTally) -> PartTally:
+        """The counts of both."""
+        counts = {name: self.confusion[name] + other.confusion[name] for name in ANSWERS}
+        return PartTally(counts, self.loss + other.loss)
+
+
+def no_tally() -> PartTally:
+    """The tally of no rows."""
+    return PartTally({name: np.zeros((_N, _N + 1), dtype=np.int64) for name in ANSWERS}, 0.0)
+
+
+class Tally:
+    """Counts the observed rows of some servers: all the rows of each of them, in as many tables as there are.
+
+    A server's commonest class of an hour of the week is known only when all its training rows are: until then a few
+    bytes of each row are kept.
+    """
+
+    def __init__(self, split: Any, thresholds: Thresholds) -> None:
+        self._split, self._thresholds = np.datetime64(split, "us"), thresholds
+        self._servers: dict[str, int] = {}
+        self._kept: list[tuple[NDArray[np.bool_], NDArray[np.int8], Codes]] = []
+        self._losses = [0.0, 0.0]
+
+    @property
+    def servers(self) -> list[str]:
+        """The servers of which rows were added."""
+        return list(self._servers)
+
+    def add(self, rows: pa.Table, labels: Codes, probabilities: NDArray[np.float64]) -> None:
+        """Add rows with the columns TALLIED and the model's answers: labels (n,) and probabilities (n, 3)."""
+        observed = rows.column(schema.OBSERVED).to_numpy(zero_copy_only=False)
+        rows, labels, probabilities = rows.filter(pa.array(observed)), labels[observed], probabilities[observed]
+        is_test = rows.column(schema.HOUR).to_numpy() >= self._split
+        truth = rows.column(schema.LABEL).to_numpy()
+        likelihood = np.maximum(probabilities[np.arange(len(truth)), truth - 1], _SMALLEST_PROBABILITY)
+        for flag in (False, True):
+            self._losses[flag] -= float(np.log(likelihood[is_test == flag]).sum())
+        lags = (rows.column(name).to_numpy() for name in ("peakLoadLag48", "peakLoadLag168"))
+        answers = [truth, labels, *(self._thresholds.labels(lag).to_numpy() for lag in lags)]
+        self._kept.append((is_test, np.stack(answers).astype(np.int8), self._weekly_hours(rows)))
+
+    def parts(self) -> tuple[PartTally, PartTally]:
+        """The counts of the train and the test part."""
+        if not self._kept:
+            return no_tally(), no_tally()
+        is_test, answers, weekly_hours = (np.concatenate(arrays, axis=-1) for arrays in zip(*self._kept, strict=True))
+        truth = answers[0]
+        usual = _usual_classes(weekly_hours, truth, ~is_test)
+        said = dict(zip(ANSWERS, (*answers[1:], usual), strict=True))
+        train, test = (
+            PartTally({name: _confusion(truth[part], said[name][part]) for name in ANSWERS}, loss)
+            for part, loss in zip((~is_test, is_test), self._losses, strict=True)
+        )
+        return train, test
+
+    def _weekly_hours(self, rows: pa.Table) -> Codes:
+        """A number for each server and hour of the week."""
+        servers = rows.column(schema.SERVER).combine_chunks().dictionary_encode()
+        if isinstance(servers, pa.ChunkedArray):  # no rows
+            return np.zeros(0, dtype=np.intp)
+        numbers = [self._servers.setdefault(name, len(self._servers)) for name in servers.dictionary.to_pylist()]
+        codes = np.array(numbers, dtype=np.intp)[servers.indices.to_numpy()]
+        day, hour = (rows.column(name).to_numpy() for name in ("dayofweek", "hourofday"))
+        weekly_hours: Codes = (codes * _DAYS_OF_WEEK + day) * _HOURS_OF_DAY + hour
+        return weekly_hours
+
+
+def _usual_classes(weekly_hours: Codes, truth: NDArray[np.int8], training: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Each row's commonest class of its server and hour of the week in the training rows, the lower of equals."""
+    _, group = np.unique(weekly_hours, return_inverse=True)
+    size = int(group.max(initial=-1)) + 1
+    cells = group[training] * _N + truth[training] - 1
+    counts = np.bincount(cells, minlength=size * _N).reshape(size, _N)
+    usual = np.where(counts.any(axis=1), counts.argmax(axis=1) + 1, _NONE)
+    return usual[group].astype(np.int8)
+
+
+def _confusion(truth: NDArray[np.int8], said: NDArray[np.int8]) -> Counts:
+    cells = (truth.astype(np.intp) - 1) * (_N + 1) + said
+    return np.bincount(cells, minlength=_N * (_N + 1)).reshape(_N, _N + 1).astype(np.int64)

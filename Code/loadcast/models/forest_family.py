@@ -1,0 +1,104 @@
+"""The random forest as a family of models: its saved folder, and the model that answers from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from loadcast import paths, schema
+from loadcast.errors import ArtefactError
+from loadcast.models import walk
+from loadcast.models.forest import Floats, Forest, Ints, NodeTable, build_forest, classes, probabilities, votes
+from loadcast.models.model import Model, ModelFamily, Prediction
+from loadcast.models.saved import SavedModel, demand, params_of
+from loadcast.settings import Settings
+
+_SAVED_CLASS = "org.apache.spark.ml.classification.RandomForestClassificationModel"
+_N_CLASSES = max(schema.CLASS_NAMES) + 1  # Spark counts from 0, a class that never occurs
+_CLASSES = list(schema.CLASS_NAMES)
+
+
+@dataclass(frozen=True, eq=False)
+class ForestModel(Model):
+    """Answers as Spark ML's RandomForestClassificationModel does, bit for bit."""
+
+    forest: Forest
+
+    @property
+    def n_features(self) -> int:
+        return self.forest.n_features
+
+    def probabilities(self, matrix: Floats) -> Floats:
+        return self.predict(matrix).probabilities
+
+    def predict(self, matrix: Floats) -> Prediction:
+        """Labels and probabilities. Spark decides on votes, before they are divided by their total; so does this."""
+        raw = self._votes(matrix)
+        return Prediction(classes(raw), probabilities(raw)[:, _CLASSES])
+
+    def _votes(self, matrix: Floats) -> Floats:
+        if walk.is_available():
+            return walk.compiled_votes(self.forest, self._nodes, matrix)
+        return votes(self.forest, matrix)
+
+    @cached_property
+    def _nodes(self) -> walk.Nodes:
+        return walk.compact_nodes(self.forest)
+
+
+def load_forest(saved: SavedModel) -> ForestModel:
+    """The model in a folder that Spark ML saved. Raises ArtefactError where Spark itself would answer otherwise."""
+    metadata = saved.metadata()
+    # Thresholds would make Spark choose the class in another way.
+    demand(params_of(metadata), saved.folder, thresholds=None)
+    demand(metadata, saved.folder, numClasses=_N_CLASSES, numFeatures=saved.n_features)
+    forest = build_forest(node_table(saved.table("data"), saved.folder), saved.n_features)
+    demand({"numTrees": forest.n_trees}, saved.folder, numTrees=metadata.get("numTrees"))
+    if forest.shares[:, [label for label in range(_N_CLASSES) if label not in schema.CLASS_NAMES]].any():
+        raise ArtefactError(f"{saved.folder} was trained on labels other than {_CLASSES}. Train again.")
+    return ForestModel(forest)
+
+
+def node_table(table: pa.Table, folder: str = paths.FOREST_MODEL, n_classes: int = _N_CLASSES) -> NodeTable:
+    """Spark ML's table of nodes as arrays; `folder` is for messages. Raises ArtefactError."""
+    table = table.combine_chunks()
+    nodes = table.column("nodeData").combine_chunks()
+    if isinstance(nodes, pa.ChunkedArray):
+        nodes = nodes.chunk(0)
+    split = nodes.field("split")
+    values, counts = split.field("leftCategoriesOrThreshold"), nodes.field("impurityStats")
+    lengths = np.asarray(counts.value_lengths())
+    if not (lengths == n_classes).all():
+        raise ArtefactError(f"{folder}: a node does not count {n_classes} classes. Train again.")
+    offsets = np.concatenate([[0], np.cumsum(np.asarray(values.value_lengths()))])
+
+    def integers(array: pa.Array) -> Ints:
+        return np.asarray(array).astype(np.intp)
+
+    return NodeTable(
+        tree=integers(table.column("treeID").combine_chunks()),
+        node=integers(nodes.field("id")),
+        left=integers(nodes.field("leftChild")),
+        right=integers(nodes.field("rightChild")),
+        feature=integers(split.field("featureIndex")),
+        categories=integers(split.field("numCategories")),
+        split_offsets=offsets.astype(np.intp),
+        split_values=np.asarray(values.flatten(), dtype=np.float64),
+        counts=np.asarray(counts.flatten(), dtype=np.float64).reshape(-1, n_classes),
+    )
+
+
+def _caption(settings: Settings) -> str:
+    return f"Growing {settings.forest.num_trees} trees"
+
+
+def _record(settings: Settings) -> Mapping[str, Any]:
+    return {"forest": settings.forest.model_dump(by_alias=True)}
+
+
+FOREST = ModelFamily("forest", _SAVED_CLASS, load_forest, "loadcast.spark.forest:fit", _caption, _record)

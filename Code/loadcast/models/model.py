@@ -1,0 +1,88 @@
+"""What a model is, and what a family of models is.
+
+A family fits on Spark and saves a folder; the folder gives, without Spark, a `Model` that answers. ETL, evaluation,
+bundle, service and reports know these two and nothing of a family's own. This module names no pyspark.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadcast import schema
+from loadcast.models.saved import SavedModel
+from loadcast.settings import Settings
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.intp]
+
+#: Entries of `info` that say which model was fitted, and with what; `forest` is loadcast's own.
+INFO_ENTRIES = ("model", "modelSettings", "forest")
+
+#: What makes the class of the largest probability out of its column.
+_LABELS = np.array(list(schema.CLASS_NAMES), dtype=np.intp)
+
+
+class Prediction(NamedTuple):
+    """Answers for n rows: `labels` (n,) of schema.CLASS_NAMES, `probabilities` (n, classes) in their order."""
+
+    labels: Labels
+    probabilities: Floats
+
+
+class Model(ABC):
+    """A fitted model in memory. Nothing in it changes: threads share it, and Spark sends it to its workers."""
+
+    @property
+    @abstractmethod
+    def n_features(self) -> int:
+        """Width of the matrices that it takes."""
+
+    @abstractmethod
+    def probabilities(self, matrix: Floats) -> Floats:
+        """The probability of each class of schema.CLASS_NAMES, in their order: (n, n_features) → (n, classes).
+
+        A row's answer depends on that row alone. Raises ValueError when the matrix has another width.
+        """
+
+    def predict(self, matrix: Floats) -> Prediction:
+        """Labels and probabilities. The label is the likeliest, the first of equals, unless the family says better."""
+        probabilities = self.probabilities(matrix)
+        return Prediction(_LABELS[probabilities.argmax(axis=1)], probabilities)
+
+    def warm(self) -> None:
+        """Do what only the first answer has to, such as loading compiled code: before a process forks workers."""
+        self.predict(np.zeros((1, self.n_features)))
+
+
+def _plain_caption(settings: Settings) -> str:
+    return "Fitting the model"
+
+
+def _nothing(settings: Settings) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class ModelFamily:
+    """A family of models; other packages add theirs as entry points of the group registry.ENTRY_POINTS.
+
+    `name`: its value of `model` in the configuration. `saved_class`: what `class` in the saved folder's metadata
+    (SavedModel.metadata) says. `load`: saved folder → model; it must refuse, with an ArtefactError, what it would
+    answer wrongly from. `fitting`: `module:function` of the half that needs Spark, imported in training alone:
+    (training rows, settings) → a function that saves the fitted model at an address. The rows are a DataFrame with the
+    columns `features`, a vector, and `label`. `caption`: the title of the step. `record`: what `info` keeps of the
+    settings, as entries named in INFO_ENTRIES.
+    """
+
+    name: str
+    saved_class: str
+    load: Callable[[SavedModel], Model]
+    fitting: str
+    caption: Callable[[Settings], str] = _plain_caption
+    record: Callable[[Settings], Mapping[str, Any]] = _nothing

@@ -1,0 +1,82 @@
+"""The families of models that there are: loadcast's own, and those that installed packages add as entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
+
+from loadcast import paths
+from loadcast.errors import ArtefactError, ConfigError, EnvironmentNotReadyError
+from loadcast.models.forest_family import FOREST
+from loadcast.models.model import Model, ModelFamily
+from loadcast.models.saved import SavedFiles, SavedModel, class_of
+
+#: The group of entry points; each is named as its family and leads to a ModelFamily.
+ENTRY_POINTS = "loadcast.models"
+_OWN = (FOREST,)
+_SHOWN_CHARACTERS = 100
+
+
+def family_named(name: str) -> ModelFamily:
+    """The family that `model` in the configuration names. Raises ConfigError where there is none."""
+    for family in _OWN:
+        if family.name == name:
+            return family
+    added = entry_points(group=ENTRY_POINTS)
+    for point in added:
+        if point.name == name:
+            return _loaded(point)
+    known = sorted({*(family.name for family in _OWN), *(point.name for point in added)})
+    raise ConfigError(
+        f"model: found {name[:_SHOWN_CHARACTERS]!r}, wanted one of {', '.join(known)}. "
+        f"Families of other packages are there once their package is installed."
+    )
+
+
+def load_model(files: SavedFiles, n_features: int) -> Model:
+    """The model among saved files, by the family that its own metadata names; `n_features` is the width it must take.
+
+    Raises ArtefactError where no family knows it, or its family refuses it.
+    """
+    saved = SavedModel(files, paths.FOREST_MODEL, n_features)
+    saved_class = class_of(saved.metadata())
+    family = _family_of(saved_class)
+    if family is None:
+        wanted = " or ".join(known.saved_class.rpartition(".")[2] for known in _OWN)
+        raise ArtefactError(
+            f"{saved.folder} in {files.origin} holds {saved_class[:_SHOWN_CHARACTERS]}, wanted a {wanted}, or a model "
+            "of an installed package. Install the package that it was trained with, or train again."
+        )
+    model = family.load(saved)
+    if model.n_features != n_features:
+        raise ArtefactError(
+            f"{saved.folder} in {files.origin} takes {model.n_features} features, wanted {n_features}. Train again."
+        )
+    return model
+
+
+def _family_of(saved_class: str) -> ModelFamily | None:
+    families: Iterable[ModelFamily] = _OWN
+    for family in families:
+        if family.saved_class == saved_class:
+            return family
+    added = (_loaded(point) for point in entry_points(group=ENTRY_POINTS))
+    return next((family for family in added if family.saved_class == saved_class), None)
+
+
+def _loaded(point: EntryPoint) -> ModelFamily:
+    """What an entry point leads to. Raises EnvironmentNotReadyError where that is no family."""
+    package = point.dist.name if point.dist else "an installed package"
+    try:
+        family = point.load()
+    except Exception as exc:  # code of others, which may raise anything
+        raise EnvironmentNotReadyError(
+            f"The model family {point.name} of {package} cannot be imported ({type(exc).__name__}: {str(exc)[:200]}). "
+            "Repair or remove that package."
+        ) from exc
+    if not isinstance(family, ModelFamily) or family.name != point.name:
+        raise EnvironmentNotReadyError(
+            f"{point.value[:_SHOWN_CHARACTERS]} of {package} is no ModelFamily named {point.name}. "
+            "Repair or remove that package."
+        )
+    return family

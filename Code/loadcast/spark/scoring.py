@@ -1,0 +1,116 @@
+"""Feature rows scored file by file with the model that the service has; apart from pyspark.ml, as workers import it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+
+from loadcast import paths, schema
+from loadcast.errors import ArtefactError
+from loadcast.kernels.features import Thresholds
+from loadcast.kernels.tally import TALLIED, PartTally, Tally, no_tally
+from loadcast.kernels.vectors import dense_blocks
+from loadcast.models.model import Model, Prediction
+from loadcast.spark.server import REPORT_SCHEMA, collect_reports, files_of, report, report_files, task_name
+from loadcast.spark.types import SPARK_SCHEMA_KEY, to_struct
+from loadcast.storage.parts import PartWriter
+from loadcast.storage.tables import Tables
+
+_REPORT_TALLY = "tally"
+_ROWS_PER_BATCH = 32_768
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """The function that Spark runs: number of a file of mlSource → its tally; the test period's rows are written.
+
+    `files`, which lie in `source`; `columns`, the model's input in order; `predictions`, where those rows go.
+    """
+
+    files: tuple[str, ...]
+    source: Tables
+    predictions: Tables
+    columns: tuple[str, ...]
+    model: Model
+    split: datetime
+    thresholds: Thresholds
+    spark_schema: str
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with PartWriter(self.predictions, task_name()) as parts:
+            for batch in batches:
+                for number in batch.column(0).to_pylist():
+                    tally = self._score(number, parts)
+                    train, test = (part.as_json() for part in tally.parts())
+                    content = {"file": number, "servers": tally.servers, "train": train, "test": test}
+                    yield report(_REPORT_TALLY, json.dumps(content))
+        yield report_files(parts)
+
+    def _score(self, number: int, parts: PartWriter) -> Tally:
+        tally = Tally(self.split, self.thresholds)
+        names = list(dict.fromkeys([*schema.PREDICTION_COLUMNS[:5], *TALLIED, *self.columns]))
+        with self.source.reading(self.files[number]) as path, pq.ParquetFile(path) as file:
+            if number == 0:  # there is a table, were no row of the test period
+                self._write(schema.PREDICTIONS_SCHEMA.empty_table(), parts)
+            for batch in file.iter_batches(_ROWS_PER_BATCH, columns=names, use_threads=False):
+                rows = pa.Table.from_batches([batch])
+                answers = _answers(self.model, rows, self.columns)
+                tally.add(rows, *answers)
+                tested = rows.column(schema.HOUR).to_numpy() >= np.datetime64(self.split, "us")
+                if tested.any():
+                    self._write(_prediction_rows(rows, answers).filter(pa.array(tested)), parts)
+        return tally
+
+    def _write(self, rows: pa.Table, parts: PartWriter) -> None:
+        parts.write(paths.PREDICTIONS, rows.replace_schema_metadata({SPARK_SCHEMA_KEY: self.spark_schema}))
+
+
+def score_features(spark: SparkSession, task: ScoreTask) -> tuple[PartTally, PartTally]:
+    """Score mlSource, one Spark task a file; the tallies of the train and the test part.
+
+    The rows of a server lie in one file, as ETL writes them. Raises ArtefactError where they do not.
+    """
+    frame = spark.range(0, len(task.files), 1, numPartitions=len(task.files)).mapInArrow(task, to_struct(REPORT_SCHEMA))
+    reports = collect_reports(frame)
+    task.predictions.keep_only([paths.PREDICTIONS], files_of(reports))
+    tallies = sorted((json.loads(text) for text in reports[_REPORT_TALLY]), key=lambda tally: int(tally["file"]))
+    _check_whole([name for tally in tallies for name in tally["servers"]])
+    train, test = no_tally(), no_tally()
+    for tally in tallies:  # in the order of the files: sums of losses depend on it
+        train, test = train.plus(PartTally.from_json(tally["train"])), test.plus(PartTally.from_json(tally["test"]))
+    return train, test
+
+
+def predictions_schema() -> str:
+    """Spark's schema of the predictions, as JSON."""
+    return to_struct(schema.PREDICTIONS_SCHEMA).json()
+
+
+def _check_whole(servers: Sequence[str]) -> None:
+    if len(set(servers)) != len(servers):
+        raise ArtefactError(
+            f"{paths.FEATURES}: found a server's rows in two files, wanted them in one, as ETL writes them. "
+            "Run python Code/etl.py CONFIG again."
+        )
+
+
+def _answers(model: Model, rows: pa.Table, columns: Sequence[str]) -> Prediction:
+    blocks = [model.predict(matrix) for matrix in dense_blocks(rows, columns)]
+    labels, probabilities = zip(*blocks, strict=True) if blocks else ([np.zeros(0, np.intp)], [np.zeros((0, 3))])
+    return Prediction(np.concatenate(labels), np.concatenate(probabilities))
+
+
+def _prediction_rows(rows: pa.Table, answers: Prediction) -> pa.Table:
+    """The rows as schema.PREDICTIONS_SCHEMA."""
+    columns = {name: rows.column(name) for name in schema.PREDICTION_COLUMNS[:5]}
+    columns[schema.PREDICTION] = pa.array(answers.labels.astype(np.float64))
+    for name, shares in zip(schema.PROBABILITY_COLUMNS.values(), answers.probabilities.T, strict=True):
+        columns[name] = pa.array(np.ascontiguousarray(shares))
+    return pa.Table.from_arrays([columns[name] for name in schema.PREDICTION_COLUMNS], schema=schema.PREDICTIONS_SCHEMA)
