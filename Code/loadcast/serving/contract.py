@@ -8,7 +8,6 @@ fault. The calendar columns are not compared with the time: they are the feature
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import json
 import math
 import re
@@ -24,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from loadcast import schema
+from loadcast.addresses import canonical_address
 from loadcast.errors import RequestError, TooLargeError
 
 MAX_BODY_BYTES = 8 << 20
@@ -198,7 +198,7 @@ def _address(value: object) -> str:
 @lru_cache(maxsize=65536)
 def _shortest_address(text: str) -> str | None:
     try:
-        return None if "%" in text else str(ipaddress.ip_address(text))
+        return canonical_address(text)
     except ValueError:
         return None
 

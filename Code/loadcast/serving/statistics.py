@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from loadcast import paths, schema
+from loadcast.addresses import canonical_address
 from loadcast.errors import ArtefactError, InputError
 from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule
@@ -212,7 +213,7 @@ def _by_server(table: pa.Table) -> dict[str, pa.Table]:
 
 def _address(server: str) -> str:
     try:
-        return str(ipaddress.ip_address(server))
+        return canonical_address(server)
     except ValueError:
         raise InputError(f"Server {server[:60]!r} is no IP address; wanted one such as 115.220.193.16.") from None
 
