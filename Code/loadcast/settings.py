@@ -188,6 +188,7 @@ class Settings(BaseModel):
     max_rejected_fraction: float = Field(0.05, ge=0, le=1, allow_inf_nan=False, strict=True)
     keep_scanned: bool | None = Field(None, strict=True)
     contract: dict[Annotated[str, AfterValidator(_measure)], AllowedRange] = Field(default_factory=dict)
+    feature_set: str = Field("classic", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")
     forest: ForestSettings = ForestSettings()  # type: ignore[call-arg]  # every field has a default
 
     @model_validator(mode="before")

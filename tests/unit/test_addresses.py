@@ -12,6 +12,7 @@ import pytest
 from bundles import random_features, records
 from loadcast import schema
 from loadcast.kernels import rows
+from loadcast.kernels.features import CLASSIC
 from loadcast.serving import contract, statistics
 from loadcast.settings import parse_settings
 from published import TRAIN_BEGIN, hourly_statistics, publish
@@ -50,7 +51,7 @@ def in_etl(text: str) -> str:
 
 def in_a_request(text: str) -> str:
     (record,) = records(random_features(1))
-    return str(contract.read_records([{**record, schema.SERVER: text}])[schema.SERVER][0])
+    return str(contract.RequestContract(CLASSIC).read_records([{**record, schema.SERVER: text}])[schema.SERVER][0])
 
 
 READERS = (in_settings, in_etl, in_a_request)

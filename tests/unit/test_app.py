@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from bundles import random_features, records, write_bundle
 from loadcast import schema
 from loadcast.errors import ArtefactError, ConfigError, RequestError
+from loadcast.kernels.features import CLASSIC
 from loadcast.serving import api, contract
 from loadcast.serving.app import create_app
+from loadcast.serving.contract import RequestContract
 from loadcast.serving.predictor import Predictor
 
 ROOT = Path(__file__).parents[2]
@@ -166,6 +168,8 @@ def test_the_right_key_opens(guarded: FlaskClient, scheme: str) -> None:
 
 def test_an_unforeseen_error_is_500_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
+        contract = RequestContract(CLASSIC)
+
         def predict(self, table: pa.Table) -> dict[str, dict[str, Any]]:
             raise RuntimeError("secret detail")
 
@@ -224,7 +228,7 @@ def test_run_before_init_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_predictor_serves_many_threads(predictor: Predictor) -> None:
-    table = contract.read_records(BATCH)
+    table = RequestContract(CLASSIC).read_records(BATCH)
     expected = predictor.predict(table)
     found: list[dict[str, Any]] = []
     threads = [threading.Thread(target=lambda: found.append(predictor.predict(table))) for _ in range(8)]

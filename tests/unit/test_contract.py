@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 from bundles import random_features, records
 from loadcast import schema
 from loadcast.errors import RequestError, TooLargeError
+from loadcast.kernels.features import CLASSIC
 from loadcast.serving import contract
-from loadcast.serving.contract import ContractError, read_records, read_request
+from loadcast.serving.contract import ContractError, RequestContract
 
 RECORD = records(random_features(1))[0]
-REQUIRED = contract.REQUEST_SCHEMA.names
+CONTRACT = RequestContract(CLASSIC)
+REQUIRED = CONTRACT.schema.names
+read_request, read_records = CONTRACT.read_request, CONTRACT.read_records
 
 
 def batch(*changes: dict[str, Any]) -> list[dict[str, Any]]:
@@ -40,7 +43,7 @@ def test_records_become_the_rows_of_the_features_table() -> None:
 
 
 def test_an_empty_array_is_an_empty_table() -> None:
-    assert read_request(b" [ ] ").equals(contract.REQUEST_SCHEMA.empty_table())
+    assert read_request(b" [ ] ").equals(CONTRACT.schema.empty_table())
 
 
 def test_the_other_columns_of_the_features_are_ignored() -> None:

@@ -13,13 +13,14 @@ import pyarrow.compute as pc
 
 from loadcast import schema
 from loadcast.kernels.buckets import Float64s
+from loadcast.kernels.features import FeatureSet
 
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """Of n training rows: how many have each level of each categorical column, and moments of the history columns.
+    """Of n training rows: how many have each level of each categorical column, and moments of the scaled columns.
 
-    `mean` and `squares` (sum of squared differences from the mean): (k,) for the k columns of schema.HISTORY_COLUMNS.
+    `mean` and `squares` (sum of squared differences from the mean): (k,) for the k scaled columns of the feature set.
     """
 
     rows: int
@@ -42,14 +43,14 @@ class TrainingSummary:
         return json.dumps({"rows": self.rows, "levels": self.levels, **moments}, separators=(",", ":"))
 
 
-def summarize(features: pa.Table, split_seconds: int) -> TrainingSummary:
-    """The summary of rows of schema.FEATURES_SCHEMA: those observed whose hour starts before `split_seconds`."""
+def summarize(rows: pa.Table, features: FeatureSet, split_seconds: int) -> TrainingSummary:
+    """The summary of rows of `features.schema`: those observed whose hour starts before `split_seconds`."""
     split = pa.scalar(split_seconds * 1_000_000, pa.timestamp("us"))
-    training = features.filter(pc.and_(features.column(schema.OBSERVED), pc.less(features.column(schema.HOUR), split)))
-    levels = {name: _count(training.column(name)) for name in schema.CATEGORICAL_COLUMNS}
+    training = rows.filter(pc.and_(rows.column(schema.OBSERVED), pc.less(rows.column(schema.HOUR), split)))
+    levels = {name: _count(training.column(name)) for name in features.categories}
     if not training.num_rows:
-        return TrainingSummary(0, levels, *np.zeros((2, len(schema.HISTORY_COLUMNS))))
-    values = np.stack([training.column(name).to_numpy() for name in schema.HISTORY_COLUMNS])
+        return TrainingSummary(0, levels, *np.zeros((2, len(features.scaled))))
+    values = np.stack([training.column(name).to_numpy() for name in features.scaled])
     # From the first row on: equal values have exactly their own mean, and no deviation.
     mean = values[:, 0] + (values - values[:, :1]).mean(axis=1)
     return TrainingSummary(training.num_rows, levels, mean, ((values - mean[:, None]) ** 2).sum(axis=1))
@@ -61,15 +62,15 @@ def _count(column: pa.ChunkedArray) -> Counter[str]:
     return Counter(dict(zip(levels.to_pylist(), numbers.to_pylist(), strict=True)))
 
 
-def combine(texts: Iterable[str]) -> TrainingSummary:
+def combine(texts: Iterable[str], features: FeatureSet) -> TrainingSummary:
     """The summary of all rows of several texts (TrainingSummary.as_json), taken in the order given.
 
     Means and squares are put together as Chan, Golub and LeVeque (1979) do, which loses no digits where the mean is
     large.
     """
     rows = 0
-    levels: dict[str, Counter[str]] = {name: Counter() for name in schema.CATEGORICAL_COLUMNS}
-    mean, squares = np.zeros((2, len(schema.HISTORY_COLUMNS)))
+    levels: dict[str, Counter[str]] = {name: Counter() for name in features.categories}
+    mean, squares = np.zeros((2, len(features.scaled)))
     for text in texts:
         part = json.loads(text)
         if not part["rows"]:

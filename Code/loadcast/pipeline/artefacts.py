@@ -15,6 +15,7 @@ import pyarrow
 import loadcast
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError, OutputError
+from loadcast.feature_sets import INFO_KEY, described
 from loadcast.kernels.encode import Encoders
 from loadcast.secrets import without_secrets
 from loadcast.settings import Settings
@@ -46,7 +47,8 @@ def run_info(settings: Settings, encoders: Encoders, filter_ip: bool) -> dict[st
         "filterServers": list(settings.filter_servers) if filter_ip else None,
         "columnOnlyIndexed": list(encoders.only_indexed),
         "columnForEncode": list(encoders.for_encode),
-        "featureColumns": list(schema.forest_inputs(encoders.only_indexed, encoders.for_encode)),
+        INFO_KEY: described(encoders.features),
+        "featureColumns": list(encoders.vector),
         "versions": versions(),
         "files": {},
     }

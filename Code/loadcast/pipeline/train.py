@@ -7,8 +7,10 @@ from typing import Any
 
 from loadcast import paths, schema
 from loadcast.errors import ConfigError
+from loadcast.feature_sets import INFO_KEY, described, feature_set
+from loadcast.kernels.features import CLASSIC
 from loadcast.pipeline.artefacts import read_info, versions, write_json
-from loadcast.pipeline.sessions import thresholds
+from loadcast.pipeline.sessions import label_rule
 from loadcast.progress import Progress, silent
 from loadcast.settings import Settings
 from loadcast.spark.azure import connect
@@ -67,7 +69,7 @@ def _fit_and_score(
         start(partial(forest.save_model, model, staging.address(paths.FOREST_MODEL)))
         predicted.count()  # computes and keeps the rows on all cores, before a job that writes them with one task
         start(partial(forest.write_predictions, predicted, settings.split, staging.address(paths.PREDICTIONS)))
-        return evaluation.evaluate(predicted, settings.split, thresholds(settings))
+        return evaluation.evaluate(predicted, settings.split, label_rule(settings))
 
 
 def _check_same(info: dict[str, Any], settings: Settings) -> None:
@@ -77,7 +79,9 @@ def _check_same(info: dict[str, Any], settings: Settings) -> None:
         "testSplitStart": settings.split.strftime(schema.TIME_FORMAT),
         "lowThreshold": settings.low_threshold,
         "highThreshold": settings.high_threshold,
+        INFO_KEY: described(feature_set(settings.feature_set)),
     }
+    info = {INFO_KEY: described(CLASSIC), **info}
     for key, value in wanted.items():
         if info.get(key) != value:
             raise ConfigError(

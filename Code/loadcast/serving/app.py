@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from loadcast import __version__
 from loadcast.errors import ArtefactError, AuthError, ConfigError, LoadcastError, RequestError
 from loadcast.serving import contract
+from loadcast.serving.contract import RequestContract
 
 JSON = "application/json"
 HEALTH = ("/health/live", "/health/ready")
@@ -23,6 +24,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 class Scorer(Protocol):
     """What the application needs of a predictor."""
+
+    @property
+    def contract(self) -> RequestContract:
+        """What it takes."""
 
     def predict(self, table: pa.Table) -> dict[str, dict[str, Any]]:
         """One answer per row, in order."""
@@ -55,7 +60,7 @@ def _add_routes(app: Flask, predictor: Scorer | None, name: str) -> None:
         _check_content_type()
         if predictor is None:
             raise ArtefactError("No model is loaded. Look at the service's log, and try again later.")
-        return _answer(predictor.predict(contract.read_request(request.get_data(cache=False))))
+        return _answer(predictor.predict(predictor.contract.read_request(request.get_data(cache=False))))
 
     def score_by_name(service: str) -> Response:
         return score() if service == name else _unknown_service(service, name)

@@ -21,7 +21,9 @@ import pyarrow.parquet as pq
 
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError
+from loadcast.feature_sets import feature_set_of
 from loadcast.kernels.encode import Encoders
+from loadcast.kernels.features import FeatureSet
 from loadcast.kernels.forest import Floats, Forest, Ints, NodeTable, build_forest
 from loadcast.storage.checksum import data_files
 
@@ -204,13 +206,14 @@ def _demand(params: Mapping[str, Any], folder: str, **wanted: object) -> None:
 def _read_encoders(parts: _Parts, info: Mapping[str, Any]) -> Encoders:
     only_indexed = _text_list(info, "columnOnlyIndexed")
     for_encode = _text_list(info, "columnForEncode")
-    levels = _read_levels(parts)
-    mean, std = _read_scaler(parts)
+    features = feature_set_of(info)
+    levels = _read_levels(parts, features)
+    mean, std = _read_scaler(parts, features)
     scale = np.divide(1.0, std, out=np.zeros_like(std), where=std != 0)
-    encoders = Encoders(levels, only_indexed, for_encode, mean, scale)
+    encoders = Encoders(features, levels, only_indexed, for_encode, mean, scale)
     if for_encode:
         _check_one_hot(parts, encoders)
-    wanted = schema.forest_inputs(only_indexed, for_encode)
+    wanted = encoders.vector
     if _text_list(info, "featureColumns") != wanted:
         raise ArtefactError(
             f"{paths.INFO}: featureColumns are not those this version of loadcast builds "
@@ -219,13 +222,13 @@ def _read_encoders(parts: _Parts, info: Mapping[str, Any]) -> Encoders:
     return encoders
 
 
-def _read_levels(parts: _Parts) -> dict[str, tuple[str, ...]]:
+def _read_levels(parts: _Parts, features: FeatureSet) -> dict[str, tuple[str, ...]]:
     stage = parts.stage(paths.STRING_INDEX_MODEL)
     params = _params(parts.metadata(stage, "StringIndexerModel"))
     _demand(params, paths.STRING_INDEX_MODEL, handleInvalid="keep")
     labels = parts.row(f"{stage}/data")["labelsArray"]
     by_output = dict(zip(params["outputCols"], labels, strict=True))
-    known: dict[str, str] = {schema.indexed(name): name for name in schema.CATEGORICAL_COLUMNS}
+    known: dict[str, str] = {schema.indexed(name): name for name in features.categories}
     return {known.get(str(column), str(column)): tuple(map(str, found)) for column, found in by_output.items()}
 
 
@@ -248,17 +251,17 @@ def _check_one_hot(parts: _Parts, encoders: Encoders) -> None:
         )
 
 
-def _read_scaler(parts: _Parts) -> tuple[Floats, Floats]:
+def _read_scaler(parts: _Parts, features: FeatureSet) -> tuple[Floats, Floats]:
     params = _params(parts.metadata(paths.SCALE_MODEL, "StandardScalerModel"))
     _demand(params, paths.SCALE_MODEL, withMean=True, withStd=True)
     row = parts.row(f"{paths.SCALE_MODEL}/data")
-    return _vector(row["mean"]), _vector(row["std"])
+    return _vector(row["mean"], features), _vector(row["std"], features)
 
 
-def _vector(value: Mapping[str, Any]) -> Floats:
+def _vector(value: Mapping[str, Any], features: FeatureSet) -> Floats:
     if value["type"] == _DENSE:
         return np.array(value["values"], dtype=np.float64)
-    if not 0 <= value["size"] <= len(schema.HISTORY_COLUMNS):
+    if not 0 <= value["size"] <= len(features.scaled):
         raise ArtefactError(f"{paths.SCALE_MODEL}: a vector of size {value['size']}. Train again.")
     dense = np.zeros(value["size"])
     dense[value["indices"]] = value["values"]

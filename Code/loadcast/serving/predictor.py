@@ -13,6 +13,7 @@ from loadcast import schema
 from loadcast.kernels.encode import cold_start, feature_matrix
 from loadcast.kernels.forest import classes, probabilities, votes
 from loadcast.serving.bundle import Bundle, load_bundle
+from loadcast.serving.contract import RequestContract
 
 Answers = dict[str, dict[str, Any]]
 
@@ -22,6 +23,7 @@ class Predictor:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        self.contract = RequestContract(bundle.encoders.features)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Predictor:
@@ -36,7 +38,7 @@ class Predictor:
     def predict(self, table: pa.Table) -> Answers:
         """One answer per row, in order, keyed "0", "1", …; servers that training never saw included.
 
-        `table` holds the columns of contract.REQUEST_SCHEMA.
+        `table` holds the columns of `contract.schema`.
         """
         encoders = self._bundle.encoders
         raw = votes(self._bundle.forest, feature_matrix(table, encoders))

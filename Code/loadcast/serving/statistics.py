@@ -20,15 +20,14 @@ import pyarrow.dataset as ds
 from loadcast import paths, schema
 from loadcast.addresses import canonical_address
 from loadcast.errors import ArtefactError, InputError
+from loadcast.feature_sets import feature_set_of
 from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule
-from loadcast.kernels.features import future_features
+from loadcast.kernels.features import FeatureSet, coming_hours, feature_table
 from loadcast.settings import parse_time
 from loadcast.storage.months import Months, MonthsInFolder
 from loadcast.storage.publish import open_run
 
-#: How far back a feature looks, in whole days before the day of the first forecast hour.
-LOOK_BACK = timedelta(days=max(max(schema.LAGS_H) // 24 + 1, schema.ROLLING_FIRST_DAY))
 _MAX_INFO_BYTES = 64 << 20
 _SHOWN = 5
 _EARLIEST_YEAR = 1970
@@ -40,12 +39,18 @@ Rows = dict[str, pa.Table]
 
 @dataclass(frozen=True)
 class Statistics:
-    """The statistics of one published run, and what the training fixed: linearTrend's begin, and whose holidays."""
+    """The statistics of one published run, and what the training fixed: features, their begin, and whose holidays."""
 
     folder: Path
     months: Months
     train_begin: datetime
     holiday_country: str
+    features: FeatureSet
+
+    @property
+    def look_back(self) -> timedelta:
+        """How far back the features look: whole days before the day of the first forecast hour."""
+        return timedelta(days=self.features.look_back_h // 24 + 1)
 
 
 def open_statistics(
@@ -73,7 +78,7 @@ def open_statistics(
             f"{paths.INFO} of {model or output} has no usable trainBegin and holidayCountry ({str(exc)[:100]}). "
             "Train again."
         ) from exc
-    return Statistics(folder, months(folder), begin, country)
+    return Statistics(folder, months(folder), begin, country, feature_set_of(info))
 
 
 def _read_info(place: Path) -> Mapping[str, Any]:
@@ -111,7 +116,7 @@ def scoring_features(statistics: Statistics, servers: Sequence[str] | None, begi
     """
     _check_begin(statistics, begin)
     wanted = None if servers is None else list(dict.fromkeys(_address(server) for server in servers))
-    since = datetime.combine(begin - LOOK_BACK, datetime.min.time())
+    since = datetime.combine(begin - statistics.look_back, datetime.min.time())
     hourly, daily = _rows(statistics, (since, begin), wanted)
     if wanted is None:
         if not hourly:
@@ -126,7 +131,7 @@ def scoring_features(statistics: Statistics, servers: Sequence[str] | None, begi
             raise InputError(f"{statistics.folder} has only part of the statistics of {lost[0]}. Make them anew.")
     end = begin + timedelta(hours=schema.HORIZON_HOURS - 1)
     rule = CalendarRule(statistics.train_begin, holiday_days(statistics.holiday_country, begin.year, end.year))
-    return [FeatureSource(server, hourly[server], daily[server], begin, rule) for server in wanted]
+    return [FeatureSource(server, hourly[server], daily[server], begin, rule, statistics.features) for server in wanted]
 
 
 @dataclass(frozen=True)
@@ -138,11 +143,17 @@ class FeatureSource:
     daily: pa.Table
     begin: datetime
     calendar: CalendarRule
+    features: FeatureSet
+
+    def table(self) -> pa.Table:
+        """The hours as `features.scoring_schema`."""
+        rows = coming_hours(self.hourly, self.daily, self.begin, schema.HORIZON_HOURS, self.calendar)
+        return feature_table(self.features, rows)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Feature records of the hours, as the service takes them. Raises InputError for statistics such as NaN."""
-        table = future_features(self.hourly, self.daily, self.begin, schema.HORIZON_HOURS, self.calendar)
-        for name in schema.HISTORY_COLUMNS:
+        table = self.table()
+        for name in self.features.names:
             if not pc.all(pc.is_finite(table.column(name))).as_py():
                 raise InputError(f"The statistics of {self.server} hold values that are not finite. Make them anew.")
         for record in table.to_pylist():

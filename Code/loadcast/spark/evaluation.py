@@ -11,7 +11,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from loadcast import schema
-from loadcast.kernels.features import Thresholds
+from loadcast.kernels.features.baseline import LAG_48, LAG_168
+from loadcast.kernels.features.dates import DAY_OF_WEEK, HOUR_OF_DAY
+from loadcast.kernels.labels import Bounds, LabelRule
 from loadcast.kernels.scores import scores
 from loadcast.spark.forest import is_test
 
@@ -24,18 +26,18 @@ NAIVE = (SAME_AS_48H, SAME_AS_168H, HOUR_OF_WEEK, MOST_FREQUENT)
 #: The answers that are columns; MOST_FREQUENT is one class for all.
 _ANSWERS = (FOREST, SAME_AS_48H, SAME_AS_168H, HOUR_OF_WEEK)
 _IS_TEST = "isTest"
-_PLACE = (schema.SERVER, "dayofweek", "hourofday")
+_PLACE = (schema.SERVER, DAY_OF_WEEK.name, HOUR_OF_DAY.name)
 _SMALLEST_PROBABILITY = 1e-15
 
 
-def evaluate(predicted: DataFrame, split: datetime, thresholds: Thresholds) -> dict[str, Any]:
+def evaluate(predicted: DataFrame, split: datetime, rule: LabelRule) -> dict[str, Any]:
     """metrics.json: scores of the forest and of the naive forecasts on the observed rows, for train and test.
 
     One pass counts the classes of each place (server and hour of the week), one the answers; the rest is small.
     """
     rows = predicted.filter(F.col(schema.OBSERVED)).withColumn(_IS_TEST, is_test(split))
     counted = (
-        _answers(rows, thresholds)
+        _answers(rows, rule.common)
         .groupBy(_IS_TEST, schema.LABEL, *_ANSWERS)
         .agg(F.count("*").alias("number"), F.sum("loss").alias("loss"))
         .collect()
@@ -47,7 +49,7 @@ def evaluate(predicted: DataFrame, split: datetime, thresholds: Thresholds) -> d
     }
 
 
-def _answers(rows: DataFrame, thresholds: Thresholds) -> DataFrame:
+def _answers(rows: DataFrame, bounds: Bounds) -> DataFrame:
     """The forest's answer and each naive one as a column (null where it has none), with the forest's loss."""
     probability = F.coalesce(
         *(F.when(F.col(schema.LABEL) == label, F.col(name)) for label, name in schema.PROBABILITY_COLUMNS.items())
@@ -58,14 +60,14 @@ def _answers(rows: DataFrame, thresholds: Thresholds) -> DataFrame:
         F.col(schema.LABEL).cast("int").alias(schema.LABEL),
         (-F.log(F.greatest(probability, F.lit(_SMALLEST_PROBABILITY)))).alias("loss"),
         F.col(schema.PREDICTION).cast("int").alias(FOREST),
-        _class_of(F.col("peakLoadLag48"), thresholds).alias(SAME_AS_48H),
-        _class_of(F.col("peakLoadLag168"), thresholds).alias(SAME_AS_168H),
+        _class_of(F.col(LAG_48.name), bounds).alias(SAME_AS_48H),
+        _class_of(F.col(LAG_168.name), bounds).alias(SAME_AS_168H),
         HOUR_OF_WEEK,
     )
 
 
-def _class_of(load: Column, thresholds: Thresholds) -> Column:
-    return F.when(load > thresholds.high, 3).when(load > thresholds.low, 2).otherwise(1)
+def _class_of(load: Column, bounds: Bounds) -> Column:
+    return F.when(load > bounds.high, 3).when(load > bounds.low, 2).otherwise(1)
 
 
 def _most_frequent(training: DataFrame) -> DataFrame:

@@ -14,13 +14,14 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from loadcast import schema
+from loadcast.kernels.features.baseline import BASELINE
 from loadcast.settings import ForestSettings
 
 FEATURES = "features"
 MOST_FEATURES_DRAWN = 36
 
 #: What the naive forecasts are made of.
-NAIVE_INPUTS = ("dayofweek", "hourofday", "peakLoadLag48", "peakLoadLag168")
+NAIVE_INPUTS = tuple(feature.name for feature in BASELINE)
 _DESCRIBED = (schema.KEY, schema.SERVER, schema.HOUR, schema.OBSERVED, schema.LABEL)
 
 #: Four values, so that the forest has a place for class 3 even where the training rows have none (class 0 never
