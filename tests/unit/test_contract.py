@@ -244,7 +244,7 @@ def test_the_fast_way_takes_good_batches(monkeypatch: pytest.MonkeyPatch) -> Non
     def fail(*_: object) -> None:
         raise AssertionError("the slow way was taken")
 
-    monkeypatch.setattr(contract, "_checked", fail)
+    monkeypatch.setattr(CONTRACT, "_checked", fail)
     assert read_records(batch({}, {"key": "x"})).num_rows == 2
 
 
@@ -274,11 +274,11 @@ def test_any_json_is_read_or_refused_with_named_faults(value: Any) -> None:
 @given(st.lists(changed_records, max_size=3))
 def test_the_fast_way_and_the_slow_way_agree(batch: list[dict[str, Any]]) -> None:
     try:
-        slow: pa.Table | None = contract._table(contract._checked(batch, []))
+        slow: pa.Table | None = CONTRACT._table(CONTRACT._checked(batch, []))
     except ContractError:
         slow = None
     try:
-        fast: pa.Table | None = contract._table(batch)
+        fast: pa.Table | None = CONTRACT._table(batch)
     except Exception:
         fast = None
     # Plainly right is right; what is not plain (as a subclass of float) may still be right.

@@ -107,6 +107,8 @@ def test_huge_values_raise_no_warning(encoders: Encoders) -> None:
     ],
 )
 def test_encoders_that_do_not_fit_are_refused(encoders: Encoders, changes: dict[str, Any], reason: str) -> None:
-    parts = {name: getattr(encoders, name) for name in ("levels", "only_indexed", "for_encode", "mean", "scale")}
+    parts = {
+        name: getattr(encoders, name) for name in ("features", "levels", "only_indexed", "for_encode", "mean", "scale")
+    }
     with pytest.raises(ArtefactError, match=reason):
         Encoders(**{**parts, **changes})

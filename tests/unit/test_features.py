@@ -150,11 +150,6 @@ def test_no_column_feeds_the_forest_twice() -> None:
         assert [name for name in columns if "Lag" in name] == [f"scaled{name}" for name in classic.HISTORY_COLUMNS]
 
 
-def test_no_lag_is_shorter_than_the_forecast_is_long() -> None:
-    assert min(classic.LAGS_H) >= schema.HORIZON_HOURS
-    assert (schema.ROLLING_LAST_DAY - 1) * 24 >= schema.HORIZON_HOURS
-
-
 def test_the_columns_are_the_contract_s() -> None:
     assert features_of(steady(3)).schema == classic.FEATURES_SCHEMA
     assert features_of(steady(3)).column(schema.KEY).to_pylist()[2] == f"{A}_2016-06-01 02:00:00"

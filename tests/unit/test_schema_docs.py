@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 import classic
+from feature_docs import feature_rows
 from loadcast import paths, schema
 
 PAGE = (Path(__file__).parents[2] / "Docs" / "DATA.md").read_text(encoding="utf-8")
@@ -120,6 +121,10 @@ def test_features_have_their_columns_and_types_in_order() -> None:
     assert found == types_of(classic.FEATURES_SCHEMA)
 
 
+def test_the_features_rows_are_those_of_the_set() -> None:
+    assert "\n".join(feature_rows(classic.CLASSIC)) in PAGE
+
+
 def test_encoded_columns_are_named_after_their_source() -> None:
     (rows,) = tables(5)
     patterns = [row[0].split("`")[1] for row in rows if "<c>" in row[0]]
@@ -142,7 +147,6 @@ def test_the_page_s_numbers_are_the_code_s() -> None:
     assert {mark.strip("`").lower() for mark in marks.split(", ")} | {""} == schema.MISSING_MARKS
     (limit,) = re.findall(r"above 10\^(\d+)", PAGE)
     assert 10.0 ** int(limit) == schema.LARGEST_NUMBER
-    assert f"D−{schema.ROLLING_FIRST_DAY} … D−{schema.ROLLING_LAST_DAY}" in PAGE
     assert f"at most {schema.REJECTED_LINE_CHARS:,} characters" in PAGE
     for name in (paths.FEATURES, paths.HOURLY, paths.DAILY, paths.PREDICTIONS, paths.REJECTED):
         assert f"`{name}/" in PAGE

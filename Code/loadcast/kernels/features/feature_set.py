@@ -37,11 +37,13 @@ class FeatureSet:
         own = tuple(one.name for one in self.features if one.encoding is Encoding.CATEGORY)
         if not self.categories:
             object.__setattr__(self, "categories", (schema.SERVER, *own))
-        if not _NAME.fullmatch(self.name) or self.version < 1:
-            self._refuse(f"found the name {self.name[:70]!r} and version {self.version}", "letters, and 1 or more")
-        for name in self.names:
+        if self.version < 1:
+            self._refuse(f"found version {self.version}", "1 or more")
+        if not self.features:
+            self._refuse("found no features", "one or more")
+        for name in (self.name, *self.names):
             if not _NAME.fullmatch(name):
-                self._refuse(f"found the column {name[:70]!r}", "1 to 64 letters, digits or '_'")
+                self._refuse(f"found the name {name[:70]!r}", "a letter and up to 63 letters, digits or '_'")
         taken = [*self.names, *(name for name, _ in (*_IDENTITY, *_TRUTH))]
         if doubled := [name for name, number in Counter(taken).items() if number > 1]:
             self._refuse(f"found the column {doubled[0]} twice", "each once, and none of those that every row has")

@@ -52,11 +52,8 @@ def lag(lag_h: int) -> Feature:
 
 
 def rolling_mean(name: str, measure: str, first_day: int, last_day: int) -> Feature:
-    """The mean of some whole days; D is the row's day."""
-    meaning = (
-        f"mean of {measure}Daily of the days D−{first_day} … D−{last_day} that the server has "
-        "(D is the row's day); 0 if it has none of them"
-    )
+    """The mean of some whole days."""
+    meaning = f"mean of {measure}Daily over the days D−{first_day} … D−{last_day} that the server has; 0 if it has none"
     unit = "megabytes" if measure == schema.PEAKS[1] else "load units"
     compute = RollingMean(measure, first_day, last_day)
     return Feature(name, Kind.ROLLING, Encoding.SCALED, unit, meaning, compute, look_back_h=first_day * 24 + 23)
