@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from loadcast import schema
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+Row = dict[str, Any]
 PAGE = Path(__file__).resolve().parents[1] / "Docs" / "CONTRIBUTING.md"
 
 
@@ -61,3 +66,23 @@ def on_path(folder: Path, module: str) -> Iterator[None]:
     finally:
         sys.path.remove(str(folder))
         sys.modules.pop(module, None)
+
+
+def assert_as_described(rows: list[Row], hourly: list[Row], daily: list[Row]) -> None:
+    """The recipe's columns are what it says of them, done another way: from single hours and days."""
+    loads = {(row[schema.SERVER], row[schema.HOUR]): row[schema.PEAK_LOAD] for row in hourly}
+    means = {(row[schema.SERVER], row[schema.DAY]): row["peakLoadDaily"] for row in daily}
+    for row in rows:
+        server, hour = row[schema.SERVER], row[schema.HOUR]
+        day = hour.replace(hour=0)
+        week = [means.get((server, day - timedelta(days=back)), 0.0) for back in range(3, 10)]
+        assert row["quarter"] == (hour.month + 2) // 3
+        assert row["peakLoadLag336"] == loads.get((server, hour - timedelta(days=14)), 0.0)
+        assert math.isclose(row["peakLoadUpperWeek"], _upper_quartile(week), rel_tol=1e-12)
+
+
+def _upper_quartile(values: list[float]) -> float:
+    """Between the fifth and the sixth smallest of seven, half-way."""
+    ordered = sorted(values)
+    assert len(ordered) == 7
+    return (ordered[4] + ordered[5]) / 2

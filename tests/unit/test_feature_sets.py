@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import pytest
 import recipe
 from bundles import random_features, write_bundle, write_info
 from classic import CLASSIC
-from grids import BEGIN, HOUR, LABELS, RULE, grid_of, random_sessions
+from grids import BEGIN, LABELS, RULE, grid_of, random_sessions
 from loadcast import feature_sets, paths, schema
 from loadcast.errors import ArtefactError, ConfigError
 from loadcast.kernels.features import (
@@ -37,8 +35,6 @@ from loadcast.serving.bundle import load_bundle
 from loadcast.serving.contract import ContractError, RequestContract
 
 RECIPE = recipe.read_recipe()
-#: What the recipe's page says of its columns, done another way: from the hours and days of one server, one by one.
-QUARTILE = 0.75
 
 
 @pytest.fixture
@@ -57,28 +53,11 @@ def a_feature(compute: Callable[[FeatureRows], Any], **changes: Any) -> Feature:
 # --- the recipe -----------------------------------------------------------------------------------------------------
 
 
-def expected(hourly: list[dict[str, Any]], daily: list[dict[str, Any]], hour: datetime) -> tuple[int, float, float]:
-    """Quarter, load of two weeks before and upper quartile of a week's daily means, for one server's hour."""
-    loads = {row[schema.HOUR]: row[schema.PEAK_LOAD] for row in hourly}
-    means = {row[schema.DAY]: row["peakLoadDaily"] for row in daily}
-    day = datetime(hour.year, hour.month, hour.day)
-    week = sorted(means.get(day - back * 24 * HOUR, 0.0) for back in range(3, 10))
-    place = QUARTILE * (len(week) - 1)
-    below = math.floor(place)
-    quartile = week[below] + (place - below) * (week[below + 1] - week[below])
-    return (hour.month + 2) // 3, loads.get(hour - 336 * HOUR, 0.0), quartile
-
-
 def test_the_recipe_s_columns_are_what_it_says_of_them(weekly: FeatureSet) -> None:
     grid = grid_of(random_sessions(3, servers=3, days=40, number=900))
-    hourly, daily = hourly_table(grid).to_pylist(), daily_table(grid).to_pylist()
     rows = training_table(weekly, grid, RULE, LABELS).to_pylist()
     assert len(rows) > 500
-    for row in rows[:: len(rows) // 300]:
-        own = [[one for one in table if one[schema.SERVER] == row[schema.SERVER]] for table in (hourly, daily)]
-        quarter, two_weeks, quartile = expected(*own, row[schema.HOUR])
-        assert (row["quarter"], row["peakLoadLag336"]) == (quarter, two_weeks)
-        assert row["peakLoadUpperWeek"] == pytest.approx(quartile, rel=1e-12, abs=1e-12)
+    recipe.assert_as_described(rows, hourly_table(grid).to_pylist(), daily_table(grid).to_pylist())
 
 
 def test_the_client_s_columns_are_those_of_training(weekly: FeatureSet) -> None:
