@@ -212,3 +212,10 @@ def test_portions_hold_whole_servers_and_bound_the_slots() -> None:
     assert hourly_table(build_grid(sums)).equals(
         pa.concat_tables(hourly_table(grid) for grid in grids).combine_chunks()
     )
+
+
+def test_sums_are_rounded_before_the_peak_is_chosen() -> None:
+    """0.1 + 0.2 is a little more than 0.3 in doubles, and would win over the earlier bucket."""
+    loads = ((0.01, 0.3, 10.0), (0.11, 0.1, 20.0), (0.12, 0.2, 20.0))
+    grid = grid_of([session("10.0.0.1", hours, load, scale) for hours, load, scale in loads])
+    assert grid.peaks[:2, 0].tolist() == [0.3, 3.0]
