@@ -257,7 +257,7 @@ def _number_reader(feature: Feature) -> Callable[[object], float]:
 
 
 def _whole_reader(feature: Feature) -> Callable[[object], int]:
-    low, high = (int(bound) if math.isfinite(bound) else bound for bound in (feature.low, feature.high))
+    low, high = int(feature.low), int(feature.high)
 
     def read(value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:

@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from loadcast.kernels.features.rows import FeatureRows
 
+#: What a category's number stays below.
+_MOST = 2**31
 Compute = Callable[[FeatureRows], npt.NDArray[Any]]
 
 
@@ -58,6 +60,11 @@ class Feature:
     def type(self) -> pa.DataType:
         """The column's type."""
         return pa.int32() if self.encoding is Encoding.CATEGORY else pa.float64()
+
+    @property
+    def has_whole_range(self) -> bool:
+        """Whether both ends of the range are whole numbers that the column's type can hold."""
+        return all(abs(end) < _MOST and float(end).is_integer() for end in (self.low, self.high))
 
     def column(self, rows: FeatureRows) -> pa.Array:
         """The column of these rows."""

@@ -49,6 +49,10 @@ class FeatureSet:
             self._refuse(f"found the column {doubled[0]} twice", "each once, and none of those that every row has")
         if sorted(set(self.categories) - {schema.SERVER}) != sorted(own):
             self._refuse(f"found the categories {', '.join(self.categories)}", f"{', '.join(own)}, and ServerIP or not")
+        if vague := [
+            one.name for one in self.features if one.encoding is Encoding.CATEGORY and not one.has_whole_range
+        ]:
+            self._refuse(f"found the category {vague[0]} without a range", "the smallest and the largest whole number")
         if changed := [one.name for one in BASELINE if one.name in self.names and one not in self.features]:
             self._refuse(f"found another {changed[0]}", "that of the naive forecasts, or another name")
 
