@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,10 @@ import recipe
 import runs
 from loadcast import feature_sets, paths, schema
 from loadcast.errors import ConfigError
+from loadcast.kernels.encode import encoded_table, encoders_of
 from loadcast.kernels.features import FeatureSet
+from loadcast.kernels.features.history import lag
+from loadcast.kernels.training import summarize
 from loadcast.serving.client import ScoringClient
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.statistics import open_statistics, scoring_features
@@ -89,6 +93,25 @@ def test_service_and_client_answer_as_spark_did(run: runs.Run) -> None:
                     compared += 1
     assert compared > 200
     assert np.isfinite(run.metrics["test"]["logLoss"])
+
+
+def test_a_set_without_categories_has_models_that_spark_can_read(
+    spark: SparkSession, hostile: runs.Run, tmp_path: Path
+) -> None:
+    from pyspark.ml import PipelineModel
+
+    from loadcast.spark.encoders import encoded_struct, encoder_models
+
+    bare = FeatureSet("bare", 1, (lag(48),), categories=())
+    training = summarize(runs.table(hostile, paths.FEATURES), bare, 2**40)
+    encoders = encoders_of(bare, training)
+    for save in encoder_models(spark, encoders, training).save_jobs(lambda name: str(tmp_path / name)):
+        save()
+    for name in (paths.STRING_INDEX_MODEL, paths.ONE_HOT_MODEL):
+        (stage,) = PipelineModel.load(str(tmp_path / name)).stages
+        assert stage.getInputCols() == []
+    rows = runs.table(hostile, paths.FEATURES).select(bare.schema.names)
+    assert encoded_table(rows, encoders).column_names == encoded_struct(encoders).fieldNames()
 
 
 def test_training_on_another_set_than_etl_made_names_the_key(run: runs.Run) -> None:

@@ -107,6 +107,11 @@ def test_classic_keeps_what_it_promises() -> None:
     assert feature_sets.feature_set("classic") is CLASSIC
 
 
+def test_the_server_is_a_category_unless_others_are_named() -> None:
+    made = {named: FeatureSet("mine", 1, (lag(48), QUARTERS), *named).categories for named in ((), ((),))}
+    assert made == {(): (schema.SERVER, "quarters"), ((),): ("quarters",)}
+
+
 @pytest.mark.parametrize(
     ("features", "fault"),
     [
@@ -115,7 +120,7 @@ def test_classic_keeps_what_it_promises() -> None:
         ({"features": (lag(48), lag(48))}, "found the column peakLoadLag48 twice"),
         ({"features": (replace(lag(49), name="label"),)}, "found the column label twice"),
         ({"features": (replace(lag(49), name="a b"),)}, "found the name 'a b'"),
-        ({"features": (lag(49),), "categories": ("year",)}, "found the categories year"),
+        ({"features": (lag(49),), "categories": ("year",)}, "found the category year, wanted ServerIP or a feature"),
         ({"features": (replace(lag(49), name="peakLoadLag48"),)}, "found another peakLoadLag48"),
         ({"features": (replace(QUARTERS, high=math.inf),)}, "found the category quarters without a range"),
         ({"features": (replace(QUARTERS, low=0.5),)}, "found the category quarters without a range"),

@@ -24,19 +24,19 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 class FeatureSet:
     """Features in the order of their columns; raises ConfigError where they do not fit together.
 
-    `categories` is the order of the indexed columns in the model's vector. ServerIP, which every row has, may be among
-    them; unless given, it is the first.
+    `categories` is the order of the indexed columns in the model's vector; those that it does not name follow in the
+    order of the features. ServerIP, which every row has, may be among them, and is unless `categories` are given.
     """
 
     name: str
     version: int
     features: tuple[Feature, ...]
-    categories: tuple[str, ...] = ()
+    categories: tuple[str, ...] = (schema.SERVER,)
 
     def __post_init__(self) -> None:
         own = tuple(one.name for one in self.features if one.encoding is Encoding.CATEGORY)
-        if not self.categories:
-            object.__setattr__(self, "categories", (schema.SERVER, *own))
+        others = (name for name in own if name not in self.categories)
+        object.__setattr__(self, "categories", (*self.categories, *others))
         if self.version < 1:
             self._refuse(f"found version {self.version}", "1 or more")
         if not self.features:
@@ -47,11 +47,9 @@ class FeatureSet:
         taken = [*self.names, *(name for name, _ in (*_IDENTITY, *_TRUTH))]
         if doubled := [name for name, number in Counter(taken).items() if number > 1]:
             self._refuse(f"found the column {doubled[0]} twice", "each once, and none of those that every row has")
-        if sorted(set(self.categories) - {schema.SERVER}) != sorted(own):
-            self._refuse(f"found the categories {', '.join(self.categories)}", f"{', '.join(own)}, and ServerIP or not")
-        if vague := [
-            one.name for one in self.features if one.encoding is Encoding.CATEGORY and not one.has_whole_range
-        ]:
+        if strange := set(self.categories) - {schema.SERVER, *own}:
+            self._refuse(f"found the category {min(strange)}", "ServerIP or a feature that is one")
+        if vague := [one.name for one in self.features if one.name in own and not one.has_whole_range]:
             self._refuse(f"found the category {vague[0]} without a range", "the smallest and the largest whole number")
         if changed := [one.name for one in BASELINE if one.name in self.names and one not in self.features]:
             self._refuse(f"found another {changed[0]}", "that of the naive forecasts, or another name")
