@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import artefact_files
+import classic
 from loadcast import paths, schema
 from loadcast.storage.checksum import sha256_of_files
 
@@ -51,7 +52,7 @@ VECTOR = pa.struct(
 
 
 def random_features(n: int, seed: int = 0, servers: tuple[str, ...] = SERVERS) -> pa.Table:
-    """n rows of schema.FEATURES_SCHEMA, all of June 2016 (so some columns have one level), with a label to learn."""
+    """n rows of classic.FEATURES_SCHEMA, all of June 2016 (so some columns have one level), with a label to learn."""
     rng = np.random.default_rng(seed)
     hours = rng.integers(0, 24 * 30, n)
     times = [BEGIN + timedelta(hours=int(h)) for h in hours]
@@ -68,20 +69,20 @@ def random_features(n: int, seed: int = 0, servers: tuple[str, ...] = SERVERS) -
         "Holiday": [0] * n,
         "BusinessHour": [int(8 <= t.hour <= 18) for t in times],
         "Morning": [int(6 <= t.hour <= 9) for t in times],
-        schema.LINEAR_TREND: hours / schema.HOURS_PER_YEAR,
+        classic.LINEAR_TREND: hours / classic.HOURS_PER_YEAR,
     }
-    for i, name in enumerate(schema.HISTORY_COLUMNS):
+    for i, name in enumerate(classic.HISTORY_COLUMNS):
         # One constant column: its standard deviation is 0.
         columns[name] = (
-            np.full(n, 3.0) if i == len(schema.HISTORY_COLUMNS) - 1 else rng.gamma(2.0, 150.0, n).round(i % 4)
+            np.full(n, 3.0) if i == len(classic.HISTORY_COLUMNS) - 1 else rng.gamma(2.0, 150.0, n).round(i % 4)
         )
     load = 60 * (server + 1) * (1 + np.array(columns["BusinessHour"])) + columns["peakLoadLag48"] * rng.random(n)
     columns[schema.PEAK_LOAD] = load
     columns[schema.OBSERVED] = rng.random(n) < 0.95
     columns[schema.LABEL] = np.select([load <= 200, load > 500], [1, 3], 2)
     columns[schema.KEY] = [f"{s}_{t}" for s, t in zip(columns[schema.SERVER], times, strict=True)]
-    arrays = [pa.array(columns[field.name], field.type) for field in schema.FEATURES_SCHEMA]
-    return pa.Table.from_arrays(arrays, schema=schema.FEATURES_SCHEMA)
+    arrays = [pa.array(columns[field.name], field.type) for field in classic.FEATURES_SCHEMA]
+    return pa.Table.from_arrays(arrays, schema=classic.FEATURES_SCHEMA)
 
 
 def records(table: pa.Table) -> list[dict[str, Any]]:
@@ -93,7 +94,7 @@ def records(table: pa.Table) -> list[dict[str, Any]]:
 def levels_of(table: pa.Table) -> dict[str, tuple[str, ...]]:
     """Training levels of the categorical columns: most frequent first, ties in string order."""
     found = {}
-    for name in schema.CATEGORICAL_COLUMNS:
+    for name in classic.CATEGORICAL_COLUMNS:
         texts = [str(value) for value in table.column(name).to_pylist()]
         found[name] = tuple(sorted(set(texts), key=lambda text: (-texts.count(text), text)))
     return found
@@ -130,9 +131,9 @@ def write_bundle(
     old = spark_version.startswith("3.")
     levels = levels_of(training)
     only, encode = _by_levels(levels)
-    history = np.column_stack([training.column(name).to_numpy() for name in schema.HISTORY_COLUMNS])
+    history = np.column_stack([training.column(name).to_numpy() for name in classic.HISTORY_COLUMNS])
     stage = "stages/0_Stage_1"
-    categorical = schema.CATEGORICAL_COLUMNS
+    categorical = classic.CATEGORICAL_COLUMNS
     index = {"inputCols": list(categorical), "outputCols": [*map(schema.indexed, categorical)], "handleInvalid": "keep"}
     hot = {"inputCols": [*map(schema.indexed, encode)], "outputCols": [*map(schema.encoded, encode)], "dropLast": True}
 
@@ -152,7 +153,7 @@ def write_bundle(
     _write_metadata(scale, "org.apache.spark.ml.feature.StandardScalerModel", old, {"withMean": True, "withStd": True})
     _write_parts(scale / "data", [_scaler_table(history)])
     slots = sum(len(levels[c]) for c in encode)
-    categories = [2] * (len(only) + slots) + [-1] * (1 + len(schema.HISTORY_COLUMNS))
+    categories = [2] * (len(only) + slots) + [-1] * (1 + len(classic.HISTORY_COLUMNS))
     _write_forest(folder / paths.FOREST_MODEL, categories, n_trees, old, np.random.default_rng(seed))
     (folder / paths.METRICS).write_text("{}")
     write_info(folder, only, encode)
@@ -171,8 +172,8 @@ def write_info(folder: Path, only_indexed: tuple[str, ...], for_encode: tuple[st
 
 
 def _by_levels(levels: dict[str, tuple[str, ...]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    only = tuple(name for name in schema.CATEGORICAL_COLUMNS if len(levels[name]) < 2)
-    return only, tuple(name for name in schema.CATEGORICAL_COLUMNS if name not in only)
+    only = tuple(name for name in classic.CATEGORICAL_COLUMNS if len(levels[name]) < 2)
+    return only, tuple(name for name in classic.CATEGORICAL_COLUMNS if name not in only)
 
 
 def _write_metadata(folder: Path, kind: str, old: bool, params: dict[str, Any], **more: Any) -> None:
@@ -224,7 +225,7 @@ def train_bundle(
     folder.mkdir(parents=True)
     rows = as_frame(spark, folder.parent / f"{folder.name}-training.parquet", training)
     only, encode = _by_levels(levels_of(training))
-    names = list(schema.CATEGORICAL_COLUMNS)
+    names = list(classic.CATEGORICAL_COLUMNS)
     indexer = StringIndexer(inputCols=names, outputCols=[*map(schema.indexed, names)], handleInvalid="keep")
     index = Pipeline(stages=[indexer]).fit(rows)
     encoder = OneHotEncoder(inputCols=[*map(schema.indexed, encode)], outputCols=[*map(schema.encoded, encode)])
@@ -267,13 +268,13 @@ def spark_scores(spark: SparkSession, folder: Path, file: Path, table: pa.Table)
 def _history() -> Any:
     from pyspark.ml.feature import VectorAssembler
 
-    return VectorAssembler(inputCols=list(schema.HISTORY_COLUMNS), outputCol="history")
+    return VectorAssembler(inputCols=list(classic.HISTORY_COLUMNS), outputCol="history")
 
 
 def _assembled(rows: DataFrame, scale: Any, only: tuple[str, ...], encode: tuple[str, ...]) -> DataFrame:
     from pyspark.ml.feature import VectorAssembler
 
-    columns = [*map(schema.indexed, only), *map(schema.encoded, encode), schema.LINEAR_TREND, "scaled"]
+    columns = [*map(schema.indexed, only), *map(schema.encoded, encode), classic.LINEAR_TREND, "scaled"]
     return VectorAssembler(inputCols=columns, outputCol="features").transform(
         scale.transform(_history().transform(rows))
     )

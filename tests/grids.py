@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+import classic
 import oracle
 from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels.buckets import Buckets
 from loadcast.kernels.calendar import CalendarRule, epoch_seconds
-from loadcast.kernels.features import Thresholds, features_table
+from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.server import Grid, build_grid
 from oracle import stages
 from oracle.rows import Session
@@ -24,7 +25,7 @@ BEGIN = datetime(2016, 6, 1)
 HOLIDAYS = frozenset({date(2016, 7, 4), date(2016, 6, 7)})
 RULE = CalendarRule(BEGIN, HOLIDAYS)
 LOW, HIGH = 100.0, 500.0
-THRESHOLDS = Thresholds(LOW, HIGH)
+LABELS = LabelRule.absolute(LOW, HIGH)
 EPOCH = datetime(1970, 1, 1)
 HOUR = timedelta(hours=1)
 
@@ -67,7 +68,7 @@ def grid_of(sessions: Sequence[Session]) -> Grid:
 
 def features_of(sessions: Sequence[Session]) -> pa.Table:
     """Their features."""
-    return features_table(grid_of(sessions), RULE, THRESHOLDS)
+    return classic.features_table(grid_of(sessions), RULE, LABELS)
 
 
 def oracle_frames(sessions: Iterable[Session]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

@@ -17,8 +17,10 @@ from werkzeug.serving import make_server
 
 from artefact_files import write_info
 from loadcast import paths, schema
+from loadcast.kernels.features import CLASSIC
 from loadcast.kernels.server import daily_table, grid_from_hourly
 from loadcast.serving.app import create_app
+from loadcast.serving.contract import RequestContract
 
 TRAIN_BEGIN = datetime(2016, 5, 1)
 EPOCH = datetime(1970, 1, 1)
@@ -61,6 +63,8 @@ def publish(output: Path, hourly: pa.Table, info: Mapping[str, Any] | None = Non
 
 class HourPredictor:
     """A predictor whose answer can be told from the record: low by night, medium by day, high in business hours."""
+
+    contract = RequestContract(CLASSIC)
 
     def __init__(self) -> None:
         self.tables: list[pa.Table] = []

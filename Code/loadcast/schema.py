@@ -1,6 +1,7 @@
-"""Names and types of every column of every stage: the only place where a column name is written.
+"""Names and types of the columns of every stage but the features: the only place where such a name is written.
 
-The meanings and units stand in Docs/DATA.md; a test holds the two against each other.
+Features are described by their FeatureSet (kernels/features). The meanings and units stand in Docs/DATA.md; a test
+holds them against each other.
 """
 
 from __future__ import annotations
@@ -94,57 +95,10 @@ HOURLY_SCHEMA = pa.schema(
 )
 DAILY_SCHEMA = pa.schema([(SERVER, pa.string()), (DAY, TIMESTAMP), *((name, pa.float64()) for name in DAILY)])
 
-# --- features -------------------------------------------------------------------------------------------------------
+# --- features: their own columns are named by a FeatureSet ----------------------------------------------------------
 LABEL = "label"
 CLASS_NAMES = {1: "low", 2: "medium", 3: "high"}
 HORIZON_HOURS = 48
-LAGS_H = (48, 49, 50, 51, 52, 55, 60, 67, 72, 96, 168, 730)
-LAG_COLUMNS = tuple(f"{PEAK_LOAD}Lag{lag_h}" for lag_h in LAGS_H)
-ROLLING_FIRST_DAY, ROLLING_LAST_DAY = 9, 3  # the window D−9 … D−3
-ROLLING_COLUMNS = tuple(f"{name}Lag2Win7" for name in DAILY)
-HISTORY_COLUMNS = (*LAG_COLUMNS, *ROLLING_COLUMNS)
-LINEAR_TREND = "linearTrend"
-HOURS_PER_YEAR = 365.25 * 24
-
-CALENDAR_COLUMNS = (
-    "year",
-    "month",
-    "weekofyear",
-    "dayofmonth",
-    "hourofday",
-    "dayofweek",
-    "Holiday",
-    "BusinessHour",
-    "Morning",
-)
-CATEGORICAL_COLUMNS = (
-    "dayofweek",
-    SERVER,
-    "year",
-    "month",
-    "weekofyear",
-    "dayofmonth",
-    "hourofday",
-    "Holiday",
-    "BusinessHour",
-    "Morning",
-)
-
-#: What the feature kernel makes, and what a record sent to the service holds (there without peakLoad, observed and
-#: label).
-FEATURES_SCHEMA = pa.schema(
-    [
-        (KEY, pa.string()),
-        (SERVER, pa.string()),
-        (HOUR, TIMESTAMP),
-        (PEAK_LOAD, pa.float64()),
-        (OBSERVED, pa.bool_()),
-        (LABEL, pa.int32()),
-        *((name, pa.int32()) for name in CALENDAR_COLUMNS),
-        (LINEAR_TREND, pa.float64()),
-        *((name, pa.float64()) for name in HISTORY_COLUMNS),
-    ]
-)
 
 
 def indexed(column: str) -> str:
@@ -158,21 +112,8 @@ def encoded(column: str) -> str:
 
 
 def scaled(column: str) -> str:
-    """Name of the standard-scaled form of a lag or rolling column."""
+    """Name of the standard-scaled form of a column."""
     return f"scaled{column}"
-
-
-def forest_inputs(only_indexed: tuple[str, ...], for_encode: tuple[str, ...]) -> tuple[str, ...]:
-    """Columns of the forest's feature vector, in order.
-
-    `only_indexed` and `for_encode` are the categorical columns with one, and with two or more, training levels.
-    """
-    return (
-        *(indexed(name) for name in only_indexed),
-        *(encoded(name) for name in for_encode),
-        LINEAR_TREND,
-        *(scaled(name) for name in HISTORY_COLUMNS),
-    )
 
 
 # --- results --------------------------------------------------------------------------------------------------------

@@ -190,6 +190,7 @@ class Settings(BaseModel):
     keep_scanned: bool | None = Field(None, strict=True)
     contract: dict[Annotated[str, AfterValidator(_measure)], AllowedRange] = Field(default_factory=dict)
     model: str = Field("forest", pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,99}$", strict=True)
+    feature_set: str = Field("classic", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")
     forest: ForestSettings = ForestSettings()  # type: ignore[call-arg]  # every field has a default
 
     @model_validator(mode="before")

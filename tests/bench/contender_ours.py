@@ -87,7 +87,7 @@ def _final(packed: pa.Table) -> pa.Table:
         pa.array(sums.servers, pa.string()).take(pa.array(sums.codes)),
         pa.array(microseconds).cast(schema.TIMESTAMP),
         pa.array(sums.counts),
-        *(pa.array(np.ascontiguousarray(column)) for column in sums.sums.T),
+        *(pa.array(np.ascontiguousarray(column)) for column in bucket_kernel.round_sums(sums.sums).T),
     ]
     return pa.Table.from_arrays(columns, schema=_SCHEMA)
 

@@ -7,10 +7,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import classic
 import log_bytes
 from grids import BEGIN, EPOCH, HOUR, RULE, by_place, features_of, grid_of, oracle_frames, session
 from loadcast import schema
-from loadcast.kernels.features import SCORING_SCHEMA, future_features
 from loadcast.kernels.server import daily_table, hourly_table
 from oracle.rows import Session
 
@@ -18,7 +18,7 @@ SERVERS = ("10.0.0.1", "10.0.0.2", "::1")
 FIRST_HOUR = (BEGIN - EPOCH) // HOUR
 DAYS = 40
 #: All that a feature row knows: only the load of the hour itself, and what is made of it, is not known before.
-KNOWN_BEFORE = SCORING_SCHEMA.names
+KNOWN_BEFORE = classic.SCORING_SCHEMA.names
 
 
 def sessions_from(first_hour: int, servers: tuple[str, ...] = SERVERS) -> st.SearchStrategy[list[Session]]:
@@ -67,12 +67,12 @@ def test_a_session_shows_in_the_lags_of_exactly_its_hour(sessions: list[Session]
     end = hour + 48 + silence
     known = [one for one in sessions if one.server != SERVERS[0] or one.start < BEGIN + hour * HOUR]
     rows = features_until([*known, session(SERVERS[0], hour, 10**6), session(SERVERS[0], end, 1)], end)
-    lags = zip(schema.LAG_COLUMNS, schema.LAGS_H, strict=True)
+    lags = zip(classic.LAG_COLUMNS, classic.LAGS_H, strict=True)
     wanted = {(name, hour + lag_h) for name, lag_h in lags if hour + lag_h <= end}
     seen = {
         (name, place[1])
         for place, row in rows.items()
-        for name in schema.LAG_COLUMNS
+        for name in classic.LAG_COLUMNS
         if place[0] == SERVERS[0] and row[name] == 10**6
     }
     assert seen == wanted
@@ -87,7 +87,7 @@ def test_the_client_s_features_are_those_of_training(sessions: list[Session], be
     if not before:
         return
     grid = grid_of(sessions if late else before)
-    coming = future_features(hourly_table(grid), daily_table(grid), start, 48, RULE)
+    coming = classic.future_features(hourly_table(grid), daily_table(grid), start, 48, RULE)
     # One more session, so that training has rows of all those hours.
     trained = by_place(features_of([*sessions, session(SERVERS[0], begin + 47, 5)])).select(KNOWN_BEFORE)
     hours = hours_after_begin(trained)
@@ -99,7 +99,7 @@ def test_the_client_s_features_are_those_of_training(sessions: list[Session], be
 def test_features_are_the_oracle_s(sessions: list[Session]) -> None:
     found, wanted = by_place(features_of(sessions)).to_pandas(), oracle_frames(sessions)[2]
     for name in wanted.columns:
-        if name in schema.ROLLING_COLUMNS:
+        if name in classic.ROLLING_COLUMNS:
             np.testing.assert_allclose(found[name], wanted[name], rtol=1e-12, atol=0)
         else:
             assert (found[name].to_numpy() == wanted[name].to_numpy()).all(), name

@@ -12,10 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import classic
 from bundles import random_features
 from loadcast import paths, schema
 from loadcast.kernels.calendar import epoch_seconds
 from loadcast.kernels.encode import Encoders, encoded_table, encoders_of
+from loadcast.kernels.features import CLASSIC
 from loadcast.kernels.training import combine, summarize
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ pytestmark = pytest.mark.spark
 
 LONE, LATE = "192.0.2.1", "2001:db8::1"
 SPLIT = pd.Timestamp(2016, 6, 20)
-HISTORY = list(schema.HISTORY_COLUMNS)
+HISTORY = list(classic.HISTORY_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def random_rows(servers: Sequence[str], number: int) -> pa.Table:
     table = pd.concat([table[training], table[~training]], ignore_index=True)
     turns = [servers[row % len(servers)] for row in range(number)]
     table[schema.SERVER] = [LONE, *turns[1:-1], LATE]
-    return pa.Table.from_pandas(table, schema=schema.FEATURES_SCHEMA, preserve_index=False)
+    return pa.Table.from_pandas(table, schema=classic.FEATURES_SCHEMA, preserve_index=False)
 
 
 def fit(training: DataFrame, encoders: Encoders) -> EncoderModels:
@@ -73,7 +75,7 @@ def fit(training: DataFrame, encoders: Encoders) -> EncoderModels:
 
     from loadcast.spark.encoders import EncoderModels
 
-    names, hot = list(schema.CATEGORICAL_COLUMNS), encoders.for_encode
+    names, hot = list(classic.CATEGORICAL_COLUMNS), encoders.for_encode
     indexer = StringIndexer(
         inputCols=names,
         outputCols=[schema.indexed(name) for name in names],
@@ -114,8 +116,10 @@ def case(request: pytest.FixtureRequest, spark: SparkSession) -> Case:
 
     features = random_rows(*CASES[request.param])
     parts = [features.slice(begin, 250) for begin in range(0, features.num_rows, 250)]
-    summary = combine([summarize(part, epoch_seconds(SPLIT.to_pydatetime())).as_json() for part in parts])
-    encoders = encoders_of(summary)
+    summary = combine(
+        [summarize(part, CLASSIC, epoch_seconds(SPLIT.to_pydatetime())).as_json() for part in parts], CLASSIC
+    )
+    encoders = encoders_of(CLASSIC, summary)
     rows = spark.createDataFrame(features)
     training = rows.filter(rows[schema.OBSERVED] & (rows[schema.HOUR] < SPLIT))
     made, fitted = encoder_models(spark, encoders, summary), fit(training, encoders)
@@ -166,7 +170,7 @@ def test_made_models_do_to_rows_what_fitted_ones_do(case: Case) -> None:
 
 def test_rows_encoded_by_the_kernel_are_as_the_models_encode_them(case: Case) -> None:
     found, wanted = encoded_table(case.features, case.encoders), case.by_made.columns
-    for name in map(schema.indexed, schema.CATEGORICAL_COLUMNS):
+    for name in map(schema.indexed, classic.CATEGORICAL_COLUMNS):
         assert tuple(found.column(name).to_pylist()) == wanted[name]
     for name in map(schema.encoded, case.encoders.for_encode):
         slots = [(one["size"], one["indices"], one["values"]) for one in found.column(name).to_pylist()]
@@ -180,7 +184,7 @@ def test_the_schema_of_encoded_rows_is_the_one_that_the_models_give(case: Case) 
 
     found = encoded_struct(case.encoders)
     names = [field.name for field in case.by_fitted.schema if field.name != "scaledHistory"]
-    assert len(names) == len(schema.CATEGORICAL_COLUMNS) + len(case.encoders.for_encode)
+    assert len(names) == len(classic.CATEGORICAL_COLUMNS) + len(case.encoders.for_encode)
     assert [found[name] for name in names] == [case.by_fitted.schema[name] for name in names]
 
 

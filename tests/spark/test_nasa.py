@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import classic
 import runs
 from loadcast import paths, schema
-from loadcast.kernels.features import SCORING_SCHEMA, future_features
 from loadcast.serving.app import create_app
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.statistics import FeatureSource, open_statistics, scoring_features
@@ -103,9 +103,9 @@ def test_the_forest_beats_the_best_naive_accuracy(nasa: runs.Run) -> None:
 def test_the_client_s_features_are_those_of_the_test_s_first_48_hours(nasa: runs.Run) -> None:
     (source,) = sources(nasa)
     assert source.server == SERVER
-    wanted = runs.test_rows(nasa).select(SCORING_SCHEMA.names).slice(0, schema.HORIZON_HOURS)
-    found = future_features(source.hourly, source.daily, source.begin, schema.HORIZON_HOURS, source.calendar)
-    assert runs.same_bits(found, wanted.cast(SCORING_SCHEMA)) == []
+    wanted = runs.test_rows(nasa).select(classic.SCORING_SCHEMA.names).slice(0, schema.HORIZON_HOURS)
+    found = source.table()
+    assert runs.same_bits(found, wanted.cast(classic.SCORING_SCHEMA)) == []
 
 
 def test_the_service_answers_the_client_as_training_predicted(nasa: runs.Run) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
+import classic
 import oracle
 import runs
 import sessions
@@ -32,7 +33,7 @@ SUM_TOLERANCE = 1e-12
 # Mean and deviation are of thousands of rows, added up in another order.
 SCALED_TOLERANCE = 1e-9
 # What a mean of up to 24 equal or of a single value makes of it is exact in both.
-EXACT_FLOATS = (*schema.PEAKS, schema.LINEAR_TREND, *schema.LAG_COLUMNS)
+EXACT_FLOATS = (*schema.PEAKS, classic.LINEAR_TREND, *classic.LAG_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def test_ml_source_has_the_contract_s_names_and_types_once_each(pair: Pair) -> N
     assert len(set(found.names)) == len(found.names)
     assert set(found.names) == set(pair.wanted(paths.FEATURES).columns)
     types = plain_types(found)
-    for name, kind in plain_types(schema.FEATURES_SCHEMA).items():
+    for name, kind in plain_types(classic.FEATURES_SCHEMA).items():
         assert types.pop(name) == kind, name
     for name in pair.oracle.for_encode:
         assert types.pop(schema.encoded(name)).startswith("struct<type: int8"), name
@@ -156,13 +157,13 @@ def test_statistics_lie_in_the_folder_of_their_month_sorted_in_each_file(pair: P
 
 
 def test_calendar_labels_trend_and_lags_are_the_oracle_s_to_the_last_bit(pair: Pair) -> None:
-    names = [name for name in schema.FEATURES_SCHEMA.names if name not in schema.ROLLING_COLUMNS]
+    names = [name for name in classic.FEATURES_SCHEMA.names if name not in classic.ROLLING_COLUMNS]
     found, wanted = runs.frame(pair.run, paths.FEATURES)[names], pair.wanted(paths.FEATURES)[names]
     pd.testing.assert_frame_equal(found, wanted, check_exact=True)
 
 
 def test_rolling_means_are_the_oracle_s(pair: Pair) -> None:
-    names = list(schema.ROLLING_COLUMNS)
+    names = list(classic.ROLLING_COLUMNS)
     found, wanted = runs.frame(pair.run, paths.FEATURES)[names], pair.wanted(paths.FEATURES)[names]
     assert (wanted > 0).any().all()
     pd.testing.assert_frame_equal(found, wanted, rtol=SUM_TOLERANCE, atol=0)
@@ -170,11 +171,11 @@ def test_rolling_means_are_the_oracle_s(pair: Pair) -> None:
 
 def test_every_lag_is_seen_to_work(everything: Pair) -> None:
     wanted = everything.wanted(paths.FEATURES)
-    assert (wanted[list(schema.LAG_COLUMNS)] > 0).any().all()
+    assert (wanted[list(classic.LAG_COLUMNS)] > 0).any().all()
 
 
 def test_indexed_columns_are_the_oracle_s(pair: Pair) -> None:
-    names = [schema.indexed(name) for name in schema.CATEGORICAL_COLUMNS]
+    names = [schema.indexed(name) for name in classic.CATEGORICAL_COLUMNS]
     found, wanted = runs.frame(pair.run, paths.FEATURES)[names], pair.wanted(paths.FEATURES)[names]
     pd.testing.assert_frame_equal(found, wanted, check_exact=True)
 
@@ -195,7 +196,7 @@ def slots_of(vector: dict[str, Any]) -> tuple[int, int | None]:
 
 
 def test_scaled_columns_are_the_oracle_s(pair: Pair) -> None:
-    names = [schema.scaled(name) for name in schema.HISTORY_COLUMNS]
+    names = [schema.scaled(name) for name in classic.HISTORY_COLUMNS]
     found, wanted = runs.frame(pair.run, paths.FEATURES)[names], pair.wanted(paths.FEATURES)[names]
     for name in names:
         np.testing.assert_allclose(found[name], wanted[name], rtol=SCALED_TOLERANCE, atol=SCALED_TOLERANCE)

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+import classic
 import runs
 from loadcast import paths, schema
 from loadcast.kernels.encode import Encoders, feature_matrix
-from loadcast.kernels.features import SCORING_SCHEMA, future_features
 from loadcast.models.forest import Forest
 from loadcast.serving.bundle import Bundle, load_bundle
-from loadcast.serving.contract import read_records
+from loadcast.serving.contract import RequestContract
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.statistics import open_statistics, scoring_features
 
@@ -57,7 +57,9 @@ def rows_of(rows: pa.Table, server: str, begin: datetime) -> pa.Table:
     """The rows of a server and stretch, with the columns that a client builds."""
     hour = rows.column(schema.HOUR)
     inside = pc.and_(pc.greater_equal(hour, begin), pc.less(hour, begin + STRETCH))
-    return rows.filter(pc.and_(inside, pc.equal(rows.column(schema.SERVER), server))).select(SCORING_SCHEMA.names)
+    return rows.filter(pc.and_(inside, pc.equal(rows.column(schema.SERVER), server))).select(
+        classic.SCORING_SCHEMA.names
+    )
 
 
 def in_wanted_hours(built: pa.Table, wanted: pa.Table) -> pa.Table:
@@ -76,9 +78,9 @@ def test_client_built_features_are_etl_s_for_every_test_row(hostile: runs.Run, o
             wanted = rows_of(rows, server, begin)
             if server in sources:
                 source = sources[server]
-                built = future_features(source.hourly, source.daily, begin, schema.HORIZON_HOURS, source.calendar)
+                built = source.table()
                 found = in_wanted_hours(built, wanted)
-                assert runs.same_bits(found, wanted.cast(SCORING_SCHEMA)) == [], (server, begin)
+                assert runs.same_bits(found, wanted.cast(classic.SCORING_SCHEMA)) == [], (server, begin)
                 compared += wanted.num_rows
             else:
                 unknown += nothing_known(wanted)
@@ -89,7 +91,7 @@ def test_client_built_features_are_etl_s_for_every_test_row(hostile: runs.Run, o
 
 def nothing_known(wanted: pa.Table) -> int:
     """Rows of a server without a session before the forecast: no client can know of it, and no feature saw any load."""
-    assert all(pc.max(wanted.column(name)).as_py() in (0, None) for name in schema.HISTORY_COLUMNS)
+    assert all(pc.max(wanted.column(name)).as_py() in (0, None) for name in classic.HISTORY_COLUMNS)
     return wanted.num_rows
 
 
@@ -101,8 +103,8 @@ def test_all_of_the_statistics_give_the_same_features_as_the_months_a_client_rea
     for server in pc.unique(known.column(schema.SERVER)).to_pylist():
         own = [part.filter(pc.equal(part.column(schema.SERVER), server)) for part in (hourly, daily)]
         wanted = rows_of(rows, server, begin)
-        built = future_features(*own, begin, schema.HORIZON_HOURS, hostile.calendar)
-        assert runs.same_bits(in_wanted_hours(built, wanted), wanted.cast(SCORING_SCHEMA)) == [], server
+        built = classic.future_features(*own, begin, schema.HORIZON_HOURS, hostile.calendar)
+        assert runs.same_bits(in_wanted_hours(built, wanted), wanted.cast(classic.SCORING_SCHEMA)) == [], server
         compared += wanted.num_rows
     assert compared > 150
 
@@ -111,8 +113,8 @@ def test_records_lose_nothing_on_their_way_to_the_service(hostile: runs.Run) -> 
     statistics = open_statistics(Path(hostile.settings.output))
     begin = hostile.settings.split
     for source in scoring_features(statistics, None, begin):
-        table = read_records(list(source.records()))
-        built = future_features(source.hourly, source.daily, begin, schema.HORIZON_HOURS, source.calendar)
+        table = RequestContract(classic.CLASSIC).read_records(list(source.records()))
+        built = source.table()
         assert runs.same_bits(table, built.select(table.column_names)) == []
 
 
@@ -143,7 +145,7 @@ def synthetic(hostile: runs.Run, bundle: Bundle) -> pa.Table:
     rng = np.random.default_rng(6)
     pool = runs.table(hostile, paths.FEATURES)
     columns = {}
-    for field in SCORING_SCHEMA:
+    for field in classic.SCORING_SCHEMA:
         values = pool.column(field.name).to_numpy()[rng.integers(0, pool.num_rows, SYNTHETIC_ROWS)]
         if field.name in UNSEEN:
             values = np.where(rng.random(SYNTHETIC_ROWS) < 0.1, UNSEEN[field.name], values)
@@ -154,13 +156,13 @@ def synthetic(hostile: runs.Run, bundle: Bundle) -> pa.Table:
         if len(edges):
             chosen = rng.random(SYNTHETIC_ROWS) < 0.4
             columns[name] = np.where(chosen, rng.choice(edges, SYNTHETIC_ROWS), columns[name])
-    return pa.table(columns).cast(SCORING_SCHEMA)
+    return pa.table(columns).cast(classic.SCORING_SCHEMA)
 
 
 def numbers(encoders: Encoders) -> list[tuple[str, float, float]]:
     """The forest's numbers in order: name, and the mean and scale it is scaled with."""
-    history = zip(schema.HISTORY_COLUMNS, encoders.mean.tolist(), encoders.scale.tolist(), strict=True)
-    return [(schema.LINEAR_TREND, 0.0, 1.0), *history]
+    history = zip(classic.HISTORY_COLUMNS, encoders.mean.tolist(), encoders.scale.tolist(), strict=True)
+    return [(classic.LINEAR_TREND, 0.0, 1.0), *history]
 
 
 def thresholds(forest: Forest, feature: int) -> np.ndarray:
@@ -223,9 +225,9 @@ def spark_answers(spark: SparkSession, run: runs.Run, rows: pa.Table, folder: Pa
     frame = spark.read.parquet(str(folder / "rows.parquet"))
     for name in (paths.STRING_INDEX_MODEL, paths.ONE_HOT_MODEL):
         frame = PipelineModel.load(str(run.folder / name)).transform(frame)
-    frame = VectorAssembler(inputCols=list(schema.HISTORY_COLUMNS), outputCol="history").transform(frame)
+    frame = VectorAssembler(inputCols=list(classic.HISTORY_COLUMNS), outputCol="history").transform(frame)
     frame = StandardScalerModel.load(str(run.folder / paths.SCALE_MODEL)).transform(frame)
-    scaled = [schema.scaled(name) for name in schema.HISTORY_COLUMNS]
+    scaled = [schema.scaled(name) for name in classic.HISTORY_COLUMNS]
     others = [name for name in run.info["featureColumns"] if name not in scaled]
     output = StandardScalerModel.load(str(run.folder / paths.SCALE_MODEL)).getOutputCol()
     frame = VectorAssembler(inputCols=[*others, output], outputCol="features").transform(frame)

@@ -12,11 +12,13 @@ import pyarrow.compute as pc
 import pytest
 from flask.testing import FlaskClient
 
+import classic
 import runs
 import sessions
 from loadcast import paths, schema
-from loadcast.kernels.features import SCORING_SCHEMA
+from loadcast.kernels.features import CLASSIC
 from loadcast.serving.app import create_app
+from loadcast.serving.contract import RequestContract
 from loadcast.serving.predictor import Predictor
 
 pytestmark = pytest.mark.spark
@@ -32,7 +34,7 @@ def rows(hostile: runs.Run) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def records(hostile: runs.Run) -> list[dict[str, Any]]:
     """Some test rows as the service takes them."""
-    plain = runs.test_rows(hostile).select(SCORING_SCHEMA.names).slice(0, 5).to_pylist()
+    plain = runs.test_rows(hostile).select(classic.SCORING_SCHEMA.names).slice(0, 5).to_pylist()
     return [{**record, schema.HOUR: runs.text(record[schema.HOUR])} for record in plain]
 
 
@@ -43,9 +45,9 @@ def service(hostile: runs.Run) -> FlaskClient:
 
 def test_the_trend_is_not_always_0(hostile: runs.Run, rows: pd.DataFrame) -> None:
     years = (rows[schema.HOUR] - pd.Timestamp(hostile.settings.train_begin)) / pd.Timedelta(days=365.25)
-    assert rows[schema.LINEAR_TREND].to_numpy() == pytest.approx(years.to_numpy(), rel=1e-12)
-    assert rows[schema.LINEAR_TREND].nunique() == rows[schema.HOUR].nunique()
-    assert rows[schema.LINEAR_TREND].max() > 0.13
+    assert rows[classic.LINEAR_TREND].to_numpy() == pytest.approx(years.to_numpy(), rel=1e-12)
+    assert rows[classic.LINEAR_TREND].nunique() == rows[schema.HOUR].nunique()
+    assert rows[classic.LINEAR_TREND].max() > 0.13
 
 
 def test_lags_count_hours_and_not_rows(hostile: runs.Run) -> None:
@@ -54,7 +56,7 @@ def test_lags_count_hours_and_not_rows(hostile: runs.Run) -> None:
     load = hours[hours[schema.SERVER] == server].set_index(schema.HOUR)[schema.PEAK_LOAD]
     rows = runs.frame(hostile, paths.FEATURES)
     rows = rows[rows[schema.SERVER] == server].set_index(schema.HOUR)
-    for name, lag_h in zip(schema.LAG_COLUMNS, schema.LAGS_H, strict=True):
+    for name, lag_h in zip(classic.LAG_COLUMNS, classic.LAGS_H, strict=True):
         earlier = load.reindex(rows.index - pd.Timedelta(hours=lag_h)).fillna(0.0)
         assert rows[name].tolist() == earlier.tolist(), name
     # This server is silent for hours and days: the 48th row with a session before is another one.
@@ -73,7 +75,7 @@ def test_no_column_is_assembled_twice(hostile: runs.Run) -> None:
     info = hostile.info
     columns = info["featureColumns"]
     assert len(columns) == len(set(columns))
-    assert [name for name in columns if name.startswith("scaled")] == [*map(schema.scaled, schema.HISTORY_COLUMNS)]
+    assert [name for name in columns if name.startswith("scaled")] == [*map(schema.scaled, classic.HISTORY_COLUMNS)]
     slots = sum(slots_of(hostile, schema.encoded(name)) for name in info["columnForEncode"])
     metadata = (hostile.folder / paths.FOREST_MODEL / "metadata").glob("part-*")
     forest = json.loads(next(metadata).read_text().splitlines()[0])
@@ -122,6 +124,8 @@ def test_faults_are_not_answered_as_200(service: FlaskClient, records: list[dict
 
 def test_a_fault_inside_the_service_is_not_answered_as_200(records: list[dict[str, Any]]) -> None:
     class Broken:
+        contract = RequestContract(CLASSIC)
+
         def predict(self, table: pa.Table) -> dict[str, dict[str, Any]]:
             raise ZeroDivisionError
 

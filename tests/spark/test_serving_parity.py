@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import classic
 from bundles import random_features, spark_scores, train_bundle
 from loadcast import schema
 from loadcast.kernels.encode import feature_matrix
@@ -54,9 +55,9 @@ def hard_rows(bundle: Bundle, n: int) -> pa.Table:
     table = replaced(table, "month", rng.choice([6, 7], n))
     table = replaced(table, "weekofyear", rng.choice([22, 24, 26, 53], n))
     table = replaced(table, "Holiday", rng.choice([0, 1], n))
-    first = bundle.model.forest.n_features - len(schema.HISTORY_COLUMNS)
-    columns = [(schema.LINEAR_TREND, 0.0, 1.0)]
-    for i, name in enumerate(schema.HISTORY_COLUMNS):
+    first = bundle.forest.n_features - len(classic.HISTORY_COLUMNS)
+    columns = [(classic.LINEAR_TREND, 0.0, 1.0)]
+    for i, name in enumerate(classic.HISTORY_COLUMNS):
         columns.append((name, float(bundle.encoders.mean[i]), float(bundle.encoders.scale[i])))
     for i, (name, mean, scale) in enumerate(columns):
         thresholds = split_thresholds(bundle.model.forest, first - 1 + i)

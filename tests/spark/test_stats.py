@@ -15,7 +15,6 @@ import runs
 import sessions
 from loadcast import paths, schema
 from loadcast.errors import ConfigError
-from loadcast.kernels.features import future_features
 from loadcast.serving.statistics import open_statistics, scoring_features
 from loadcast.settings import Settings
 
@@ -154,5 +153,4 @@ def test_features_across_the_seam_are_those_of_one_run_over_both_months(
 def built(run: runs.Run, begin: datetime) -> dict[str, pa.Table]:
     """Features of each server's 48 hours from `begin`."""
     sources = scoring_features(open_statistics(Path(run.settings.output)), None, begin)
-    hours = schema.HORIZON_HOURS
-    return {one.server: future_features(one.hourly, one.daily, begin, hours, one.calendar) for one in sources}
+    return {one.server: one.table() for one in sources}

@@ -14,10 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundles import random_features, records, write_bundle
+from feature_docs import request_rows
 from loadcast import schema
 from loadcast.errors import ArtefactError, ConfigError, RequestError
+from loadcast.kernels.features import CLASSIC
 from loadcast.serving import api, contract
 from loadcast.serving.app import create_app
+from loadcast.serving.contract import RequestContract
 from loadcast.serving.predictor import Predictor
 
 ROOT = Path(__file__).parents[2]
@@ -166,6 +169,8 @@ def test_the_right_key_opens(guarded: FlaskClient, scheme: str) -> None:
 
 def test_an_unforeseen_error_is_500_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
+        contract = RequestContract(CLASSIC)
+
         def predict(self, table: pa.Table) -> dict[str, dict[str, Any]]:
             raise RuntimeError("secret detail")
 
@@ -224,7 +229,7 @@ def test_run_before_init_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_predictor_serves_many_threads(predictor: Predictor) -> None:
-    table = contract.read_records(BATCH)
+    table = RequestContract(CLASSIC).read_records(BATCH)
     expected = predictor.predict(table)
     found: list[dict[str, Any]] = []
     threads = [threading.Thread(target=lambda: found.append(predictor.predict(table))) for _ in range(8)]
@@ -248,5 +253,4 @@ def test_the_documented_request_is_one_that_is_answered(client: FlaskClient) -> 
 
 def test_the_documented_fields_and_ranges_are_those_of_the_contract() -> None:
     text = (ROOT / "Docs" / "API.md").read_text(encoding="utf-8")
-    for name, (low, high) in contract.CALENDAR_RANGES.items():
-        assert f"| {name} | integer | {low} … {high} |" in text
+    assert "\n".join(request_rows(CLASSIC)) in text

@@ -198,7 +198,7 @@ def test_neither_order_nor_cutting_shows_in_rounded_sums(cents: list[int], seed:
     together = unpack(*(pa.concat_arrays([part[column] for part in packed]) for column in (0, 1)))
     one, other = round_sums(whole.sums)
     assert one.tolist() == other.tolist() == [rounded_sum([value / 1000 for value in cents])] * WIDTH
-    assert entries(together, rounded=False) == entries(whole)
+    assert entries(together) == entries(whole)
 
 
 def test_rounding_many_sums_gives_no_warning_and_no_nan() -> None:

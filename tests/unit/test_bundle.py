@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import classic
 from bundles import levels_of, random_features, write_bundle, write_info
-from loadcast import paths, schema
+from loadcast import paths
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError
 from loadcast.kernels.encode import feature_matrix
@@ -66,7 +67,7 @@ def refused(folder: Path, reason: str) -> None:
 
 def test_a_bundle_loads_with_its_levels_scaler_and_forest(folder: Path) -> None:
     bundle = load_bundle(folder)
-    history = np.column_stack([ROWS.column(name).to_numpy() for name in schema.HISTORY_COLUMNS])
+    history = np.column_stack([ROWS.column(name).to_numpy() for name in classic.HISTORY_COLUMNS])
     std = history.std(axis=0, ddof=1)
     assert dict(bundle.encoders.levels) == levels_of(ROWS)
     assert bundle.encoders.mean.tolist() == history.mean(axis=0).tolist()

@@ -7,13 +7,27 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pytest
 
+import classic
 from loadcast import schema
 from loadcast.holiday_calendar import holiday_days
-from loadcast.kernels.calendar import CalendarRule, calendar_columns, epoch_seconds
+from loadcast.kernels.calendar import CalendarRule, epoch_seconds
+from loadcast.kernels.features import FeatureRows
+from loadcast.kernels.server import Grid
 
 EPOCH = datetime(1970, 1, 1)
 HOUR = timedelta(hours=1)
 RULE = CalendarRule(datetime(2009, 1, 1), frozenset({date(2016, 7, 4), date(1969, 12, 31), date(2100, 12, 25)}))
+
+
+def calendar_columns(hours: np.ndarray, rule: CalendarRule) -> dict[str, np.ndarray]:
+    """The columns that are made of an hour alone, by name."""
+    first, last = (hours.min(), hours.max()) if len(hours) else (0, 0)
+    slots = int(last // 24 - first // 24 + 1) * 24
+    peaks = np.broadcast_to(0.0, (len(schema.PEAKS), slots))
+    grid = Grid(("::1",), np.array([first]), np.array([last]), peaks, np.broadcast_to(False, slots))
+    rows = FeatureRows(grid, hours - first // 24 * 24, hours - first // 24 * 24 - schema.HORIZON_HOURS, rule)
+    made = (*classic.CALENDAR_COLUMNS, classic.LINEAR_TREND)
+    return {one.name: one.column(rows).to_numpy() for one in classic.CLASSIC.features if one.name in made}
 
 
 def columns_at(*hours: datetime, rule: CalendarRule = RULE) -> dict[str, list[float]]:
@@ -78,12 +92,12 @@ def test_each_hour_of_a_holiday_and_no_other_is_marked() -> None:
 def test_the_trend_is_years_since_the_training_began() -> None:
     begin = RULE.train_begin
     found = columns_at(begin, begin + timedelta(days=365.25), begin + HOUR, begin - timedelta(days=1461))
-    assert found[schema.LINEAR_TREND] == [0, 1, 1 / 8766, -4]
+    assert found[classic.LINEAR_TREND] == [0, 1, 1 / 8766, -4]
 
 
 def test_the_trend_counts_from_the_second_the_training_began() -> None:
     rule = CalendarRule(datetime(2016, 6, 1, 0, 30), frozenset())
-    assert columns_at(datetime(2016, 6, 1, 1), rule=rule)[schema.LINEAR_TREND] == [0.5 / 8766]
+    assert columns_at(datetime(2016, 6, 1, 1), rule=rule)[classic.LINEAR_TREND] == [0.5 / 8766]
 
 
 def test_hours_may_come_in_any_order_and_more_than_once() -> None:
@@ -95,8 +109,8 @@ def test_hours_may_come_in_any_order_and_more_than_once() -> None:
 
 def test_the_columns_are_the_contract_s_in_order() -> None:
     found = calendar_columns(np.zeros(3, dtype=np.int64), RULE)
-    assert list(found) == [*schema.CALENDAR_COLUMNS, schema.LINEAR_TREND]
-    assert {values.dtype for name, values in found.items() if name in schema.CALENDAR_COLUMNS} == {np.dtype("int32")}
+    assert list(found) == [*classic.CALENDAR_COLUMNS, classic.LINEAR_TREND]
+    assert {values.dtype for name, values in found.items() if name in classic.CALENDAR_COLUMNS} == {np.dtype("int32")}
     assert all(len(values) == 0 for values in calendar_columns(np.zeros(0, dtype=np.int64), RULE).values())
 
 

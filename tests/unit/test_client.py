@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import classic
 from loadcast import schema
 from loadcast.errors import ConfigError, ServiceError
 from loadcast.serving import client
@@ -23,8 +24,8 @@ SERVER = "115.220.193.16"
 
 
 def record(hour: int = 0, server: str = SERVER, **fields: Any) -> dict[str, Any]:
-    numbers = dict.fromkeys((schema.LINEAR_TREND, *schema.HISTORY_COLUMNS), 0.0)
-    calendar = dict.fromkeys(schema.CALENDAR_COLUMNS, 1) | {"hourofday": hour}
+    numbers = dict.fromkeys((classic.LINEAR_TREND, *classic.HISTORY_COLUMNS), 0.0)
+    calendar = dict.fromkeys(classic.CALENDAR_COLUMNS, 1) | {"hourofday": hour}
     time = f"2016-07-01 {hour:02d}:00:00"
     return {schema.SERVER: server, schema.HOUR: time, **calendar, **numbers, **fields}
 

@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 from bundles import random_features, records
 from loadcast import schema
 from loadcast.errors import RequestError, TooLargeError
+from loadcast.kernels.features import CLASSIC
 from loadcast.serving import contract
-from loadcast.serving.contract import ContractError, read_records, read_request
+from loadcast.serving.contract import ContractError, RequestContract
 
 RECORD = records(random_features(1))[0]
-REQUIRED = contract.REQUEST_SCHEMA.names
+CONTRACT = RequestContract(CLASSIC)
+REQUIRED = CONTRACT.schema.names
+read_request, read_records = CONTRACT.read_request, CONTRACT.read_records
 
 
 def batch(*changes: dict[str, Any]) -> list[dict[str, Any]]:
@@ -40,7 +43,7 @@ def test_records_become_the_rows_of_the_features_table() -> None:
 
 
 def test_an_empty_array_is_an_empty_table() -> None:
-    assert read_request(b" [ ] ").equals(contract.REQUEST_SCHEMA.empty_table())
+    assert read_request(b" [ ] ").equals(CONTRACT.schema.empty_table())
 
 
 def test_the_other_columns_of_the_features_are_ignored() -> None:
@@ -241,7 +244,7 @@ def test_the_fast_way_takes_good_batches(monkeypatch: pytest.MonkeyPatch) -> Non
     def fail(*_: object) -> None:
         raise AssertionError("the slow way was taken")
 
-    monkeypatch.setattr(contract, "_checked", fail)
+    monkeypatch.setattr(CONTRACT, "_checked", fail)
     assert read_records(batch({}, {"key": "x"})).num_rows == 2
 
 
@@ -271,11 +274,11 @@ def test_any_json_is_read_or_refused_with_named_faults(value: Any) -> None:
 @given(st.lists(changed_records, max_size=3))
 def test_the_fast_way_and_the_slow_way_agree(batch: list[dict[str, Any]]) -> None:
     try:
-        slow: pa.Table | None = contract._table(contract._checked(batch, []))
+        slow: pa.Table | None = CONTRACT._table(CONTRACT._checked(batch, []))
     except ContractError:
         slow = None
     try:
-        fast: pa.Table | None = contract._table(batch)
+        fast: pa.Table | None = CONTRACT._table(batch)
     except Exception:
         fast = None
     # Plainly right is right; what is not plain (as a subclass of float) may still be right.

@@ -8,14 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import classic
 from bundles import levels_of, random_features
 from loadcast import schema
 from loadcast.errors import ArtefactError
 from loadcast.kernels.encode import Encoders, cold_start, feature_matrix, string_index
 
 ONLY = ("year", "month", "Holiday")
-ENCODE = tuple(name for name in schema.CATEGORICAL_COLUMNS if name not in ONLY)
-N_HISTORY = len(schema.HISTORY_COLUMNS)
+ENCODE = tuple(name for name in classic.CATEGORICAL_COLUMNS if name not in ONLY)
+N_HISTORY = len(classic.HISTORY_COLUMNS)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,8 @@ def encoders() -> Encoders:
     rng = np.random.default_rng(1)
     scale = rng.random(N_HISTORY)
     scale[4] = 0.0
-    return Encoders(levels_of(random_features(500, seed=1)), ONLY, ENCODE, rng.normal(size=N_HISTORY), scale)
+    levels = levels_of(random_features(500, seed=1))
+    return Encoders(classic.CLASSIC, levels, ONLY, ENCODE, rng.normal(size=N_HISTORY), scale)
 
 
 def mixed_rows() -> pa.Table:
@@ -42,8 +44,8 @@ def plain_vector(row: dict[str, Any], encoders: Encoders) -> list[float]:
         vector.append(float(levels.index(str(row[name]))) if str(row[name]) in levels else float(len(levels)))
     for name in encoders.for_encode:
         vector += [1.0 if level == str(row[name]) else 0.0 for level in encoders.levels[name]]
-    vector.append(row[schema.LINEAR_TREND])
-    for i, name in enumerate(schema.HISTORY_COLUMNS):
+    vector.append(row[classic.LINEAR_TREND])
+    for i, name in enumerate(classic.HISTORY_COLUMNS):
         vector.append((row[name] - float(encoders.mean[i])) * float(encoders.scale[i]))
     return vector
 
@@ -68,8 +70,9 @@ def test_chunks_of_the_table_do_not_show(encoders: Encoders) -> None:
 
 
 def test_an_unseen_or_missing_level_gets_the_number_of_levels() -> None:
-    levels = dict.fromkeys(schema.CATEGORICAL_COLUMNS, ("1", "2"))
-    encoders = Encoders(levels, (), schema.CATEGORICAL_COLUMNS, np.zeros(N_HISTORY), np.ones(N_HISTORY))
+    levels = dict.fromkeys(classic.CATEGORICAL_COLUMNS, ("1", "2"))
+    mean, scale = np.zeros(N_HISTORY), np.ones(N_HISTORY)
+    encoders = Encoders(classic.CLASSIC, levels, (), classic.CATEGORICAL_COLUMNS, mean, scale)
     table = pa.table({"month": pa.array([2, 3, None, 1], pa.int32())})
     assert string_index(table, "month", encoders).tolist() == [1, 2, 2, 0]
 
@@ -98,12 +101,14 @@ def test_huge_values_raise_no_warning(encoders: Encoders) -> None:
         ({"only_indexed": (*ONLY, "hour")}, "wanted each of"),
         ({"for_encode": (*ENCODE, "month")}, "wanted each of"),
         ({"levels": {"year": ("2016",)}}, "wanted each of"),
-        ({"levels": dict.fromkeys(schema.CATEGORICAL_COLUMNS, ("1", "1"))}, "a level twice"),
+        ({"levels": dict.fromkeys(classic.CATEGORICAL_COLUMNS, ("1", "1"))}, "a level twice"),
         ({"mean": np.zeros(3)}, "wanted 20 finite"),
         ({"scale": np.full(N_HISTORY, np.nan)}, "wanted 20 finite"),
     ],
 )
 def test_encoders_that_do_not_fit_are_refused(encoders: Encoders, changes: dict[str, Any], reason: str) -> None:
-    parts = {name: getattr(encoders, name) for name in ("levels", "only_indexed", "for_encode", "mean", "scale")}
+    parts = {
+        name: getattr(encoders, name) for name in ("features", "levels", "only_indexed", "for_encode", "mean", "scale")
+    }
     with pytest.raises(ArtefactError, match=reason):
         Encoders(**{**parts, **changes})

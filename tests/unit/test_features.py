@@ -10,13 +10,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import classic
 from grids import (
     BEGIN,
     EPOCH,
     HOLIDAYS,
     HOUR,
+    LABELS,
     RULE,
-    THRESHOLDS,
     by_place,
     features_of,
     grid_of,
@@ -27,7 +28,7 @@ from grids import (
 from loadcast import schema
 from loadcast.errors import InputError
 from loadcast.kernels.calendar import CalendarRule
-from loadcast.kernels.features import SCORING_SCHEMA, Thresholds, features_table, future_features
+from loadcast.kernels.labels import Bounds, LabelRule
 from loadcast.kernels.server import daily_table, hourly_table
 from oracle.rows import Session
 
@@ -55,9 +56,9 @@ def steady(hours: int, server: str = A, first: int = 0) -> list[Session]:
 def test_features_are_the_oracle_s(seed: int) -> None:
     sessions = random_sessions(seed, days=60, number=300)
     found, wanted = by_place(features_of(sessions)).to_pandas(), oracle_frames(sessions)[2]
-    exact = [name for name in wanted.columns if name not in schema.ROLLING_COLUMNS]
+    exact = [name for name in wanted.columns if name not in classic.ROLLING_COLUMNS]
     pd.testing.assert_frame_equal(found[exact], wanted[exact], check_exact=True)
-    rolling = list(schema.ROLLING_COLUMNS)
+    rolling = list(classic.ROLLING_COLUMNS)
     pd.testing.assert_frame_equal(found[rolling], wanted[rolling], rtol=SUM_TOLERANCE, atol=0)
 
 
@@ -76,15 +77,23 @@ def test_many_servers_at_once_are_as_one_after_the_other(seed: int) -> None:
     ("load", "label"), [(0, 1), (100, 1), (100.00000000001, 2), (500, 2), (500.0000000001, 3), (1e15, 3)]
 )
 def test_low_is_up_to_its_threshold_and_high_above_its_own(load: float, label: int) -> None:
-    assert THRESHOLDS.labels(np.array([load])).to_pylist() == [label]
-    assert Thresholds(0, 1).labels(np.array([0.0, 1.0, 2.0])).to_pylist() == [1, 2, 3]
+    assert LABELS.labels(np.array([load]), [A], np.zeros(1, dtype=np.int64)).tolist() == [label]
+    loads, codes = np.array([0.0, 1.0, 2.0]), np.zeros(3, dtype=np.int64)
+    assert LabelRule.absolute(0, 1).labels(loads, [A], codes).tolist() == [1, 2, 3]
+
+
+def test_a_server_with_bounds_of_its_own_is_labelled_by_them() -> None:
+    rule = LabelRule("perServer", Bounds(10, 20, "fleet"), {B: Bounds(1, 2, "server")})
+    loads, codes = np.array([1.5, 15, 25, 1, 1.5, 2.5]), np.array([0, 0, 0, 1, 1, 1])
+    assert rule.labels(loads, [A, B], codes).tolist() == [1, 2, 3, 1, 2, 3]
+    assert [rule.bounds(server).source for server in (A, B, "::1")] == ["fleet", "server", "fleet"]
 
 
 def test_a_lag_is_that_many_hours_earlier() -> None:
     rows = rows_of(features_of(steady(800)))
     assert len(rows) == 800
     for hour, row in rows.items():
-        for name, lag_h in zip(schema.LAG_COLUMNS, schema.LAGS_H, strict=True):
+        for name, lag_h in zip(classic.LAG_COLUMNS, classic.LAGS_H, strict=True):
             assert row[name] == (hour - lag_h + 1 if hour >= lag_h else 0)
 
 
@@ -115,7 +124,7 @@ def test_the_rolling_mean_is_over_the_days_the_server_has() -> None:
 
 def test_each_measure_has_its_own_rolling_mean() -> None:
     row = rows_of(features_of([session(A, hour, 1.0, scale=10) for hour in range(24 * 4)]))[72]
-    assert [row[name] for name in schema.ROLLING_COLUMNS] == [1, 10, 20, 30, 40, 50, 60, 70]
+    assert [row[name] for name in classic.ROLLING_COLUMNS] == [1, 10, 20, 30, 40, 50, 60, 70]
 
 
 # --- faults of the public sample ------------------------------------------------------------------------------------
@@ -123,7 +132,7 @@ def test_each_measure_has_its_own_rolling_mean() -> None:
 
 def test_the_trend_grows_from_hour_to_hour() -> None:
     rows = rows_of(features_of(steady(50)))
-    trend = [rows[hour][schema.LINEAR_TREND] for hour in range(50)]
+    trend = [rows[hour][classic.LINEAR_TREND] for hour in range(50)]
     assert trend == [hour / 8766 for hour in range(50)]
 
 
@@ -134,22 +143,17 @@ def test_the_day_of_the_month_is_not_the_hour() -> None:
 
 
 def test_no_column_feeds_the_forest_twice() -> None:
-    for parting in range(len(schema.CATEGORICAL_COLUMNS) + 1):
-        only, encode = schema.CATEGORICAL_COLUMNS[:parting], schema.CATEGORICAL_COLUMNS[parting:]
-        columns = schema.forest_inputs(only, encode)
-        assert len(columns) == len(set(columns)) == len(schema.CATEGORICAL_COLUMNS) + 1 + len(schema.HISTORY_COLUMNS)
-        assert [name for name in columns if "Lag" in name] == [f"scaled{name}" for name in schema.HISTORY_COLUMNS]
-
-
-def test_no_lag_is_shorter_than_the_forecast_is_long() -> None:
-    assert min(schema.LAGS_H) >= schema.HORIZON_HOURS
-    assert (schema.ROLLING_LAST_DAY - 1) * 24 >= schema.HORIZON_HOURS
+    for parting in range(len(classic.CATEGORICAL_COLUMNS) + 1):
+        only, encode = classic.CATEGORICAL_COLUMNS[:parting], classic.CATEGORICAL_COLUMNS[parting:]
+        columns = classic.CLASSIC.vector(only, encode)
+        assert len(columns) == len(set(columns)) == len(classic.CATEGORICAL_COLUMNS) + 1 + len(classic.HISTORY_COLUMNS)
+        assert [name for name in columns if "Lag" in name] == [f"scaled{name}" for name in classic.HISTORY_COLUMNS]
 
 
 def test_the_columns_are_the_contract_s() -> None:
-    assert features_of(steady(3)).schema == schema.FEATURES_SCHEMA
+    assert features_of(steady(3)).schema == classic.FEATURES_SCHEMA
     assert features_of(steady(3)).column(schema.KEY).to_pylist()[2] == f"{A}_2016-06-01 02:00:00"
-    assert features_table(grid_of([]), RULE, THRESHOLDS).num_rows == 0
+    assert classic.features_table(grid_of([]), RULE, LABELS).num_rows == 0
 
 
 # --- coming hours ---------------------------------------------------------------------------------------------------
@@ -164,8 +168,8 @@ def assert_as_in_training(
     sessions: list[Session], server: str, begin: int, published: tuple[pa.Table, pa.Table]
 ) -> int:
     """The coming hours from `begin` are the rows that ETL has of them, to the last bit; gives how many it has."""
-    coming = future_features(*published, BEGIN + begin * HOUR, 48, RULE)
-    rows = by_place(features_of([one for one in sessions if one.server == server])).select(SCORING_SCHEMA.names)
+    coming = classic.future_features(*published, BEGIN + begin * HOUR, 48, RULE)
+    rows = by_place(features_of([one for one in sessions if one.server == server])).select(classic.SCORING_SCHEMA.names)
     hours = (rows.column(schema.HOUR).to_numpy() - np.datetime64(BEGIN)) // np.timedelta64(1, "h")
     trained = rows.filter(pa.array((hours >= begin) & (hours < begin + 48)))
     place = pa.array(np.flatnonzero(np.isin(np.arange(begin, begin + 48), hours)))
@@ -230,10 +234,10 @@ def test_a_server_silent_since_its_first_hours_is_as_in_training(silent_h: int, 
 
 def test_a_first_day_that_was_cut_has_its_published_mean() -> None:
     hourly, daily = cut_at_begin(steady(24 * 9), A, 24 * 9)
-    whole = future_features(hourly, daily, BEGIN + 24 * 9 * HOUR, 48, RULE)
+    whole = classic.future_features(hourly, daily, BEGIN + 24 * 9 * HOUR, 48, RULE)
     for cut in range(24 * 4):
-        coming = future_features(hourly.slice(cut), daily, BEGIN + 24 * 9 * HOUR, 48, RULE)
-        assert coming.select(schema.ROLLING_COLUMNS).equals(whole.select(schema.ROLLING_COLUMNS))
+        coming = classic.future_features(hourly.slice(cut), daily, BEGIN + 24 * 9 * HOUR, 48, RULE)
+        assert coming.select(classic.ROLLING_COLUMNS).equals(whole.select(classic.ROLLING_COLUMNS))
 
 
 def test_without_the_published_mean_a_first_day_is_what_its_hours_say() -> None:
@@ -247,54 +251,54 @@ def test_what_was_published_of_coming_hours_is_not_looked_at() -> None:
     begin = 24 * 15 + 7
     before = steady(begin)
     sessions = [*before, *(session(A, hour, 999) for hour in range(begin, begin + 100, 3))]
-    known = future_features(*statistics_of(before, A), BEGIN + begin * HOUR, 48, RULE)
-    assert future_features(*statistics_of(sessions, A), BEGIN + begin * HOUR, 48, RULE).equals(known)
+    known = classic.future_features(*statistics_of(before, A), BEGIN + begin * HOUR, 48, RULE)
+    assert classic.future_features(*statistics_of(sessions, A), BEGIN + begin * HOUR, 48, RULE).equals(known)
 
 
 def test_fewer_hours_are_the_first_of_48() -> None:
     published = statistics_of(steady(100), A)
-    whole = future_features(*published, BEGIN + 100 * HOUR, 48, RULE)
-    assert whole.schema == SCORING_SCHEMA
+    whole = classic.future_features(*published, BEGIN + 100 * HOUR, 48, RULE)
+    assert whole.schema == classic.SCORING_SCHEMA
     for hours in (1, 24, 47):
-        assert future_features(*published, BEGIN + 100 * HOUR, hours, RULE).equals(whole.slice(0, hours))
+        assert classic.future_features(*published, BEGIN + 100 * HOUR, hours, RULE).equals(whole.slice(0, hours))
 
 
 def test_the_coming_hours_have_their_own_calendar() -> None:
     begin = datetime(2016, 7, 3, 20)
     rule = CalendarRule(datetime(2016, 1, 1), HOLIDAYS)
-    rows = future_features(*statistics_of(steady(24 * 30), A), begin, 48, rule).to_pylist()
+    rows = classic.future_features(*statistics_of(steady(24 * 30), A), begin, 48, rule).to_pylist()
     assert [row[schema.HOUR] for row in rows] == [begin + hour * HOUR for hour in range(48)]
     assert [row["Holiday"] for row in rows] == [0] * 4 + [1] * 24 + [0] * 20
-    assert rows[0][schema.LINEAR_TREND] == (begin - datetime(2016, 1, 1)) / timedelta(days=365.25)
+    assert rows[0][classic.LINEAR_TREND] == (begin - datetime(2016, 1, 1)) / timedelta(days=365.25)
     assert rows[0][schema.KEY] == f"{A}_2016-07-03 20:00:00"
 
 
 @pytest.mark.parametrize("hours", [0, -1, 49, 10**9])
 def test_only_1_to_48_hours_can_be_asked_for(hours: int) -> None:
     with pytest.raises(InputError, match=rf"^Asked for {hours} hours ahead; wanted 1 to 48"):
-        future_features(*statistics_of(steady(5), A), BEGIN + 5 * HOUR, hours, RULE)
+        classic.future_features(*statistics_of(steady(5), A), BEGIN + 5 * HOUR, hours, RULE)
 
 
 @pytest.mark.parametrize("begin", [BEGIN + timedelta(minutes=30), BEGIN + timedelta(microseconds=1)])
 def test_the_start_is_a_whole_hour(begin: datetime) -> None:
     with pytest.raises(InputError, match="wanted a whole hour, such as 2016-07-01 00:00:00"):
-        future_features(*statistics_of(steady(5), A), begin, 48, RULE)
+        classic.future_features(*statistics_of(steady(5), A), begin, 48, RULE)
 
 
 @pytest.mark.parametrize("servers", [[], [A, B]])
 def test_the_statistics_are_of_exactly_one_server(servers: list[str]) -> None:
     grid = grid_of([one for server in servers for one in steady(5, server)])
     with pytest.raises(InputError, match=f"Found statistics of {len(servers)} servers before .* wanted .* exactly one"):
-        future_features(hourly_table(grid), daily_table(grid), BEGIN + 5 * HOUR, 48, RULE)
+        classic.future_features(hourly_table(grid), daily_table(grid), BEGIN + 5 * HOUR, 48, RULE)
 
 
 def test_statistics_that_begin_later_are_an_error_and_not_a_crash() -> None:
     with pytest.raises(InputError, match="Found statistics of 0 servers before 2016-06-01 05:00:00"):
-        future_features(*statistics_of(steady(9, first=5), A), BEGIN + 5 * HOUR, 48, RULE)
+        classic.future_features(*statistics_of(steady(9, first=5), A), BEGIN + 5 * HOUR, 48, RULE)
 
 
 @pytest.mark.parametrize("begin", [EPOCH - 48 * HOUR, datetime(9999, 12, 30)])
 def test_the_ends_of_time_have_features(begin: datetime) -> None:
     grid = grid_of([Session(A, begin - HOUR, (1.0,) * 8)])
-    table = future_features(hourly_table(grid), daily_table(grid), begin, 48, RULE)
+    table = classic.future_features(hourly_table(grid), daily_table(grid), begin, 48, RULE)
     assert table.column("peakLoadLag48").to_pylist() == [*[0] * 47, 1]

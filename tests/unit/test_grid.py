@@ -12,7 +12,7 @@ import pytest
 from grids import BEGIN, by_place, grid_of, hour_number, oracle_frames, random_sessions, session
 from loadcast import schema
 from loadcast.kernels.buckets import Buckets, sum_rows
-from loadcast.kernels.server import Grid, build_grid, daily_table, grid_from_hourly, hourly_table, portions
+from loadcast.kernels.server import Grid, build_grid, daily_table, grid_from_hourly, hourly_table, keys_of, portions
 from oracle.rows import Session
 
 A, B = "10.0.0.1", "10.0.0.2"
@@ -212,3 +212,17 @@ def test_portions_hold_whole_servers_and_bound_the_slots() -> None:
     assert hourly_table(build_grid(sums)).equals(
         pa.concat_tables(hourly_table(grid) for grid in grids).combine_chunks()
     )
+
+
+def test_sums_are_rounded_before_the_peak_is_chosen() -> None:
+    """0.1 + 0.2 is a little more than 0.3 in doubles, and would win over the earlier bucket."""
+    loads = ((0.01, 0.3, 10.0), (0.11, 0.1, 20.0), (0.12, 0.2, 20.0))
+    grid = grid_of([session("10.0.0.1", hours, load, scale) for hours, load, scale in loads])
+    assert grid.peaks[:2, 0].tolist() == [0.3, 3.0]
+
+
+@pytest.mark.parametrize("hours", [[5, 4, 5, 6], [0, 10**6], [-3], []])
+def test_keys_name_server_and_hour_however_far_apart_the_hours_lie(hours: list[int]) -> None:
+    servers = pa.array(["::1"] * len(hours), pa.string())
+    times = [datetime(1970, 1, 1) + timedelta(hours=hour) for hour in hours]
+    assert keys_of(servers, np.array(hours, dtype=np.int64)).to_pylist() == [f"::1_{time}" for time in times]

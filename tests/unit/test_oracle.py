@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import classic
 import oracle
 from loadcast import schema
 from oracle import rows, stages
@@ -204,9 +205,9 @@ def test_a_run_names_its_columns_as_the_schema_does(tmp_path):
     assert list(result.hourly) == schema.HOURLY_SCHEMA.names
     assert list(result.daily) == schema.DAILY_SCHEMA.names
     assert list(result.rejected) == schema.REJECTED_SCHEMA.names
-    assert set(schema.FEATURES_SCHEMA.names) < set(result.features)
-    assert set(schema.forest_inputs(result.only_indexed, result.for_encode)) < set(result.features)
+    assert set(classic.FEATURES_SCHEMA.names) < set(result.features)
+    assert set(classic.CLASSIC.vector(result.only_indexed, result.for_encode)) < set(result.features)
     assert (schema.SESSION_COLUMNS_17, schema.SESSION_COLUMNS_16) == (rows.LAYOUT_17, rows.LAYOUT_16)
-    assert (schema.CATEGORICAL_COLUMNS, schema.MEASURES) == (stages.CATEGORICAL, rows.NUMBER_COLUMNS)
+    assert (classic.CATEGORICAL_COLUMNS, schema.MEASURES) == (stages.CATEGORICAL, rows.NUMBER_COLUMNS)
     assert tuple(reason.value for reason in schema.Reason) == oracle.REASONS
     assert tuple(kind.value for kind in schema.Repair) == oracle.KINDS

@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+import classic
+from feature_docs import feature_rows
 from loadcast import paths, schema
 
 PAGE = (Path(__file__).parents[2] / "Docs" / "DATA.md").read_text(encoding="utf-8")
@@ -116,7 +118,11 @@ def test_features_have_their_columns_and_types_in_order() -> None:
     made = [row for row in rows if "<c>" not in row[0]]
     known = dict(types_of(schema.HOURLY_SCHEMA))
     found = [(name, TYPES[kind] if kind else known[name]) for name, kind in columns_of(made)]
-    assert found == types_of(schema.FEATURES_SCHEMA)
+    assert found == types_of(classic.FEATURES_SCHEMA)
+
+
+def test_the_features_rows_are_those_of_the_set() -> None:
+    assert "\n".join(feature_rows(classic.CLASSIC)) in PAGE
 
 
 def test_encoded_columns_are_named_after_their_source() -> None:
@@ -127,7 +133,7 @@ def test_encoded_columns_are_named_after_their_source() -> None:
 
 def test_the_categorical_columns_are_the_page_s() -> None:
     (listed,) = re.findall(r"Categorical columns: (.*?)\.", PAGE)
-    assert tuple(listed.split(", ")) == schema.CATEGORICAL_COLUMNS
+    assert tuple(listed.split(", ")) == classic.CATEGORICAL_COLUMNS
 
 
 def test_predictions_have_their_columns_in_order() -> None:
@@ -141,13 +147,12 @@ def test_the_page_s_numbers_are_the_code_s() -> None:
     assert {mark.strip("`").lower() for mark in marks.split(", ")} | {""} == schema.MISSING_MARKS
     (limit,) = re.findall(r"above 10\^(\d+)", PAGE)
     assert 10.0 ** int(limit) == schema.LARGEST_NUMBER
-    assert f"D−{schema.ROLLING_FIRST_DAY} … D−{schema.ROLLING_LAST_DAY}" in PAGE
     assert f"at most {schema.REJECTED_LINE_CHARS:,} characters" in PAGE
     for name in (paths.FEATURES, paths.HOURLY, paths.DAILY, paths.PREDICTIONS, paths.REJECTED):
         assert f"`{name}/" in PAGE
 
 
 def test_no_stage_names_a_column_twice() -> None:
-    for fields in (schema.HOURLY_SCHEMA, schema.DAILY_SCHEMA, schema.FEATURES_SCHEMA, schema.REJECTED_SCHEMA):
+    for fields in (schema.HOURLY_SCHEMA, schema.DAILY_SCHEMA, classic.FEATURES_SCHEMA, schema.REJECTED_SCHEMA):
         assert len(set(fields.names)) == len(fields.names)
     assert len(set(schema.PREDICTION_COLUMNS)) == len(schema.PREDICTION_COLUMNS)

@@ -17,7 +17,9 @@ import requests
 
 from bundles import random_features, records, write_bundle
 from loadcast.errors import ConfigError, EnvironmentNotReadyError
-from loadcast.serving import contract, server
+from loadcast.kernels.features import CLASSIC
+from loadcast.serving import server
+from loadcast.serving.contract import RequestContract
 from loadcast.serving.predictor import Predictor
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +127,7 @@ def served(bundle: Path) -> Iterator[str]:
 
 @pytest.mark.integration
 def test_the_command_serves_on_a_real_port(served: str, bundle: Path) -> None:
-    expected = Predictor.load(bundle).predict(contract.read_records(BATCH))
+    expected = Predictor.load(bundle).predict(RequestContract(CLASSIC).read_records(BATCH))
     headers = {"Authorization": f"Bearer {KEY}"}
     with requests.Session() as session:
         for path in ("/score", "/api/v1/service/mine/score"):

@@ -12,17 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import classic
 from loadcast import paths, schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels.calendar import CalendarRule
-from loadcast.kernels.features import Thresholds
+from loadcast.kernels.labels import LabelRule
 from loadcast.storage.tables import FolderTables
 
 server = pytest.importorskip("loadcast.spark.server")
 scan = pytest.importorskip("loadcast.spark.scan")
 
 BEGIN = 1_464_739_200 // schema.BUCKET_SECONDS
-CALENDAR, THRESHOLDS = CalendarRule(datetime(2016, 6, 1), frozenset()), Thresholds(100.0, 500.0)
+CALENDAR, LABELS = CalendarRule(datetime(2016, 6, 1), frozenset()), LabelRule.absolute(100.0, 500.0)
 SPLIT = 1_464_739_200 + 86_400
 
 
@@ -42,7 +43,7 @@ def pieces(name: str, number: int, buckets: int, seed: int) -> list[pa.RecordBat
 
 def run(batches: list[pa.RecordBatch], folder: Path) -> dict[str, list[Any]]:
     """What the task reports, by kind; its tables lie below `folder`."""
-    task = server.ServerTask(CALENDAR, THRESHOLDS, SPLIT, FolderTables(str(folder)))
+    task = server.ServerTask(classic.CLASSIC, CALENDAR, LABELS, SPLIT, FolderTables(str(folder)))
     reports: dict[str, list[Any]] = {}
     for batch in task(iter(batches)):
         for kind, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):
@@ -81,7 +82,7 @@ def test_a_server_with_most_rows_in_many_pieces_gives_the_same_in_little_memory(
 
 
 def test_the_files_are_told_when_they_are_complete(tmp_path: Path) -> None:
-    task = server.ServerTask(CALENDAR, THRESHOLDS, SPLIT, FolderTables(str(tmp_path)))
+    task = server.ServerTask(classic.CLASSIC, CALENDAR, LABELS, SPLIT, FolderTables(str(tmp_path)))
     *_, last = task(iter(pieces("10.0.0.1", 3, 5000, 1)))
     told = json.loads(last.column("report")[0].as_py())
     assert sorted(told) == sorted(
@@ -94,7 +95,11 @@ def test_the_files_are_told_when_they_are_complete(tmp_path: Path) -> None:
 
 
 def test_without_a_split_there_are_no_features(tmp_path: Path) -> None:
-    list(server.ServerTask(CALENDAR, THRESHOLDS, None, FolderTables(str(tmp_path)))(iter(pieces("10.0.0.1", 1, 50, 1))))
+    list(
+        server.ServerTask(classic.CLASSIC, CALENDAR, LABELS, None, FolderTables(str(tmp_path)))(
+            iter(pieces("10.0.0.1", 1, 50, 1))
+        )
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == [paths.DAILY, paths.HOURLY]
 
 

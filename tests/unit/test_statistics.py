@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import classic
 from artefact_files import made_up_info, write_info
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError, InputError
@@ -38,7 +39,7 @@ def output(tmp_path: Path) -> Path:
 
 def test_each_record_holds_what_the_service_takes_and_nothing_known_only_afterwards(output: Path) -> None:
     afterwards = {schema.PEAK_LOAD, schema.OBSERVED, schema.LABEL}
-    assert all(record.keys() == set(schema.FEATURES_SCHEMA.names) - afterwards for record in records_of(output))
+    assert all(record.keys() == set(classic.FEATURES_SCHEMA.names) - afterwards for record in records_of(output))
 
 
 def test_every_server_gets_48_hours_from_the_begin(output: Path) -> None:
@@ -51,7 +52,7 @@ def test_every_server_gets_48_hours_from_the_begin(output: Path) -> None:
 def test_each_lag_is_the_load_that_many_hours_earlier(output: Path, begin: datetime) -> None:
     for record in records_of(output, [FIRST], begin):
         hour = datetime.strptime(record[schema.HOUR], schema.TIME_FORMAT)
-        for name, lag_h in zip(schema.LAG_COLUMNS, schema.LAGS_H, strict=True):
+        for name, lag_h in zip(classic.LAG_COLUMNS, classic.LAGS_H, strict=True):
             earlier = hour - timedelta(hours=lag_h)
             assert record[name] == (load_at(earlier) if earlier >= TRAIN_BEGIN else 0.0)
 
@@ -64,7 +65,7 @@ def test_the_rolling_mean_is_that_of_the_days_nine_to_three_before(output: Path)
 
 def test_the_trend_counts_from_the_begin_of_the_training(output: Path) -> None:
     (first, *_) = records_of(output)
-    assert first[schema.LINEAR_TREND] == (JULY - TRAIN_BEGIN) / timedelta(days=365.25)
+    assert first[classic.LINEAR_TREND] == (JULY - TRAIN_BEGIN) / timedelta(days=365.25)
 
 
 def test_the_trend_of_statistics_made_without_a_training_counts_from_the_bundle_in_use(tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_a_server_retired_long_ago_is_scored_if_asked_for_but_not_otherwise(tmp_
     assert {record[schema.SERVER] for record in records_of(tmp_path)} == {FIRST, SECOND}
     records = records_of(tmp_path, [FIRST, THIRD])
     assert len(records) == 96
-    assert all(record[name] == 0 for record in records[48:] for name in schema.HISTORY_COLUMNS)
+    assert all(record[name] == 0 for record in records[48:] for name in classic.HISTORY_COLUMNS)
 
 
 def test_an_unknown_server_is_refused_with_some_that_are_known(output: Path) -> None:

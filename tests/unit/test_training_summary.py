@@ -18,16 +18,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+import classic
 from bundles import random_features
 from loadcast import schema
 from loadcast.errors import InputError
 from loadcast.kernels.calendar import epoch_seconds
 from loadcast.kernels.encode import encoders_of
+from loadcast.kernels.features import CLASSIC
 from loadcast.kernels.training import TrainingSummary, combine, summarize
 
 SPLIT = datetime(2016, 6, 22)
 SPLIT_SECONDS = epoch_seconds(SPLIT)
-N_HISTORY = len(schema.HISTORY_COLUMNS)
+N_HISTORY = len(classic.HISTORY_COLUMNS)
 NEVER = epoch_seconds(datetime(2030, 1, 1))
 
 
@@ -43,14 +45,14 @@ def observed(table: pa.Table) -> pa.Table:
 
 def with_history(values: Sequence[float]) -> pa.Table:
     """Training rows whose first history column has these values."""
-    return replaced(observed(random_features(len(values))), schema.HISTORY_COLUMNS[0], values)
+    return replaced(observed(random_features(len(values))), classic.HISTORY_COLUMNS[0], values)
 
 
 def gathered(table: pa.Table, bounds: Sequence[int], split_seconds: int = NEVER) -> TrainingSummary:
     """The summary of the table, of parts that are cut at these rows."""
     places = [0, *sorted(bounds), table.num_rows]
     parts = [table.slice(begin, end - begin) for begin, end in pairwise(places)]
-    return combine([summarize(part, split_seconds).as_json() for part in parts])
+    return combine([summarize(part, CLASSIC, split_seconds).as_json() for part in parts], CLASSIC)
 
 
 def same(one: TrainingSummary, other: TrainingSummary) -> bool:
@@ -64,9 +66,9 @@ def same(one: TrainingSummary, other: TrainingSummary) -> bool:
 
 def assert_is_of(summary: TrainingSummary, rows: pd.DataFrame) -> None:
     assert summary.rows == len(rows)
-    for name in schema.CATEGORICAL_COLUMNS:
+    for name in classic.CATEGORICAL_COLUMNS:
         assert summary.levels[name] == Counter(rows[name].astype(str))
-    history = rows[list(schema.HISTORY_COLUMNS)]
+    history = rows[list(classic.HISTORY_COLUMNS)]
     np.testing.assert_allclose(summary.mean, history.mean(), rtol=1e-13)
     np.testing.assert_allclose(summary.deviation, history.std(ddof=1), rtol=1e-12)
 
@@ -79,16 +81,16 @@ def test_the_summary_is_of_the_observed_rows_before_the_split() -> None:
     frame = table.to_pandas()
     training = frame[frame[schema.OBSERVED] & (frame[schema.HOUR] < SPLIT)]
     assert 0 < len(training) < frame[schema.OBSERVED].sum() < len(frame)
-    assert_is_of(summarize(table, SPLIT_SECONDS), training)
+    assert_is_of(summarize(table, CLASSIC, SPLIT_SECONDS), training)
 
 
 def test_the_hour_of_the_split_is_no_training_row_and_the_one_before_it_is() -> None:
     table = observed(random_features(3))
     hours = [datetime(2016, 6, 21, 23), SPLIT, datetime(2016, 6, 22, 1)]
     table = replaced(replaced(table, schema.HOUR, hours), "hourofday", [23, 0, 1])
-    assert summarize(table, SPLIT_SECONDS).levels["hourofday"] == {"23": 1}
-    assert summarize(table, SPLIT_SECONDS + 1).levels["hourofday"] == {"23": 1, "0": 1}
-    assert summarize(table, SPLIT_SECONDS - 1).rows == 1
+    assert summarize(table, CLASSIC, SPLIT_SECONDS).levels["hourofday"] == {"23": 1}
+    assert summarize(table, CLASSIC, SPLIT_SECONDS + 1).levels["hourofday"] == {"23": 1, "0": 1}
+    assert summarize(table, CLASSIC, SPLIT_SECONDS - 1).rows == 1
 
 
 def test_the_numbers_of_unobserved_rows_do_not_matter() -> None:
@@ -97,29 +99,29 @@ def test_the_numbers_of_unobserved_rows_do_not_matter() -> None:
     changed = pc.if_else(seen, table.column("peakLoadLag48"), 1e300)
     changed = replaced(table, "peakLoadLag48", changed.to_pylist())
     assert not changed.equals(table)
-    assert same(summarize(changed, SPLIT_SECONDS), summarize(table, SPLIT_SECONDS))
+    assert same(summarize(changed, CLASSIC, SPLIT_SECONDS), summarize(table, CLASSIC, SPLIT_SECONDS))
 
 
 def test_chunks_of_the_table_do_not_show() -> None:
     table = random_features(300, seed=3)
     pieces = pa.concat_tables([table.slice(0, 7), table.slice(7, 0), table.slice(7, 1), table.slice(8)])
-    assert same(summarize(pieces, SPLIT_SECONDS), summarize(table, SPLIT_SECONDS))
+    assert same(summarize(pieces, CLASSIC, SPLIT_SECONDS), summarize(table, CLASSIC, SPLIT_SECONDS))
 
 
 @pytest.mark.parametrize("table", [random_features(0), random_features(50)])
 def test_no_training_rows_have_no_levels_and_no_moments(table: pa.Table) -> None:
-    summary = summarize(table, 0)
+    summary = summarize(table, CLASSIC, 0)
     assert summary.rows == 0
-    assert summary.levels == {name: Counter() for name in schema.CATEGORICAL_COLUMNS}
+    assert summary.levels == {name: Counter() for name in classic.CATEGORICAL_COLUMNS}
     assert not summary.mean.any()
     assert not summary.deviation.any()
 
 
 def test_a_single_row_is_its_own_mean_without_deviation() -> None:
     table = observed(random_features(1, seed=4))
-    summary = summarize(table, NEVER)
+    summary = summarize(table, CLASSIC, NEVER)
     (row,) = table.to_pylist()
-    assert summary.mean.tolist() == [row[name] for name in schema.HISTORY_COLUMNS]
+    assert summary.mean.tolist() == [row[name] for name in classic.HISTORY_COLUMNS]
     assert summary.deviation.tolist() == [0.0] * N_HISTORY
     assert summary.ordered_levels(schema.SERVER) == [row[schema.SERVER]]
 
@@ -161,12 +163,12 @@ def test_many_parts_of_many_rows_are_as_one() -> None:
 
 def test_empty_parts_change_no_bit() -> None:
     table = random_features(40, seed=7)
-    one, two = (summarize(part, NEVER).as_json() for part in (table.slice(0, 13), table.slice(13)))
-    empty = summarize(table, 0).as_json()
-    assert same(combine([empty, one, empty, empty, two, empty]), combine([one, two]))
+    one, two = (summarize(part, CLASSIC, NEVER).as_json() for part in (table.slice(0, 13), table.slice(13)))
+    empty = summarize(table, CLASSIC, 0).as_json()
+    assert same(combine([empty, one, empty, empty, two, empty], CLASSIC), combine([one, two], CLASSIC))
 
 
-@pytest.mark.parametrize("texts", [[], [summarize(random_features(5), 0).as_json()] * 3])
+@pytest.mark.parametrize("texts", [[], [summarize(random_features(5), CLASSIC, 0).as_json()] * 3])
 def test_nothing_put_together_is_nothing(texts: list[str]) -> None:
     nothing = combine(texts)
     zeros = [0.0] * N_HISTORY
@@ -177,8 +179,8 @@ def test_nothing_put_together_is_nothing(texts: list[str]) -> None:
 def test_one_part_keeps_every_bit_on_its_way() -> None:
     values = [0.1, 1 / 3, 1e15, 5e-324, math.pi * 1e-200, 1e15 - 0.125]
     for table in (with_history(values), random_features(500, seed=8)):
-        summary = summarize(table, NEVER)
-        assert same(combine([summary.as_json()]), summary)
+        summary = summarize(table, CLASSIC, NEVER)
+        assert same(combine([summary.as_json()], CLASSIC), summary)
         json.loads(summary.as_json(), parse_constant=pytest.fail)  # no NaN and no Infinity: not JSON
 
 
@@ -215,16 +217,16 @@ def test_equal_values_have_their_own_mean_and_no_deviation_at_all(value: float, 
 
 
 def test_columns_with_one_level_are_only_indexed_and_the_others_encoded_too() -> None:
-    encoders = encoders_of(summarize(random_features(500, seed=10), SPLIT_SECONDS))
+    encoders = encoders_of(CLASSIC, summarize(random_features(500, seed=10), CLASSIC, SPLIT_SECONDS))
     assert encoders.only_indexed == ("year", "month", "Holiday")
     assert encoders.for_encode == tuple(
-        name for name in schema.CATEGORICAL_COLUMNS if name not in ("year", "month", "Holiday")
+        name for name in classic.CATEGORICAL_COLUMNS if name not in ("year", "month", "Holiday")
     )
 
 
 def test_what_does_not_vary_is_scaled_to_zero_without_a_warning() -> None:
     table = with_history([0.1] * 3)
-    encoders = encoders_of(summarize(table, NEVER))
+    encoders = encoders_of(CLASSIC, summarize(table, CLASSIC, NEVER))
     assert encoders.scale[0] == 0
     assert (encoders.scale[1:-1] > 0).all()
     assert np.isfinite(encoders.scale).all()
@@ -241,4 +243,4 @@ def test_a_deviation_whose_inverse_is_no_number_counts_as_none() -> None:
 )
 def test_too_few_rows_to_train_on_are_an_error_that_says_what_to_check(table: pa.Table) -> None:
     with pytest.raises(InputError, match=r"no two observed hours before testSplitStart.*Check trainBegin"):
-        encoders_of(summarize(table, NEVER))
+        encoders_of(CLASSIC, summarize(table, CLASSIC, NEVER))

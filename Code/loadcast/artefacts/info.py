@@ -16,11 +16,14 @@ from loadcast.artefacts.document import (
     DocumentError,
     Migration,
     Name,
+    Number,
     Part,
     Real,
     decode,
 )
 from loadcast.artefacts.public_sample import load_legacy_info
+from loadcast.feature_sets import feature_set_of
+from loadcast.kernels.features import CLASSIC, FeatureSet
 from loadcast.settings import DURATIONS, parse_time
 
 _PUBLIC_SAMPLE = 0
@@ -37,6 +40,13 @@ class Period(Part):
 
     begin: Time = Field(alias="from")
     end: Time = Field(alias="to")
+
+
+class FeatureSetVersion(Part):
+    """The feature set of a run, by name and version."""
+
+    name: Name
+    version: Number
 
 
 def periods(begin: datetime, split: datetime, end: datetime) -> tuple[Period, Period]:
@@ -71,7 +81,7 @@ def of_public_sample(document: Document) -> Document:
         **known,
         "columnOnlyIndexed": only_indexed,
         "columnForEncode": for_encode,
-        "featureColumns": list(schema.forest_inputs(tuple(only_indexed), tuple(for_encode))),
+        "featureColumns": list(CLASSIC.vector(tuple(only_indexed), tuple(for_encode))),
     }
 
 
@@ -82,8 +92,9 @@ def _unchanged(document: Document) -> Document:
 class Info(Artefact):
     """What made a run, and the sha-256 of each file of its bundle.
 
-    Until training, `files` is empty, and absent are `model`, its family's name, `modelSettings`, and `forest`, the
-    settings of a forest.
+    A run that names no feature set is of the time before there were any, and so has the classic one. Until training,
+    `files` is empty, and absent are `model`, its family's name, `modelSettings`, and `forest`, a forest's
+    settings.
     """
 
     FILE: ClassVar[str] = paths.INFO
@@ -107,11 +118,17 @@ class Info(Artefact):
     column_only_indexed: list[str]
     column_for_encode: list[str]
     feature_columns: list[str]
+    feature_set: FeatureSetVersion = FeatureSetVersion(name=CLASSIC.name, version=CLASSIC.version)
     versions: dict[str, str]
     files: dict[Name, str]
     model: str | None = None
     model_settings: dict[str, Any] | None = None
     forest: dict[str, Any] | None = None
+
+    @property
+    def features(self) -> FeatureSet:
+        """The feature set itself. Raises ArtefactError where it is not known here in that version."""
+        return feature_set_of(self.feature_set.name, self.feature_set.version)
 
     @classmethod
     def _decoded(cls, data: bytes) -> Document:

@@ -9,7 +9,7 @@ not millions of rows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -155,17 +155,7 @@ def pack(sums: Buckets) -> tuple[pa.Array, pa.Array]:
 
 
 def unpack(servers: pa.Array, payloads: pa.Array) -> Buckets:
-    """Undo `pack` for any values put together: sums of the same server and bucket are added up, then rounded."""
-    merged = _merge_packed(servers, payloads)
-    return replace(merged, sums=round_sums(merged.sums))
-
-
-def compact(servers: pa.Array, payloads: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Packed values of the same meaning, with one record per server and bucket; nothing is rounded yet."""
-    return pack(_merge_packed(servers, payloads))
-
-
-def _merge_packed(servers: pa.Array, payloads: pa.Array) -> Buckets:
+    """Undo `pack` for any values put together: sums of the same server and bucket are added up."""
     encoded = servers.dictionary_encode()
     data, lengths = _binary_data(payloads)
     records = np.frombuffer(data, dtype=RECORD)
@@ -176,6 +166,11 @@ def _merge_packed(servers: pa.Array, payloads: pa.Array) -> Buckets:
         records["count"].astype(np.int64),
         np.ascontiguousarray(records["sums"]),
     )
+
+
+def compact(servers: pa.Array, payloads: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Packed values of the same meaning, with one record per server and bucket."""
+    return pack(unpack(servers, payloads))
 
 
 def _binary_data(values: pa.Array) -> tuple[memoryview, Int64s]:

@@ -1,4 +1,4 @@
-"""Records into the forest's feature vector: the string index, one-hot and scaling of Spark ML, in arrays."""
+"""Records into the model's feature vector: the string index, one-hot and scaling of Spark ML, in arrays."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from loadcast import schema
 from loadcast.errors import ArtefactError, InputError
+from loadcast.kernels.features import FeatureSet
 from loadcast.kernels.training import TrainingSummary
 
 
@@ -20,12 +21,13 @@ class Encoders:
     """What training learnt about the columns.
 
     `levels`: per categorical column its training levels as text, in index order. `only_indexed`, `for_encode`: the
-    columns with one, and with two or more, levels. `mean`, `scale`: (k,) for the k columns of schema.HISTORY_COLUMNS;
-    scale is 1 ÷ standard deviation, and 0 where that is 0.
+    columns with one, and with two or more, levels. `mean`, `scale`: (k,) for the k scaled columns; scale is
+    1 ÷ standard deviation, and 0 where that is 0.
 
-    Raises ArtefactError when these do not fit each other or the schema.
+    Raises ArtefactError when these do not fit each other or the feature set.
     """
 
+    features: FeatureSet
     levels: Mapping[str, tuple[str, ...]]
     only_indexed: tuple[str, ...]
     for_encode: tuple[str, ...]
@@ -33,7 +35,7 @@ class Encoders:
     scale: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        wanted = set(schema.CATEGORICAL_COLUMNS)
+        wanted = set(self.features.categories)
         found = (*self.only_indexed, *self.for_encode)
         if set(found) != wanted or len(found) != len(wanted) or set(self.levels) != wanted:
             raise ArtefactError(
@@ -43,7 +45,7 @@ class Encoders:
         doubled = [name for name, levels in self.levels.items() if len(set(levels)) != len(levels)]
         if doubled:
             raise ArtefactError(f"The encoder of {doubled[0]} names a level twice. Train again.")
-        size = (len(schema.HISTORY_COLUMNS),)
+        size = (len(self.features.scaled),)
         if self.mean.shape != size or self.scale.shape != size or not np.isfinite([self.mean, self.scale]).all():
             raise ArtefactError(
                 f"The scaler has {self.mean.size} means and {self.scale.size} scales; "
@@ -59,14 +61,19 @@ class Encoders:
     def n_features(self) -> int:
         """Width of the feature vector."""
         slots = sum(len(self.levels[name]) for name in self.for_encode)
-        return len(self.only_indexed) + slots + 1 + len(schema.HISTORY_COLUMNS)
+        return len(self.only_indexed) + slots + len(self.features.plain) + len(self.features.scaled)
+
+    @property
+    def vector(self) -> tuple[str, ...]:
+        """Columns of the feature vector, in order."""
+        return self.features.vector(self.only_indexed, self.for_encode)
 
 
-def encoders_of(training: TrainingSummary) -> Encoders:
+def encoders_of(features: FeatureSet, training: TrainingSummary) -> Encoders:
     """What these training rows teach. Raises InputError where there are too few."""
-    levels = {name: tuple(training.ordered_levels(name)) for name in schema.CATEGORICAL_COLUMNS}
+    levels = {name: tuple(training.ordered_levels(name)) for name in features.categories}
     for_encode = tuple(name for name, known in levels.items() if len(known) > 1)
-    if not for_encode:
+    if training.rows < 2 or not (for_encode or training.deviation.any()):
         raise InputError(
             "Found no two observed hours before testSplitStart to train on. "
             "Check trainBegin, testSplitStart and dataFile."
@@ -74,7 +81,7 @@ def encoders_of(training: TrainingSummary) -> Encoders:
     only_indexed = tuple(name for name in levels if name not in for_encode)
     with np.errstate(divide="ignore"):
         scale = np.where(training.deviation > 0, 1.0 / training.deviation, 0.0)
-    return Encoders(levels, only_indexed, for_encode, training.mean, scale)
+    return Encoders(features, levels, only_indexed, for_encode, training.mean, scale)
 
 
 def string_index(table: pa.Table, column: str, encoders: Encoders) -> NDArray[np.intp]:
@@ -90,14 +97,18 @@ def string_index(table: pa.Table, column: str, encoders: Encoders) -> NDArray[np
 
 
 def cold_start(table: pa.Table, encoders: Encoders) -> NDArray[np.bool_]:
-    """Which rows are of a server that training never saw: (n,)."""
+    """Which rows are of a server that training never saw: (n,); none where the model is not told the server."""
+    if schema.SERVER not in encoders.levels:
+        return np.zeros(table.num_rows, dtype=bool)
     unseen: NDArray[np.bool_] = string_index(table, schema.SERVER, encoders) == len(encoders.levels[schema.SERVER])
     return unseen
 
 
-def scaled_history(table: pa.Table, encoders: Encoders) -> NDArray[np.float64]:
-    """The lag and rolling columns, (value − mean) × scale: (n, k)."""
-    values = np.column_stack([table.column(name).to_numpy() for name in schema.HISTORY_COLUMNS])
+def scaled_columns(table: pa.Table, encoders: Encoders) -> NDArray[np.float64]:
+    """The scaled columns, (value − mean) × scale: (n, k)."""
+    values = np.empty((table.num_rows, len(encoders.features.scaled)))
+    for at, name in enumerate(encoders.features.scaled):
+        values[:, at] = table.column(name).to_numpy()
     # Values near the largest double may overflow to infinity, in Spark as here; a tree takes that as "large".
     with np.errstate(over="ignore", invalid="ignore"):
         scaled: NDArray[np.float64] = (values - encoders.mean) * encoders.scale
@@ -109,13 +120,13 @@ def encoded_table(table: pa.Table, encoders: Encoders) -> pa.Table:
 
     A one-hot column is Spark ML's sparse vector, as Spark keeps it: of one 1, or of nothing for an unseen level.
     """
-    columns = {name: table.column(name) for name in schema.FEATURES_SCHEMA.names}
-    indices = {name: string_index(table, name, encoders) for name in schema.CATEGORICAL_COLUMNS}
+    columns = {name: table.column(name) for name in encoders.features.schema.names}
+    indices = {name: string_index(table, name, encoders) for name in encoders.features.categories}
     for name, index in indices.items():
         columns[schema.indexed(name)] = pa.array(index.astype(np.float64))
     for name in encoders.for_encode:
         columns[schema.encoded(name)] = _one_hot(indices[name], len(encoders.levels[name]))
-    for name, values in zip(schema.HISTORY_COLUMNS, scaled_history(table, encoders).T, strict=True):
+    for name, values in zip(encoders.features.scaled, scaled_columns(table, encoders).T, strict=True):
         columns[schema.scaled(name)] = pa.array(np.ascontiguousarray(values))
     return pa.table(columns)
 
@@ -131,10 +142,10 @@ def _one_hot(index: NDArray[np.intp], slots: int) -> pa.StructArray:
 
 
 def feature_matrix(table: pa.Table, encoders: Encoders) -> NDArray[np.float64]:
-    """The forest's input: (n, features), columns as schema.forest_inputs() orders them.
+    """The model's input: (n, features), columns as `encoders.vector` orders them.
 
-    `table` holds the columns of schema.FEATURES_SCHEMA, of which ServerIP, the calendar columns, linearTrend and the
-    lag and rolling columns are read. A one-hot column has one slot per training level, all 0 for an unseen one.
+    `table` holds the columns of the feature set's `request_schema`. A one-hot column has one slot per training level,
+    all 0 for an unseen one.
     """
     n = table.num_rows
     matrix = np.zeros((n, encoders.n_features))
@@ -148,6 +159,8 @@ def feature_matrix(table: pa.Table, encoders: Encoders) -> NDArray[np.float64]:
         seen = np.flatnonzero(index < slots)
         matrix[seen, at + index[seen]] = 1.0
         at += slots
-    matrix[:, at] = table.column(schema.LINEAR_TREND).to_numpy()
-    matrix[:, at + 1 :] = scaled_history(table, encoders)
+    for column in encoders.features.plain:
+        matrix[:, at] = table.column(column).to_numpy()
+        at += 1
+    matrix[:, at:] = scaled_columns(table, encoders)
     return matrix

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loadcast import schema
-from loadcast.kernels.buckets import Buckets, Float64s, Int64s
+from loadcast.errors import InputError
+from loadcast.kernels.buckets import Buckets, Float64s, Int64s, round_sums
 
 _BUCKETS_PER_HOUR = 3_600 // schema.BUCKET_SECONDS
 _BUCKETS_PER_DAY = 24 * _BUCKETS_PER_HOUR
@@ -29,7 +30,8 @@ _PEAKS = len(schema.PEAKS)
 class Grid:
     """Hourly peaks of n servers.
 
-    `first` and `last` are hours since 1970, (n,); `peaks` (8, slots); `observed` (slots,).
+    `first` and `last` are hours since 1970, (n,); `peaks` (8, slots); `observed` (slots,). Hours still to come may be
+    among them, without load. `daily_means` (8, days) are given where the peaks do not say them all.
     """
 
     servers: tuple[str, ...]
@@ -37,6 +39,7 @@ class Grid:
     last: Int64s
     peaks: Float64s
     observed: npt.NDArray[np.bool_]
+    daily_means: Float64s | None = None
 
     @cached_property
     def first_day(self) -> Int64s:
@@ -75,16 +78,14 @@ class Grid:
         last = np.repeat(self.last[self.day_server], 24)
         return (self.hours >= first) & (self.hours <= last)
 
-    def hours_since_start(self) -> Int64s:
-        """For each slot, how many slots of the same server lie before it."""
-        return np.arange(len(self.hours)) - np.repeat(self.day_begins[self.day_server] * 24, 24)
-
     @cached_property
     def daily(self) -> Float64s:
         """Daily means, (8, days).
 
         Added up hour by hour, so that the result does not depend on where a server's run begins.
         """
+        if self.daily_means is not None:
+            return self.daily_means
         by_hour = self.peaks.reshape(_PEAKS, -1, 24)
         total = by_hour[:, :, 0].copy()
         for hour in range(1, 24):
@@ -113,14 +114,15 @@ def portions(sums: Buckets, most_slots: int) -> Iterator[Buckets]:
 def build_grid(sums: Buckets) -> Grid:
     """The grid of the servers of `sums`, each from its first to its last hour with a session.
 
-    Empty servers are left out.
+    Empty servers are left out. Only here, where all parts of a sum are together, are sums rounded: so neither the order
+    of rows nor the cutting of files shows in a peak.
     """
-    hours = sums.buckets // _BUCKETS_PER_HOUR
+    hours, rounded = sums.buckets // _BUCKETS_PER_HOUR, round_sums(sums.sums)
     starts = _starts(sums.codes, hours)
-    peak = _peak_buckets(sums, starts)
+    peak = _peak_buckets(rounded[:, 0], starts)
     present, codes = np.unique(sums.codes[peak], return_inverse=True)
     names = tuple(sums.servers[code] for code in present.tolist())
-    return _fill(names, codes, hours[peak], sums.sums[peak].T, np.ones(len(peak), dtype=bool))
+    return _fill(names, codes, hours[peak], rounded[peak].T, np.ones(len(peak), dtype=bool))
 
 
 def _starts(codes: Int64s, hours: Int64s) -> Int64s:
@@ -131,11 +133,10 @@ def _starts(codes: Int64s, hours: Int64s) -> Int64s:
     return np.concatenate((np.zeros(1, dtype=np.int64), np.flatnonzero(changes) + 1))
 
 
-def _peak_buckets(sums: Buckets, starts: Int64s) -> Int64s:
+def _peak_buckets(total: Float64s, starts: Int64s) -> Int64s:
     """Index of the earliest bucket with the hour's largest SumTotalLoad, for each (server, hour)."""
     if not len(starts):
         return starts
-    total = sums.sums[:, 0]
     sizes = np.diff(np.append(starts, len(total)))
     largest = np.flatnonzero(total == np.repeat(np.maximum.reduceat(total, starts), sizes))
     return largest[np.searchsorted(largest, starts)]
@@ -199,14 +200,64 @@ def _with_end(
     )
 
 
+def grid_to_come(hourly: pa.Table, daily: pa.Table, begin: int, hours: int) -> Grid:
+    """The grid of one server up to `begin` (an hour since 1970), and on through the `hours` hours that it starts.
+
+    Of `hourly` and `daily` (schema.HOURLY_SCHEMA, schema.DAILY_SCHEMA) only what lies before `begin` counts; hours
+    without statistics before it are hours without sessions. Days before those that `hourly` covers from their first
+    hour on have their means from `daily`, and no load. Raises InputError.
+    """
+    known = grid_from_hourly(hourly, until=begin)
+    if len(known.servers) != 1:
+        time = np.datetime64(begin, "h").astype("datetime64[s]").item()
+        raise InputError(
+            f"Found statistics of {len(known.servers)} servers before {time}, wanted those of exactly one."
+        )
+    times = hours_of(hourly.column(schema.HOUR))
+    means, days = _known_days(known, daily, int(times[times < begin].max()) // 24)
+    first_day, last = min(int(days.min()), int(known.first_day[0])), begin + hours - 1
+    number = last // 24 - first_day + 1
+    daily_means, peaks = np.zeros((_PEAKS, number)), np.zeros((_PEAKS, number * 24))
+    daily_means[:, days - first_day] = means
+    start, end = int(known.first_day[0] - first_day) * 24, begin - first_day * 24
+    peaks[:, start:end] = known.peaks[:, : end - start]
+    observed = np.zeros(number * 24, dtype=bool)
+    observed[start:end] = known.observed[: end - start]
+    first = int(known.first[0]) if not start else first_day * 24
+    return Grid(known.servers, np.array([first]), np.array([last]), peaks, observed, daily_means)
+
+
+def _known_days(grid: Grid, daily: pa.Table, last_day: int) -> tuple[Float64s, Int64s]:
+    """Daily means (8, days) and their day numbers: of the grid's days, and before those the published ones.
+
+    `last_day` is the day of the last hour that was read.
+    """
+    numbers = hours_of(daily.column(schema.DAY)) // 24
+    first_day = int(grid.first_day[0])
+    # The grid's first day may begin before the hours that were read: then the published mean knows more. But where the
+    # statistics end on that day, their mean lacks its last hours, which count as hours without sessions here.
+    cut = grid.first[0] % 24 != 0 and last_day > first_day and bool(np.any(numbers == first_day))
+    older = numbers < first_day + cut
+    published = np.stack([daily.column(name).to_numpy() for name in schema.DAILY])[:, older]
+    means = np.concatenate((published, grid.daily[:, int(cut) :]), axis=1)
+    return means, np.concatenate((numbers[older], grid.day_number[int(cut) :]))
+
+
 def keys_of(servers: pa.Array, hours: Int64s) -> pa.Array:
     """`<ServerIP>_<yyyy-MM-dd HH:mm:ss>` for each row."""
-    distinct, place = np.unique(hours, return_inverse=True)
+    distinct, place = _distinct(hours)
     texts = np.datetime_as_string(distinct.astype("datetime64[h]"), unit="s")
     encoded = pa.DictionaryArray.from_arrays(
         pa.array(place.astype(np.int32)), pa.array([text.replace("T", " ") for text in texts.tolist()])
     )
     return pc.binary_join_element_wise(servers, encoded.cast(pa.string()), "_")
+
+
+def _distinct(hours: Int64s) -> tuple[Int64s, Int64s]:
+    """Hours that hold all of `hours`, and which of them each is: without a sort where they lie close together."""
+    if len(hours) and (span := int(hours.max() - hours.min()) + 1) <= len(hours):
+        return hours.min() + np.arange(span), hours - hours.min()
+    return np.unique(hours, return_inverse=True)
 
 
 def server_names(grid: Grid) -> pa.Array:

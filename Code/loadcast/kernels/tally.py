@@ -11,7 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from loadcast import schema
-from loadcast.kernels.features import Thresholds
+from loadcast.kernels.features.baseline import LAG_48, LAG_168
+from loadcast.kernels.features.dates import DAY_OF_WEEK, HOUR_OF_DAY
+from loadcast.kernels.labels import LabelRule
 
 Counts = NDArray[np.int64]
 Codes = NDArray[np.intp]
@@ -23,8 +25,13 @@ HOUR_OF_WEEK = "mostFrequentOfHourOfWeek"
 #: Forecasts with an answer for each row; that of HOUR_OF_WEEK may be none.
 ANSWERS = (MODEL, SAME_AS_48H, SAME_AS_168H, HOUR_OF_WEEK)
 #: The columns that a tally reads, besides the model's answers.
-TALLIED = (schema.SERVER, schema.HOUR, schema.OBSERVED, schema.LABEL, "dayofweek", "hourofday", "peakLoadLag48",
-           "peakLoadLag168")  # fmt: skip
+TALLIED = (
+    schema.SERVER,
+    schema.HOUR,
+    schema.OBSERVED,
+    schema.LABEL,
+    *(feature.name for feature in (DAY_OF_WEEK, HOUR_OF_DAY, LAG_48, LAG_168)),
+)
 
 _N = len(schema.CLASS_NAMES)
 _NONE = 0  # the answer of a forecast that has none; classes are 1, 2, 3
@@ -71,8 +78,8 @@ class Tally:
     bytes of each row are kept.
     """
 
-    def __init__(self, split: Any, thresholds: Thresholds) -> None:
-        self._split, self._thresholds = np.datetime64(split, "us"), thresholds
+    def __init__(self, split: Any, rule: LabelRule) -> None:
+        self._split, self._rule = np.datetime64(split, "us"), rule
         self._servers: dict[str, int] = {}
         self._kept: list[tuple[NDArray[np.bool_], NDArray[np.int8], Codes]] = []
         self._losses = [0.0, 0.0]
@@ -91,9 +98,10 @@ class Tally:
         likelihood = np.maximum(probabilities[np.arange(len(truth)), truth - 1], _SMALLEST_PROBABILITY)
         for flag in (False, True):
             self._losses[flag] -= float(np.log(likelihood[is_test == flag]).sum())
-        lags = (rows.column(name).to_numpy() for name in ("peakLoadLag48", "peakLoadLag168"))
-        answers = [truth, labels, *(self._thresholds.labels(lag).to_numpy() for lag in lags)]
-        self._kept.append((is_test, np.stack(answers).astype(np.int8), self._weekly_hours(rows)))
+        codes = self._server_codes(rows)
+        lags = (rows.column(lag.name).to_numpy() for lag in (LAG_48, LAG_168))
+        answers = [truth, labels, *(self._rule.labels(lag, self.servers, codes) for lag in lags)]
+        self._kept.append((is_test, np.stack(answers).astype(np.int8), _weekly_hours(rows, codes)))
 
     def parts(self) -> tuple[PartTally, PartTally]:
         """The counts of the train and the test part."""
@@ -109,16 +117,21 @@ class Tally:
         )
         return train, test
 
-    def _weekly_hours(self, rows: pa.Table) -> Codes:
-        """A number for each server and hour of the week."""
+    def _server_codes(self, rows: pa.Table) -> Codes:
+        """The index of each row's server among `servers`."""
         servers = rows.column(schema.SERVER).combine_chunks().dictionary_encode()
         if isinstance(servers, pa.ChunkedArray):  # no rows
             return np.zeros(0, dtype=np.intp)
         numbers = [self._servers.setdefault(name, len(self._servers)) for name in servers.dictionary.to_pylist()]
-        codes = np.array(numbers, dtype=np.intp)[servers.indices.to_numpy()]
-        day, hour = (rows.column(name).to_numpy() for name in ("dayofweek", "hourofday"))
-        weekly_hours: Codes = (codes * _DAYS_OF_WEEK + day) * _HOURS_OF_DAY + hour
-        return weekly_hours
+        codes: Codes = np.array(numbers, dtype=np.intp)[servers.indices.to_numpy()]
+        return codes
+
+
+def _weekly_hours(rows: pa.Table, codes: Codes) -> Codes:
+    """A number for each server and hour of the week."""
+    day, hour = (rows.column(feature.name).to_numpy() for feature in (DAY_OF_WEEK, HOUR_OF_DAY))
+    weekly_hours: Codes = (codes * _DAYS_OF_WEEK + day) * _HOURS_OF_DAY + hour
+    return weekly_hours
 
 
 def _usual_classes(weekly_hours: Codes, truth: NDArray[np.int8], training: NDArray[np.bool_]) -> NDArray[np.int8]:

@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 
 from loadcast import schema
 from loadcast.kernels.buckets import Float64s
+from loadcast.kernels.features import FeatureSet
 from loadcast.kernels.moments import Moments
 
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """Of the training rows: how many have each level of each categorical column, and moments of schema.HISTORY_COLUMNS.
+    """Of n training rows: how many have each level of each categorical column, and moments of the k scaled columns.
 
     Neither the order of the rows nor their parts show in it.
     """
@@ -33,7 +34,7 @@ class TrainingSummary:
 
     @property
     def mean(self) -> Float64s:
-        """Means of the k history columns, (k,)."""
+        """Means of the k scaled columns, (k,)."""
         return self.moments.mean
 
     @property
@@ -52,12 +53,12 @@ class TrainingSummary:
         return json.dumps(content, separators=(",", ":"))
 
 
-def summarize(features: pa.Table, split_seconds: int) -> TrainingSummary:
-    """The summary of rows of schema.FEATURES_SCHEMA: those observed whose hour starts before `split_seconds`."""
+def summarize(rows: pa.Table, features: FeatureSet, split_seconds: int) -> TrainingSummary:
+    """The summary of rows of `features.schema`: those observed whose hour starts before `split_seconds`."""
     split = pa.scalar(split_seconds * 1_000_000, pa.timestamp("us"))
-    training = features.filter(pc.and_(features.column(schema.OBSERVED), pc.less(features.column(schema.HOUR), split)))
-    levels = {name: _count(training.column(name)) for name in schema.CATEGORICAL_COLUMNS}
-    values = np.stack([training.column(name).to_numpy() for name in schema.HISTORY_COLUMNS])
+    training = rows.filter(pc.and_(rows.column(schema.OBSERVED), pc.less(rows.column(schema.HOUR), split)))
+    levels = {name: _count(training.column(name)) for name in features.categories}
+    values = np.stack([training.column(name).to_numpy() for name in features.scaled])
     return TrainingSummary(levels, Moments.of(values))
 
 
@@ -67,10 +68,10 @@ def _count(column: pa.ChunkedArray) -> Counter[str]:
     return Counter(dict(zip(levels.to_pylist(), numbers.to_pylist(), strict=True)))
 
 
-def combine(texts: Iterable[str]) -> TrainingSummary:
+def combine(texts: Iterable[str], features: FeatureSet) -> TrainingSummary:
     """The summary of all rows of several texts (TrainingSummary.as_json), in any order."""
-    levels: dict[str, Counter[str]] = {name: Counter() for name in schema.CATEGORICAL_COLUMNS}
-    moments = Moments.none(len(schema.HISTORY_COLUMNS))
+    levels: dict[str, Counter[str]] = {name: Counter() for name in features.categories}
+    moments = Moments.none(len(features.scaled))
     for text in texts:
         part = json.loads(text)
         for name, counts in part["levels"].items():

@@ -9,8 +9,7 @@ import numpy
 import pyarrow
 
 import loadcast
-from loadcast import schema
-from loadcast.artefacts.info import Info, periods
+from loadcast.artefacts.info import FeatureSetVersion, Info, periods
 from loadcast.kernels.encode import Encoders
 from loadcast.secrets import without_secrets
 from loadcast.settings import Settings
@@ -34,7 +33,8 @@ def run_info(settings: Settings, encoders: Encoders, filter_ip: bool) -> Info:
         filter_servers=list(settings.filter_servers) if filter_ip else None,
         column_only_indexed=list(encoders.only_indexed),
         column_for_encode=list(encoders.for_encode),
-        feature_columns=list(schema.forest_inputs(encoders.only_indexed, encoders.for_encode)),
+        feature_columns=list(encoders.vector),
+        feature_set=FeatureSetVersion(name=encoders.features.name, version=encoders.features.version),
         versions=versions(),
         files={},
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from loadcast import paths
 from loadcast.artefacts.quality import Quality
+from loadcast.feature_sets import feature_set
 from loadcast.kernels.encode import Encoders, encoders_of
 from loadcast.pipeline.artefacts import run_info
 from loadcast.pipeline.sessions import STATISTICS, Reading, Sessions, found_files, read_sessions
@@ -31,7 +32,7 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
 
     With `filter_ip` only the configured servers' sessions are used. Raises a LoadcastError; then nothing was published.
     """
-    split = settings.split
+    split, features = settings.split, feature_set(settings.feature_set)
     found = find_sources(settings, options.extra)
     output = open_output(settings)
     kept = None if filter_ip or not settings.keeps_scanned else output.kept_results()
@@ -40,10 +41,10 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
             spark = create_session("loadcast etl", options, brief=True, meanwhile=_ENCODERS)
         connect(spark, staging)
         source, files = found_files(spark, settings, found)
-        reading = Reading(files, source, staging.tables, filter_ip, split, kept)
+        reading = Reading(files, source, staging.tables, filter_ip, split, kept, features)
         sessions = read_sessions(spark, settings, reading, progress)
         staging.finished(STATISTICS)
-        encoders = encoders_of(sessions.training)
+        encoders = encoders_of(features, sessions.training)
         with watched(spark, progress, "Encoding features"), side_by_side() as start:
             _encode_and_save(spark, sessions, encoders, staging, start)
         # Once more: an attempt of a task that Spark has given up may have ended since.

@@ -13,7 +13,8 @@ from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule, epoch_seconds
 from loadcast.kernels.contract import Contract
 from loadcast.kernels.coverage import Coverage
-from loadcast.kernels.features import Thresholds
+from loadcast.kernels.features import CLASSIC, FeatureSet
+from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.rows import Layout
 from loadcast.kernels.scan import RowFilter
 from loadcast.kernels.training import TrainingSummary, combine
@@ -86,6 +87,7 @@ class Reading:
     filter_ip: bool = False
     split: datetime | None = None
     kept: KeptResults | None = None
+    features: FeatureSet = CLASSIC
 
 
 Found = tuple[Source | None, list[SourceFile]]
@@ -124,7 +126,7 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
     _log_read(quality)
     check_quality(quality, settings.max_rejected_fraction)
     written = _tidy(reading.tables, files_of(reports))
-    return Sessions(quality, combine(reports[REPORT_TRAINING]), written)
+    return Sessions(quality, combine(reports[REPORT_TRAINING], reading.features), written)
 
 
 def _log_read(quality: Quality) -> None:
@@ -152,9 +154,9 @@ def calendar_rule(begin: datetime, end: datetime, country: str) -> CalendarRule:
     return CalendarRule(begin, holiday_days(country, begin.year, end.year + 1))
 
 
-def thresholds(settings: Settings) -> Thresholds:
-    """The configured class bounds."""
-    return Thresholds(settings.low_threshold, settings.high_threshold)
+def label_rule(settings: Settings) -> LabelRule:
+    """What the configuration calls low, medium and high."""
+    return LabelRule.absolute(settings.low_threshold, settings.high_threshold)
 
 
 def plan_tasks(files: list[SourceFile], parallelism: int) -> list[list[Split]]:
@@ -172,7 +174,7 @@ def shuffle_partitions(size: int, parallelism: int) -> int:
 def _server_task(settings: Settings, reading: Reading) -> ServerTask:
     calendar = calendar_rule(settings.train_begin, settings.train_end, settings.holiday_country)
     split = None if reading.split is None else epoch_seconds(reading.split)
-    return ServerTask(calendar, thresholds(settings), split, reading.tables)
+    return ServerTask(reading.features, calendar, label_rule(settings), split, reading.tables)
 
 
 def _layout(settings: Settings) -> Layout | None:

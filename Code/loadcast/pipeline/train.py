@@ -6,11 +6,12 @@ from loadcast import paths
 from loadcast.artefacts.info import Info
 from loadcast.artefacts.metrics import Metrics
 from loadcast.errors import ConfigError
+from loadcast.feature_sets import feature_set
 from loadcast.models.model import INFO_ENTRIES, Model
 from loadcast.models.registry import family_named, load_model
 from loadcast.models.saved import read_saved
 from loadcast.pipeline.artefacts import versions
-from loadcast.pipeline.sessions import thresholds
+from loadcast.pipeline.sessions import label_rule
 from loadcast.progress import Progress, logged_run, silent
 from loadcast.settings import Settings
 from loadcast.spark.azure import connect
@@ -84,7 +85,7 @@ def _score(spark: Spark, staging: Staging, columns: list[str], settings: Setting
         columns=tuple(columns),
         model=model,
         split=settings.split,
-        thresholds=thresholds(settings),
+        rule=label_rule(settings),
         spark_schema=predictions_schema(),
     )
     return Metrics.of(evaluate(*score_features(spark, task)))
@@ -92,7 +93,9 @@ def _score(spark: Spark, staging: Staging, columns: list[str], settings: Setting
 
 def _check_same(info: Info, settings: Settings) -> None:
     """Encoders and labels were made with ETL's dates and thresholds: training with others would mix two set-ups."""
+    features = feature_set(settings.feature_set)
     for key, found, wanted in (
+        ("featureSet", f"{info.feature_set.name} {info.feature_set.version}", f"{features.name} {features.version}"),
         ("trainBegin", info.train_begin, settings.train_begin),
         ("testSplitStart", info.test_split_start, settings.split),
         ("lowThreshold", info.low_threshold, settings.low_threshold),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from loadcast.errors import ArtefactError
-from loadcast.serving import contract
 from loadcast.serving.predictor import Answers, Predictor
 
 _loaded: dict[str, Predictor] = {}
@@ -25,5 +24,6 @@ def run(payload: str | bytes | list[dict[str, object]]) -> Answers:
     if not _loaded:
         raise ArtefactError("No model is loaded yet. Call init(path) with the model folder first.")
     is_text = isinstance(payload, (str, bytes))
-    table = contract.read_request(payload) if is_text else contract.read_records(payload)  # type: ignore[arg-type]
-    return _loaded["predictor"].predict(table)
+    predictor = _loaded["predictor"]
+    read = predictor.contract.read_request if is_text else predictor.contract.read_records
+    return predictor.predict(read(payload))  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from loadcast import __version__
 from loadcast.errors import ArtefactError, AuthError, ConfigError, LoadcastError, RequestError
 from loadcast.events import SERVICE
 from loadcast.serving import contract
+from loadcast.serving.contract import RequestContract
 from loadcast.serving.request_log import log_requests
 
 JSON = "application/json"
@@ -25,6 +26,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 class Scorer(Protocol):
     """What the application needs of a predictor."""
+
+    @property
+    def contract(self) -> RequestContract:
+        """What it takes."""
 
     def predict(self, table: pa.Table) -> dict[str, dict[str, Any]]:
         """One answer per row, in order."""
@@ -58,7 +63,7 @@ def _add_routes(app: Flask, predictor: Scorer | None, name: str) -> None:
         _check_content_type()
         if predictor is None:
             raise ArtefactError("No model is loaded. Look at the service's log, and try again later.")
-        table = contract.read_request(request.get_data(cache=False))
+        table = predictor.contract.read_request(request.get_data(cache=False))
         g.records = table.num_rows
         return _answer(predictor.predict(table))
 

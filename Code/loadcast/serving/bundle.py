@@ -22,6 +22,7 @@ from loadcast.artefacts.document import MAX_BYTES
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError
 from loadcast.kernels.encode import Encoders
+from loadcast.kernels.features import FeatureSet
 from loadcast.models.model import Floats, Model
 from loadcast.models.registry import load_model
 from loadcast.models.saved import SavedFiles, demand, params_of
@@ -120,13 +121,14 @@ def _some(names: list[str]) -> str:
 
 def _read_encoders(files: SavedFiles, info: Info) -> Encoders:
     only_indexed, for_encode = tuple(info.column_only_indexed), tuple(info.column_for_encode)
-    levels = _read_levels(files)
-    mean, std = _read_scaler(files)
+    features = info.features
+    levels = _read_levels(files, features)
+    mean, std = _read_scaler(files, features)
     scale = np.divide(1.0, std, out=np.zeros_like(std), where=std != 0)
-    encoders = Encoders(levels, only_indexed, for_encode, mean, scale)
+    encoders = Encoders(features, levels, only_indexed, for_encode, mean, scale)
     if for_encode:
         _check_one_hot(files, encoders)
-    wanted = schema.forest_inputs(only_indexed, for_encode)
+    wanted = encoders.vector
     if tuple(info.feature_columns) != wanted:
         raise ArtefactError(
             f"{paths.INFO}: featureColumns are not those this version of loadcast builds "
@@ -135,13 +137,13 @@ def _read_encoders(files: SavedFiles, info: Info) -> Encoders:
     return encoders
 
 
-def _read_levels(files: SavedFiles) -> dict[str, tuple[str, ...]]:
+def _read_levels(files: SavedFiles, features: FeatureSet) -> dict[str, tuple[str, ...]]:
     stage = files.stage(paths.STRING_INDEX_MODEL)
     params = params_of(files.metadata(stage, "StringIndexerModel"))
     demand(params, paths.STRING_INDEX_MODEL, handleInvalid="keep")
     labels = files.row(f"{stage}/data")["labelsArray"]
     by_output = dict(zip(params["outputCols"], labels, strict=True))
-    known: dict[str, str] = {schema.indexed(name): name for name in schema.CATEGORICAL_COLUMNS}
+    known: dict[str, str] = {schema.indexed(name): name for name in features.categories}
     return {known.get(str(column), str(column)): tuple(map(str, found)) for column, found in by_output.items()}
 
 
@@ -164,17 +166,17 @@ def _check_one_hot(files: SavedFiles, encoders: Encoders) -> None:
         )
 
 
-def _read_scaler(files: SavedFiles) -> tuple[Floats, Floats]:
+def _read_scaler(files: SavedFiles, features: FeatureSet) -> tuple[Floats, Floats]:
     params = params_of(files.metadata(paths.SCALE_MODEL, "StandardScalerModel"))
     demand(params, paths.SCALE_MODEL, withMean=True, withStd=True)
     row = files.row(f"{paths.SCALE_MODEL}/data")
-    return _vector(row["mean"]), _vector(row["std"])
+    return _vector(row["mean"], features), _vector(row["std"], features)
 
 
-def _vector(value: Mapping[str, Any]) -> Floats:
+def _vector(value: Mapping[str, Any], features: FeatureSet) -> Floats:
     if value["type"] == _DENSE:
         return np.array(value["values"], dtype=np.float64)
-    if not 0 <= value["size"] <= len(schema.HISTORY_COLUMNS):
+    if not 0 <= value["size"] <= len(features.scaled):
         raise ArtefactError(f"{paths.SCALE_MODEL}: a vector of size {value['size']}. Train again.")
     dense = np.zeros(value["size"])
     dense[value["indices"]] = value["values"]

@@ -1,19 +1,18 @@
 """The scoring request: what it may hold, and how every fault in it is named.
 
-A request is a JSON array of feature records. Read are ServerIP, SessionStartHourTime, the calendar columns, linearTrend
-and the lag and rolling columns; the other columns of the features may be there and are ignored; any other name is a
-fault. The calendar columns are not compared with the time: they are the features, the time names the answer.
+A request is a JSON array of feature records. Read are ServerIP, SessionStartHourTime and the columns of the model's
+feature set; the other columns of the feature table may be there and are ignored; any other name is a fault. Calendar
+columns are not compared with the time: they are the features, the time names the answer.
 """
 
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache, partial
 from itertools import chain
@@ -21,10 +20,13 @@ from operator import itemgetter
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from loadcast import schema
+from loadcast.addresses import canonical_address
 from loadcast.errors import RequestError, TooLargeError
+from loadcast.kernels.features import Encoding, Feature, FeatureSet
 
 MAX_BODY_BYTES = 8 << 20
 MAX_RECORDS = 10_000
@@ -32,42 +34,7 @@ MAX_PROBLEMS = 100
 _MAX_SHOWN = 60
 _MAX_ADDRESS = 45
 
-#: Smallest and largest value of each calendar column.
-CALENDAR_RANGES = {
-    "year": (1, 9999),
-    "month": (1, 12),
-    "weekofyear": (1, 53),
-    "dayofmonth": (1, 31),
-    "hourofday": (0, 23),
-    "dayofweek": (1, 7),
-    "Holiday": (0, 1),
-    "BusinessHour": (0, 1),
-    "Morning": (0, 1),
-}
-NUMBER_COLUMNS = (schema.LINEAR_TREND, *schema.HISTORY_COLUMNS)
-
-#: The columns that are read, as the kernels take them.
-REQUEST_SCHEMA = pa.schema(
-    [
-        field
-        for field in schema.FEATURES_SCHEMA
-        if field.name not in (schema.KEY, schema.PEAK_LOAD, schema.OBSERVED, schema.LABEL)
-    ]
-)
-_REQUIRED = frozenset(REQUEST_SCHEMA.names)
-_ALLOWED = frozenset(
-    (
-        *schema.FEATURES_SCHEMA.names,
-        *map(schema.indexed, schema.CATEGORICAL_COLUMNS),
-        *map(schema.encoded, schema.CATEGORICAL_COLUMNS),
-        *map(schema.scaled, schema.HISTORY_COLUMNS),
-    )
-)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d", re.ASCII)
-_LOWEST = np.array([CALENDAR_RANGES[name][0] for name in schema.CALENDAR_COLUMNS])
-_HIGHEST = np.array([CALENDAR_RANGES[name][1] for name in schema.CALENDAR_COLUMNS])
-_calendar_of = itemgetter(*schema.CALENDAR_COLUMNS)
-_numbers_of = itemgetter(*NUMBER_COLUMNS)
 _server_of = itemgetter(schema.SERVER)
 _hour_of = itemgetter(schema.HOUR)
 
@@ -88,20 +55,6 @@ class _Doubled(dict[str, Any]):
 
 class _Fault(Exception):
     """A value that breaks the contract; the argument is what was wanted."""
-
-
-def read_request(body: bytes | str) -> pa.Table:
-    """Records of a JSON body as a table of REQUEST_SCHEMA, one row each, in order.
-
-    Raises RequestError (TooLargeError beyond MAX_BODY_BYTES or MAX_RECORDS) that names every fault.
-    """
-    records, odd_constants = _parse(body)
-    return _read(records, odd_constants)
-
-
-def read_records(records: object) -> pa.Table:
-    """The same for records that are parsed already: a list of dicts."""
-    return _read(records, [])
 
 
 def _parse(body: bytes | str) -> tuple[object, list[str]]:
@@ -140,43 +93,126 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return doubled
 
 
-def _read(records: object, odd_constants: list[str]) -> pa.Table:
-    if not isinstance(records, list):
-        raise RequestError(f"The body is {shown(records)}, wanted an array of feature records such as [{{…}}, {{…}}].")
-    if len(records) > MAX_RECORDS:
-        raise TooLargeError(f"The batch has {len(records)} records, wanted at most {MAX_RECORDS}. Send less.")
-    if not odd_constants:
-        try:
-            return _table(records)
-        except (_Fault, LookupError, TypeError, ValueError, OverflowError, AttributeError):
-            # Something is wrong somewhere: the slow way finds out what and where.
-            pass
-    return _table(_checked(records, odd_constants))
+class RequestContract:
+    """What a request may hold for a model of `features`; `schema` has the columns that are read."""
+
+    def __init__(self, features: FeatureSet) -> None:
+        self.schema = features.request_schema
+        whole = [one for one in features.features if one.encoding is Encoding.CATEGORY]
+        numbers = [one for one in features.features if one.encoding is not Encoding.CATEGORY]
+        self._blocks = [_Block(kind, some) for kind, some in ((int, whole), (float, numbers)) if some]
+        self._readers: dict[str, Callable[[object], Any]] = {
+            schema.SERVER: _address,
+            schema.HOUR: _time,
+            **{one.name: (_whole_reader if one in whole else _number_reader)(one) for one in features.features},
+        }
+        self._allowed = frozenset(
+            (
+                *features.schema.names,
+                *map(schema.indexed, features.categories),
+                *map(schema.encoded, features.categories),
+                *map(schema.scaled, features.scaled),
+            )
+        )
+
+    def read_request(self, body: bytes | str) -> pa.Table:
+        """Records of a JSON body as a table of `schema`, one row each, in order.
+
+        Raises RequestError (TooLargeError beyond MAX_BODY_BYTES or MAX_RECORDS) that names every fault.
+        """
+        return self._read(*_parse(body))
+
+    def read_records(self, records: object) -> pa.Table:
+        """The same for records that are parsed already: a list of dicts."""
+        return self._read(records, [])
+
+    def _read(self, records: object, odd_constants: list[str]) -> pa.Table:
+        if not isinstance(records, list):
+            raise RequestError(
+                f"The body is {shown(records)}, wanted an array of feature records such as [{{…}}, {{…}}]."
+            )
+        if len(records) > MAX_RECORDS:
+            raise TooLargeError(f"The batch has {len(records)} records, wanted at most {MAX_RECORDS}. Send less.")
+        if not odd_constants:
+            try:
+                return self._table(records)
+            except (_Fault, LookupError, TypeError, ValueError, OverflowError, AttributeError):
+                # Something is wrong somewhere: the slow way finds out what and where.
+                pass
+        return self._table(self._checked(records, odd_constants))
+
+    def _table(self, records: list[Any]) -> pa.Table:
+        """All records at once, column by column; raises, without saying where, unless each of them is plainly right."""
+        if not records:
+            return self.schema.empty_table()
+        for record in records:
+            if type(record) is not dict or not record.keys() <= self._allowed:
+                raise _Fault
+        columns: dict[str, Any] = {}
+        for block in self._blocks:
+            columns.update(block.columns(records))
+        columns[schema.SERVER] = [_address(_server_of(record)) for record in records]
+        columns[schema.HOUR] = [_time(_hour_of(record)) for record in records]
+        arrays = [pa.array(columns[field.name], field.type) for field in self.schema]
+        return pa.Table.from_arrays(arrays, schema=self.schema)
+
+    def _checked(self, records: list[Any], odd_constants: Iterable[str]) -> list[dict[str, Any]]:
+        """Each record with its values as plain Python ones; raises ContractError with every fault."""
+        problems = _Problems()
+        plain = [self._check_record(number, record, problems) for number, record in enumerate(records)]
+        for name in odd_constants if not problems.count else ():
+            problems.add(None, None, name, "JSON, which has no such value")
+        if problems.count:
+            _refuse(problems, len(records))
+        return plain
+
+    def _check_record(self, number: int, record: object, problems: _Problems) -> dict[str, Any]:
+        if not isinstance(record, dict):
+            problems.add(number, None, shown(record), "an object of feature fields")
+            return {}
+        for name in record.doubled if isinstance(record, _Doubled) else ():
+            problems.add(number, name, "the same field more than once", "each field once")
+        plain: dict[str, Any] = {}
+        for name, read in self._readers.items():
+            if name not in record:
+                problems.add(number, name, "nothing", _wanted(read))
+                continue
+            try:
+                value = read(record[name])
+            except _Fault as fault:
+                problems.add(number, name, shown(record[name]), str(fault))
+            else:
+                plain[name] = str(value) if name == schema.HOUR else value
+        for unknown in sorted(map(str, record.keys() - self._allowed)):
+            problems.add(number, unknown, "an unknown field", partial(self._hint, unknown))
+        return plain
+
+    def _hint(self, name: str) -> str:
+        near = difflib.get_close_matches(name[:_MAX_SHOWN], sorted(self._allowed), n=1)
+        return f"a field of the contract; did you mean {near[0]}?" if near else "a field of the contract"
 
 
-def _table(records: list[Any]) -> pa.Table:
-    """All records at once, column by column; raises, without saying where, unless each of them is plainly right."""
-    if not records:
-        return REQUEST_SCHEMA.empty_table()
-    for record in records:
-        if type(record) is not dict or not record.keys() <= _ALLOWED:
+class _Block:
+    """Features of one type, whose values are taken out of the records and judged together."""
+
+    def __init__(self, kind: type, features: list[Feature]) -> None:
+        self._names = [one.name for one in features]
+        self._types = {int} if kind is int else {int, float}
+        self._dtype = np.int64 if kind is int else np.float64
+        self._target = np.int32 if kind is int else np.float64
+        self._low, self._high = (np.array([getattr(one, end) for one in features]) for end in ("low", "high"))
+
+    def columns(self, records: list[dict[str, Any]]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """The columns by name; raises, without saying where, unless all values are plainly right."""
+        # An itemgetter of one name gives the value and not a tuple: asking for the first twice gives always one.
+        values_of = itemgetter(*self._names, self._names[0])
+        rows = [values_of(record) for record in records]
+        if not set(map(type, chain.from_iterable(rows))) <= self._types:
             raise _Fault
-    calendar = [_calendar_of(record) for record in records]
-    numbers = [_numbers_of(record) for record in records]
-    if set(map(type, chain.from_iterable(calendar))) != {int}:
-        raise _Fault
-    if not set(map(type, chain.from_iterable(numbers))) <= {int, float}:
-        raise _Fault
-    days = np.array(calendar, dtype=np.int64)
-    values = np.array(numbers, dtype=np.float64)
-    if (days < _LOWEST).any() or (days > _HIGHEST).any() or not np.isfinite(values).all():
-        raise _Fault
-    columns: dict[str, Any] = dict(zip(schema.CALENDAR_COLUMNS, days.T.astype(np.int32, order="C"), strict=True))
-    columns.update(zip(NUMBER_COLUMNS, values.T.copy(), strict=True))
-    columns[schema.SERVER] = [_address(_server_of(record)) for record in records]
-    columns[schema.HOUR] = [_time(_hour_of(record)) for record in records]
-    arrays = [pa.array(columns[field.name], field.type) for field in REQUEST_SCHEMA]
-    return pa.Table.from_arrays(arrays, schema=REQUEST_SCHEMA)
+        values = np.array(rows, dtype=self._dtype)[:, :-1]
+        if not np.isfinite(values).all() or (values < self._low).any() or (values > self._high).any():
+            raise _Fault
+        return zip(self._names, values.T.astype(self._target, order="C"), strict=True)
 
 
 def _time(value: object) -> datetime:
@@ -198,37 +234,37 @@ def _address(value: object) -> str:
 @lru_cache(maxsize=65536)
 def _shortest_address(text: str) -> str | None:
     try:
-        return None if "%" in text else str(ipaddress.ip_address(text))
+        return canonical_address(text)
     except ValueError:
         return None
 
 
-def _number(value: object) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if math.isfinite(number):
-            return number
-    raise _Fault("a finite number")
+def _number_reader(feature: Feature) -> Callable[[object], float]:
+    bounded = math.isfinite(feature.low) or math.isfinite(feature.high)
+    wanted = f"a number from {feature.low:g} to {feature.high:g}" if bounded else "a finite number"
+
+    def read(value: object) -> float:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            try:
+                number = float(value)
+            except OverflowError:
+                number = math.inf
+            if math.isfinite(number) and feature.low <= number <= feature.high:
+                return number
+        raise _Fault(wanted)
+
+    return read
 
 
-def _calendar_reader(low: int, high: int) -> Callable[[object], int]:
+def _whole_reader(feature: Feature) -> Callable[[object], int]:
+    low, high = int(feature.low), int(feature.high)
+
     def read(value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return int(value)
         raise _Fault(f"an integer from {low} to {high}")
 
     return read
-
-
-_READERS: dict[str, Callable[[object], Any]] = {
-    schema.SERVER: _address,
-    schema.HOUR: _time,
-    **{name: _calendar_reader(*CALENDAR_RANGES[name]) for name in schema.CALENDAR_COLUMNS},
-    **dict.fromkeys(NUMBER_COLUMNS, _number),
-}
 
 
 class _Problems:
@@ -246,44 +282,11 @@ class _Problems:
             self.listed.append({"record": record, "field": name, "found": found, "wanted": text})
 
 
-def _checked(records: list[Any], odd_constants: Iterable[str]) -> list[dict[str, Any]]:
-    """Each record with its values as plain Python ones; raises ContractError with every fault."""
-    problems = _Problems()
-    plain = [_check_record(number, record, problems) for number, record in enumerate(records)]
-    for name in odd_constants if not problems.count else ():
-        problems.add(None, None, name, "JSON, which has no such value")
-    if problems.count:
-        _refuse(problems, len(records))
-    return plain
-
-
 def _refuse(problems: _Problems, n_records: int) -> NoReturn:
     message = f"Found {problems.count} fault(s) in a batch of {n_records} record(s); nothing was scored."
     if problems.count > len(problems.listed):
         message += f" The first {len(problems.listed)} are listed."
     raise ContractError(message, problems.listed, problems.count)
-
-
-def _check_record(number: int, record: object, problems: _Problems) -> dict[str, Any]:
-    if not isinstance(record, dict):
-        problems.add(number, None, shown(record), "an object of feature fields")
-        return {}
-    for name in record.doubled if isinstance(record, _Doubled) else ():
-        problems.add(number, name, "the same field more than once", "each field once")
-    plain: dict[str, Any] = {}
-    for name, read in _READERS.items():
-        if name not in record:
-            problems.add(number, name, "nothing", _wanted(read))
-            continue
-        try:
-            value = read(record[name])
-        except _Fault as fault:
-            problems.add(number, name, shown(record[name]), str(fault))
-        else:
-            plain[name] = str(value) if name == schema.HOUR else value
-    for unknown in sorted(map(str, record.keys() - _ALLOWED)):
-        problems.add(number, unknown, "an unknown field", partial(_hint, unknown))
-    return plain
 
 
 def _wanted(read: Callable[[object], Any]) -> str:
@@ -292,11 +295,6 @@ def _wanted(read: Callable[[object], Any]) -> str:
     except _Fault as fault:
         return str(fault)
     return "a value"
-
-
-def _hint(name: str) -> str:
-    near = difflib.get_close_matches(name[:_MAX_SHOWN], sorted(_ALLOWED), n=1)
-    return f"a field of the contract; did you mean {near[0]}?" if near else "a field of the contract"
 
 
 def _shortened(text: str) -> str:

@@ -15,6 +15,7 @@ from loadcast.artefacts.info import Info
 from loadcast.events import MODEL, log_event
 from loadcast.kernels.encode import cold_start, feature_matrix
 from loadcast.serving.bundle import Bundle, load_bundle
+from loadcast.serving.contract import RequestContract
 
 Answers = dict[str, dict[str, Any]]
 
@@ -25,6 +26,7 @@ class Predictor:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         bundle.model.warm()
+        self.contract = RequestContract(bundle.encoders.features)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Predictor:
@@ -51,7 +53,7 @@ class Predictor:
     def predict(self, table: pa.Table) -> Answers:
         """One answer per row, in order, keyed "0", "1", …; servers that training never saw included.
 
-        `table` holds the columns of contract.REQUEST_SCHEMA.
+        `table` holds the columns of `contract.schema`.
         """
         encoders = self._bundle.encoders
         answers = self._bundle.model.predict(feature_matrix(table, encoders))

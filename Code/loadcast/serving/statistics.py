@@ -17,17 +17,16 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from loadcast import paths, schema
+from loadcast.addresses import canonical_address
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError, InputError
 from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule
-from loadcast.kernels.features import future_features
+from loadcast.kernels.features import FeatureSet, coming_hours, feature_table
 from loadcast.secrets import shown
 from loadcast.storage.months import Months, MonthsInFolder
 from loadcast.storage.publish import open_run
 
-#: How far back a feature looks, in whole days before the day of the first forecast hour.
-LOOK_BACK = timedelta(days=max(max(schema.LAGS_H) // 24 + 1, schema.ROLLING_FIRST_DAY))
 _SHOWN = 5
 _EARLIEST_YEAR = 1970
 _LONGEST_GAP = timedelta(days=366)
@@ -38,12 +37,18 @@ Rows = dict[str, pa.Table]
 
 @dataclass(frozen=True)
 class Statistics:
-    """The statistics of one published run, and what the training fixed: linearTrend's begin, and whose holidays."""
+    """The statistics of one published run, and what the training fixed: features, their begin, and whose holidays."""
 
     folder: Path
     months: Months
     train_begin: datetime
     holiday_country: str
+    features: FeatureSet
+
+    @property
+    def look_back(self) -> timedelta:
+        """How far back the features look: whole days before the day of the first forecast hour."""
+        return timedelta(days=self.features.look_back_h // 24 + 1)
 
 
 def open_statistics(
@@ -69,7 +74,7 @@ def open_statistics(
         raise ArtefactError(
             f"{paths.INFO} of {model or output} has no usable holidayCountry ({shown(exc, 100)}). Train again."
         ) from exc
-    return Statistics(folder, months(folder), begin, country)
+    return Statistics(folder, months(folder), begin, country, info.features)
 
 
 def newest_hour(statistics: Statistics) -> datetime:
@@ -90,7 +95,7 @@ def scoring_features(statistics: Statistics, servers: Sequence[str] | None, begi
     """
     _check_begin(statistics, begin)
     wanted = None if servers is None else list(dict.fromkeys(_address(server) for server in servers))
-    since = datetime.combine(begin - LOOK_BACK, datetime.min.time())
+    since = datetime.combine(begin - statistics.look_back, datetime.min.time())
     hourly, daily = _rows(statistics, (since, begin), wanted)
     if wanted is None:
         if not hourly:
@@ -105,7 +110,7 @@ def scoring_features(statistics: Statistics, servers: Sequence[str] | None, begi
             raise InputError(f"{statistics.folder} has only part of the statistics of {lost[0]}. Make them anew.")
     end = begin + timedelta(hours=schema.HORIZON_HOURS - 1)
     rule = CalendarRule(statistics.train_begin, holiday_days(statistics.holiday_country, begin.year, end.year))
-    return [FeatureSource(server, hourly[server], daily[server], begin, rule) for server in wanted]
+    return [FeatureSource(server, hourly[server], daily[server], begin, rule, statistics.features) for server in wanted]
 
 
 @dataclass(frozen=True)
@@ -117,11 +122,17 @@ class FeatureSource:
     daily: pa.Table
     begin: datetime
     calendar: CalendarRule
+    features: FeatureSet
+
+    def table(self) -> pa.Table:
+        """The hours as `features.scoring_schema`."""
+        rows = coming_hours(self.hourly, self.daily, self.begin, schema.HORIZON_HOURS, self.calendar)
+        return feature_table(self.features, rows)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Feature records of the hours, as the service takes them. Raises InputError for statistics such as NaN."""
-        table = future_features(self.hourly, self.daily, self.begin, schema.HORIZON_HOURS, self.calendar)
-        for name in schema.HISTORY_COLUMNS:
+        table = self.table()
+        for name in self.features.names:
             if not pc.all(pc.is_finite(table.column(name))).as_py():
                 raise InputError(f"The statistics of {self.server} hold values that are not finite. Make them anew.")
         for record in table.to_pylist():
@@ -192,7 +203,7 @@ def _by_server(table: pa.Table) -> dict[str, pa.Table]:
 
 def _address(server: str) -> str:
     try:
-        return str(ipaddress.ip_address(server))
+        return canonical_address(server)
     except ValueError:
         raise InputError(
             f"Server '{shown(server, 100)}' is no IP address; wanted one such as 115.220.193.16."

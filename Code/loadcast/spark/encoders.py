@@ -93,7 +93,7 @@ def _as_fitted(gateway: JavaGateway, estimator: JavaEstimator[Any], kind: type[_
 
 def encoded_struct(encoders: Encoders) -> T.StructType:
     """Spark's schema of mlSource: the columns that the models would add have the metadata that they would give."""
-    fields = list(to_struct(schema.FEATURES_SCHEMA).fields)
+    fields = list(to_struct(encoders.features.schema).fields)
     for name, levels in encoders.levels.items():
         label = schema.indexed(name)
         attribute = {"vals": [*levels, _UNSEEN], "name": label, "type": "nominal"}
@@ -103,5 +103,5 @@ def encoded_struct(encoders: Encoders) -> T.StructType:
         slots = {"attrs": {"binary": [{"idx": at, "name": level} for at, level in enumerate(levels)]}}
         metadata = {"ml_attr": {**slots, "num_attrs": len(levels)}}
         fields.append(T.StructField(schema.encoded(name), VectorUDT(), True, metadata))
-    fields += [T.StructField(schema.scaled(name), T.DoubleType()) for name in schema.HISTORY_COLUMNS]
+    fields += [T.StructField(schema.scaled(name), T.DoubleType()) for name in encoders.features.scaled]
     return T.StructType(fields)

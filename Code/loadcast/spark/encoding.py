@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from loadcast import paths
 from loadcast.kernels.encode import Encoders, encoded_table
+from loadcast.spark.portable import send_by_value
 from loadcast.spark.server import REPORT_SCHEMA, report_files, task_name
 from loadcast.spark.types import SPARK_SCHEMA_KEY, to_struct
 from loadcast.storage.parts import PartWriter
@@ -49,6 +50,7 @@ def encode_features(
 
     `spark_schema` is Spark's schema of the result, as JSON.
     """
+    send_by_value(encoders.features)
     task = EncodeTask(tuple(files), tables, encoders, spark_schema)
     numbers = spark.range(0, len(files), 1, numPartitions=len(files))
     return numbers.mapInArrow(task, to_struct(REPORT_SCHEMA))

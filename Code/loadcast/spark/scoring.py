@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError
-from loadcast.kernels.features import Thresholds
+from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.tally import TALLIED, PartTally, Tally, no_tally
 from loadcast.kernels.vectors import dense_blocks
 from loadcast.models.model import Model, Prediction
@@ -40,7 +40,7 @@ class ScoreTask:
     columns: tuple[str, ...]
     model: Model
     split: datetime
-    thresholds: Thresholds
+    rule: LabelRule
     spark_schema: str
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -54,7 +54,7 @@ class ScoreTask:
         yield report_files(parts)
 
     def _score(self, number: int, parts: PartWriter) -> Tally:
-        tally = Tally(self.split, self.thresholds)
+        tally = Tally(self.split, self.rule)
         names = list(dict.fromkeys([*schema.PREDICTION_COLUMNS[:5], *TALLIED, *self.columns]))
         with self.source.reading(self.files[number]) as path, pq.ParquetFile(path) as file:
             if number == 0:  # there is a table, were no row of the test period

@@ -18,8 +18,10 @@ from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels import server as server_kernel
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.coverage import coverage_of
-from loadcast.kernels.features import Thresholds, features_table
+from loadcast.kernels.features import FeatureSet, training_table
+from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.training import summarize
+from loadcast.spark.portable import send_by_value
 from loadcast.spark.scan import KIND_BUCKETS, KIND_COUNTS, KIND_REJECTED, SCAN_SCHEMA
 from loadcast.spark.types import to_struct
 from loadcast.storage.parts import PartWriter
@@ -46,8 +48,9 @@ class ServerTask:
     are made where `split_seconds` is given; the rows before it are the training rows.
     """
 
+    features: FeatureSet
     calendar: CalendarRule
-    thresholds: Thresholds
+    rule: LabelRule
     split_seconds: int | None
     tables: Tables
 
@@ -72,9 +75,9 @@ class ServerTask:
             parts.write_monthly(paths.DAILY, server_kernel.daily_table(grid), schema.DAY)
             yield report(REPORT_COVERAGE, coverage_of(grid).as_json())
             if self.split_seconds is not None:
-                rows = features_table(grid, self.calendar, self.thresholds)
+                rows = training_table(self.features, grid, self.calendar, self.rule)
                 parts.write(UNENCODED, rows)
-                yield report(REPORT_TRAINING, summarize(rows, self.split_seconds).as_json())
+                yield report(REPORT_TRAINING, summarize(rows, self.features, self.split_seconds).as_json())
 
 
 class WholeServers:
@@ -154,5 +157,6 @@ def collect_reports(frame: DataFrame) -> dict[str, list[str]]:
 
 def serve(scanned: DataFrame, partitions: int, task: ServerTask) -> DataFrame:
     """The one shuffle: all sums of a server together, then the server kernel."""
+    send_by_value(task.features)
     shuffled = scanned.repartition(partitions, F.col("place")).sortWithinPartitions("place")
     return shuffled.mapInArrow(task, to_struct(REPORT_SCHEMA))

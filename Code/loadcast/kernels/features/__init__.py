@@ -1,0 +1,20 @@
+"""Features as data: what a feature and a set of features is, the classic set, and the one way to make their columns."""
+
+from loadcast.kernels.features.assembly import coming_hours, every_hour, feature_table, training_table
+from loadcast.kernels.features.classic import CLASSIC
+from loadcast.kernels.features.feature import Encoding, Feature, Kind
+from loadcast.kernels.features.feature_set import FeatureSet
+from loadcast.kernels.features.rows import FeatureRows
+
+__all__ = [
+    "CLASSIC",
+    "Encoding",
+    "Feature",
+    "FeatureRows",
+    "FeatureSet",
+    "Kind",
+    "coming_hours",
+    "every_hour",
+    "feature_table",
+    "training_table",
+]

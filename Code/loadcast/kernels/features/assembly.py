@@ -1,0 +1,67 @@
+"""The server kernel, second half: the grid → feature rows. ETL and the scoring client both come through here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+
+from loadcast import schema
+from loadcast.errors import InputError
+from loadcast.kernels.calendar import CalendarRule, epoch_seconds
+from loadcast.kernels.features.feature_set import FeatureSet
+from loadcast.kernels.features.rows import FeatureRows
+from loadcast.kernels.labels import LabelRule
+from loadcast.kernels.server import Grid, grid_to_come, keys_of, times_of
+
+
+def every_hour(grid: Grid, calendar: CalendarRule) -> FeatureRows:
+    """All grid hours, by server and hour; each knows what a forecast made schema.HORIZON_HOURS before it knew."""
+    slots = np.flatnonzero(grid.in_grid)
+    return FeatureRows(grid, slots, slots - schema.HORIZON_HOURS, calendar)
+
+
+def coming_hours(hourly: pa.Table, daily: pa.Table, begin: datetime, hours: int, calendar: CalendarRule) -> FeatureRows:
+    """The `hours` hours from `begin` (a whole hour) of one server, from its statistics up to `begin`.
+
+    `hourly` and `daily` are schema.HOURLY_SCHEMA and schema.DAILY_SCHEMA rows of that server. Hours between its last
+    one and `begin` count as hours without sessions. Days that `hourly` does not cover from their first hour on are
+    taken from `daily`. At most 48 hours can be asked for: later ones would need loads not yet known. Raises InputError.
+    """
+    first = _whole_hour(begin)
+    if not 1 <= hours <= schema.HORIZON_HOURS:
+        raise InputError(
+            f"Asked for {hours} hours ahead; wanted 1 to {schema.HORIZON_HOURS}: later ones need loads not yet known."
+        )
+    grid = grid_to_come(hourly, daily, first, hours)
+    slots = np.arange(first, first + hours, dtype=np.int64) - int(grid.first_day[0]) * 24
+    return FeatureRows(grid, slots, slots - schema.HORIZON_HOURS, calendar)
+
+
+def feature_table(features: FeatureSet, rows: FeatureRows) -> pa.Table:
+    """`features.scoring_schema`: all that is known of the rows before their hour."""
+    arrays = [*_identity(rows), *(one.column(rows) for one in features.features)]
+    return pa.Table.from_arrays(arrays, schema=features.scoring_schema)
+
+
+def training_table(features: FeatureSet, grid: Grid, calendar: CalendarRule, rule: LabelRule) -> pa.Table:
+    """`features.schema`: one row per grid hour, by server and hour, with its load and label."""
+    rows = every_hour(grid, calendar)
+    peak_load = rows.peaks(schema.PEAK_LOAD).take(rows.slots)
+    labels = rule.labels(peak_load, grid.servers, rows.codes)
+    truth = (pa.array(peak_load), pa.array(grid.observed.take(rows.slots)), pa.array(labels))
+    arrays = [*_identity(rows), *truth, *(one.column(rows) for one in features.columns)]
+    return pa.Table.from_arrays(arrays, schema=features.schema)
+
+
+def _identity(rows: FeatureRows) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """Key, ServerIP and hour."""
+    return keys_of(rows.servers, rows.hours), rows.servers, times_of(rows.hours)
+
+
+def _whole_hour(time: datetime) -> int:
+    seconds = epoch_seconds(time)
+    if seconds % 3_600 or time.microsecond:
+        raise InputError(f"The forecast's start is {time}; wanted a whole hour, such as 2016-07-01 00:00:00.")
+    return seconds // 3_600

@@ -1,0 +1,76 @@
+"""What another package adds, by entry points alone, goes the whole way with the commands as a user types them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import recipe
+import runs
+from container_runs import run_command, running_service, write_sample
+from loadcast import paths, schema
+from loadcast.settings import DEMO_SERVERS, parse_settings
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+RECIPE = recipe.read_recipe()
+#: What the configuration says of things that are not loadcast's own.
+EXTENSIONS = {**RECIPE.settings}
+MASTER = ("--master", "local[2]")
+
+
+@dataclass(frozen=True)
+class Extended:
+    """A published run, and how to run more commands like those that made it."""
+
+    run: runs.Run
+    config: Path
+    environment: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Extended:
+    """ETL and training with a package that is installed beside loadcast."""
+    folder = tmp_path_factory.mktemp("extended")
+    write_sample(folder / "data", rows=20_000, servers=4)
+    path = os.pathsep.join([str(RECIPE.install(folder / "site")), os.environ.get("PYTHONPATH", "")])
+    content = {
+        "dataFile": str(folder / "data/*/*/*/*/request.csv"),
+        "duration": "ONE_MONTH",
+        "output": str(folder / "output"),
+        "forest": {"numTrees": 5, "maxDepth": 5},
+        **EXTENSIONS,
+    }
+    config = folder / "config.json"
+    config.write_text(json.dumps(content), encoding="utf-8")
+    environment = {"PYTHONPATH": path.rstrip(os.pathsep)}
+    for script in ("etl.py", "train.py"):
+        run_command(script, config, *MASTER, env=environment)
+    settings = parse_settings(content)
+    return Extended(runs.Run(settings, runs.published(settings), {}, {}), config, environment)
+
+
+def test_etl_makes_the_columns_that_the_package_describes(extended: Extended) -> None:
+    tables = (runs.table(extended.run, name).to_pylist() for name in (paths.FEATURES, paths.HOURLY, paths.DAILY))
+    recipe.assert_as_described(*tables)
+    assert extended.run.info["featureSet"] == {"name": "weekly", "version": 1}
+
+
+def test_service_and_client_forecast_with_the_package(extended: Extended, tmp_path: Path) -> None:
+    words = ("--model", extended.run.settings.output)
+    with running_service(*words, env=extended.environment, log=tmp_path / "log") as url:
+        asked = ("scoring_webservice.py", extended.config, "--url", url, "--format", "json")
+        answered = json.loads(run_command(*asked, env=extended.environment).stdout)
+    servers = {row[schema.SERVER] for row in runs.table(extended.run, paths.HOURLY).to_pylist()}
+    assert {*DEMO_SERVERS} <= servers == {one[schema.SERVER] for one in answered["forecasts"]}
+    assert {len(one["hours"]) for one in answered["forecasts"]} == {schema.HORIZON_HOURS}
+    assert not any(hour["cold_start"] for one in answered["forecasts"] for hour in one["hours"])
+
+
+def test_without_the_package_the_set_is_named_as_what_is_missing(extended: Extended) -> None:
+    with pytest.raises(AssertionError, match="found 'weekly', wanted one of classic; other packages offer more"):
+        run_command("etl.py", extended.config, *MASTER, env={})
