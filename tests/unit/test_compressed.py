@@ -211,7 +211,7 @@ def read_blob(name: str, data: bytes, times: int) -> bytes:
     return b"".join(bytes(block) for _, block in read_blocks(Split(file, 0, len(data)), 1000, BlobSource(container)))
 
 
-@pytest.mark.parametrize(("name", "data"), [("x.gz", GZIP), ("x.zst", CHECKED)])
+@pytest.mark.parametrize(("name", "data"), [("x.gz", GZIP), ("x.zst", CHECKED)], ids=["gzip", "zstd"])
 def test_damage_on_the_way_is_not_blamed_on_the_blob(name: str, data: bytes) -> None:
     assert read_blob(name, data, 0)
     with pytest.raises(InputError, match=rf"/{name} was damaged on the way .*read once more, it was whole"):

@@ -63,7 +63,8 @@ def test_a_scheme_that_spark_is_told_of_passes() -> None:
 
 @pytest.mark.parametrize(
     "run",
-    [lambda settings: etl.run_etl(settings, False, SparkOptions()), partial(stats.run_stats, options=SparkOptions())],
+    [partial(etl.run_etl, filter_ip=False, options=SparkOptions()), partial(stats.run_stats, options=SparkOptions())],
+    ids=["etl", "stats"],
 )
 def test_a_mistyped_scheme_is_told_before_spark_starts(
     run: Callable[[Settings], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
