@@ -270,8 +270,10 @@ class Publication:
             if run.is_complete or base.has_record or not store.is_complete(run.name):
                 store.prove()
                 store.remove(run.name)
-        newest = base.published[-1]
-        if base.has_record and newest.has_model:
+        newest = newest_model(base.published)
+        named = base.model.name if base.model else None
+        is_behind = base.published[-1] == newest or named not in {entry.name for entry in base.published}
+        if base.has_record and newest and is_behind:
             point_model(store, newest.name)
 
     def _point_model(self) -> None:
