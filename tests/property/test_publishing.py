@@ -65,7 +65,7 @@ class MemoryMachine(ContainerMachine):
         return MemoryBench()
 
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "20"))
 TestFolder = FolderMachine.TestCase
 TestContainer = MemoryMachine.TestCase
 TestFolder.settings = TestContainer.settings = settings(
