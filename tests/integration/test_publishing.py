@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
-from unittest.mock import patch
 
 import pytest
 from azure.core.exceptions import AzureError
@@ -24,14 +23,12 @@ from faults import FaultPlan, Request, fault_proxy
 from loadcast import paths
 from loadcast.cli.main import main
 from loadcast.errors import ArtefactError, OutputError
-from loadcast.storage.blob import output as publishing
 from loadcast.storage.blob.access import Access
 from loadcast.storage.blob.container import Blob, Container
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.output import ContainerOutput
 from loadcast.storage.blob.uploading import Sent
-from publishers import gated
-from publishing_machine import Bench, PublishingMachine, content
+from publishing_machine import Bench, ContainerMachine, content
 
 CODE = Path(__file__).resolve().parents[2] / "Code"
 LOCK = ".lock"
@@ -107,28 +104,20 @@ class ContainerBench(Bench):
         break_lease(self._azurite, self._name)
 
 
-class ContainerMachine(PublishingMachine):
-    """Publishers of a container."""
+class AzuriteMachine(ContainerMachine):
+    """Publishers of a container on a real server."""
 
     azurite: ClassVar[Azurite]
 
     def make_bench(self) -> Bench:
         return ContainerBench(self.azurite)
 
-    @contextmanager
-    def _patched(self) -> Iterator[None]:
-        with (
-            super()._patched(),
-            patch.object(publishing, "ContainerStore", gated(publishing.ContainerStore, self.late)),
-        ):
-            yield
-
 
 @pytest.mark.slow
 def test_readers_get_whole_runs_in_the_order_of_publishing(azurite: Azurite) -> None:
-    ContainerMachine.azurite = azurite
+    AzuriteMachine.azurite = azurite
     run_state_machine_as_test(
-        ContainerMachine,
+        AzuriteMachine,
         settings=settings(max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "8")), stateful_step_count=25),
     )
 

@@ -71,6 +71,52 @@ def test_a_clock_that_goes_back_changes_neither_order_nor_what_is_kept(
     assert text_of(tmp_path) == "3"
 
 
+def forget_records(output: Path) -> None:
+    """Let the runs be those of a version that wrote no records."""
+    for record in output.glob(f"{paths.RUNS}/*/{paths.COMPLETE}"):
+        record.unlink()
+
+
+def test_runs_of_the_version_before_go_on_being_kept_and_gone_back_to(tmp_path: Path) -> None:
+    names = [publish(tmp_path, "first", model=True), publish(tmp_path, "second")]
+    forget_records(tmp_path)
+    names.append(publish(tmp_path, "third"))
+    assert [run.name for run in list_runs(tmp_path)] == names
+    assert roll_back(tmp_path).name == names[1]
+    forget_records(tmp_path)
+    assert roll_back(tmp_path).name == names[0]
+    publish(tmp_path, "fourth")
+    assert [text_of(tmp_path), text_of(tmp_path, paths.MODEL)] == ["fourth", "first"]
+
+
+def test_runs_of_the_version_before_with_a_wrong_clock_are_not_lost_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_clock(monkeypatch, timedelta(hours=2))
+    model = publish(tmp_path, "model", model=True)
+    set_clock(monkeypatch, timedelta(hours=1))
+    fast = publish(tmp_path, "fast")
+    monkeypatch.undo()
+    right = publish(tmp_path, "right")
+    forget_records(tmp_path)
+    with pytest.raises(ValueError, match="it ends here"), stage_run(tmp_path):
+        raise ValueError("it ends here")
+    assert {run.name for run in list_runs(tmp_path)} >= {model, right}
+    new = publish(tmp_path, "new")
+    assert text_of(tmp_path, paths.MODEL) == "model"
+    assert {run.name for run in list_runs(tmp_path)} - {fast} == {model, right, new}
+    assert roll_back(tmp_path).name == right
+
+
+def test_a_damaged_record_costs_no_run(tmp_path: Path) -> None:
+    names = [publish(tmp_path, text, model=text == "first") for text in ("first", "second")]
+    for garbage in (b"", b"{", b"[]", b'{"sequence": 1, "published": [{"run": "../..", "model": true}], "files": {}}'):
+        (open_run(tmp_path) / paths.COMPLETE).write_bytes(garbage)
+        names.append(publish(tmp_path, "next"))
+        assert {run.name for run in list_runs(tmp_path)} >= {names[0], *names[-2:]}
+        assert text_of(tmp_path, paths.MODEL) == "first"
+
+
 def test_no_run_is_removed_where_the_pointer_is_gone(tmp_path: Path) -> None:
     first, second = publish(tmp_path, "first"), publish(tmp_path, "second", model=True)
     (tmp_path / paths.CURRENT).unlink()

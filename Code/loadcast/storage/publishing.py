@@ -122,8 +122,8 @@ class Base:
     @property
     def newest(self) -> str | None:
         """The run that `current` leads to; None where it leads to none."""
-        names = self.current.name if self.current and self.published else None
-        return names if names and names == self.published[-1].name else None
+        name = self.current.name if self.current and self.published else None
+        return name if name and name == self.published[-1].name else None
 
     @property
     def named(self) -> set[str]:
@@ -268,14 +268,17 @@ class Publication:
         base, store = self.base, self._store
         if base.newest is None:
             return  # none can be told from those that were published
+        asked = store.pointer(paths.MODEL)  # once more: what it names is not removed because it was not found once
+        named = base.named | {asked.name or "" if asked else ""}
         for run in base.stored:
-            if run.name in base.named or run.withdrawn or (run.is_complete and not base.has_record):
+            if run.name in named or run.withdrawn or (run.is_complete and not base.has_record):
                 continue
             if run.is_complete or base.has_record or not store.is_complete(run.name):
                 store.prove()
                 store.remove(run.name)
-        newest = base.published[-1]
-        if base.has_record and newest.has_model:
+        newest, published = newest_model(base.published), {entry.name for entry in base.published}
+        is_behind = base.published[-1] == newest or asked is None or asked.name not in published
+        if base.has_record and newest and is_behind:
             point_model(store, newest.name)
 
     def _point_model(self) -> None:
