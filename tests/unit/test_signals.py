@@ -67,6 +67,19 @@ def test_without_a_signal_nothing_changes() -> None:
     assert run("sys.exit(4)") == (4, [], [])
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_the_interpreter_ends_changes_nothing(name: str) -> None:
+    assert run(f"""
+        class Late:
+            def __del__(self, kill=os.kill, process=os.getpid(), signum=signal.{name}):
+                kill(process, signum)
+        late = Late()
+        sys.modules["late"] = late
+        with signals.committing():
+            pass
+    """) == (0, ["done"], [])
+
+
 def test_an_interruption_that_got_lost_still_keeps_the_run_from_being_published() -> None:
     code, out, errors = run("""
         send()
