@@ -11,6 +11,7 @@ Whichever comes first, a signal or the writing of the pointers, decides: then th
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import select
@@ -74,6 +75,12 @@ class _Guard:
         for signum in _SIGNALS:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._on_signal)
+
+    def ignore(self) -> None:
+        """For the last moments of the interpreter, which would give signals their default effect: all is done."""
+        for signum in _SIGNALS:
+            if signal.getsignal(signum) == self._on_signal:
+                signal.signal(signum, signal.SIG_IGN)
 
     def settle(self, fate: str) -> bool:
         """Whether what is to be done can be: False where something else was decided before."""
@@ -184,6 +191,7 @@ def handled(at_end: Callable[[], None]) -> Iterator[None]:
     global _guard
     guard = _guard = _Guard(at_end)
     os.register_at_fork(after_in_child=_forget)
+    atexit.register(guard.ignore)
     guard.start()
     try:
         yield

@@ -67,6 +67,22 @@ def test_without_a_signal_nothing_changes() -> None:
     assert run("sys.exit(4)") == (4, [], [])
 
 
+def test_a_signal_while_the_interpreter_ends_changes_nothing() -> None:
+    # After its last function of atexit the interpreter gives handled signals their default effect, not ignored ones.
+    done = subprocess.run(
+        [sys.executable, "-c", f"import atexit; atexit.register(lambda: print(states()))\n{program('')[2]}{_STATES}"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("done\n{'SIG_IGN'}\n", "")
+
+
+_STATES = """
+def states():
+    return {signal.getsignal(one).name for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+"""
+
+
 def test_an_interruption_that_got_lost_still_keeps_the_run_from_being_published() -> None:
     code, out, errors = run("""
         send()
