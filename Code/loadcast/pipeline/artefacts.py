@@ -56,9 +56,10 @@ def read_info(run: Path) -> dict[str, Any]:
     """A run's `info`. Raises ArtefactError where it is missing or not as it was written."""
     try:
         info = json.loads((run / paths.INFO).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
         raise ArtefactError(
-            f"{run / paths.INFO} cannot be read: {error}. Run python Code/etl.py CONFIG again."
+            f"{run / paths.INFO} cannot be read: {reason}. Run python Code/etl.py CONFIG again."
         ) from error
     if not isinstance(info, dict) or not isinstance(info.get("featureColumns"), list):
         raise ArtefactError(f"{run / paths.INFO} is not as ETL writes it. Run python Code/etl.py CONFIG again.")
