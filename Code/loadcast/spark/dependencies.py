@@ -153,6 +153,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         said = " ".join(filter(None, (error.context, error.problem)))
         return f"{said}, line {error.problem_mark.line + 1}"
+    if type(error) is ValueError:  # as Python says it of a number of thousands of digits
+        return "a number or date in it cannot be"
     return str(error).splitlines()[0][:200]
 
 

@@ -24,7 +24,7 @@ from loadcast.signals import committing
 from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.files import check_writable_name
 from loadcast.storage.output import Output
-from loadcast.storage.run_files import MAX_FILES, RunFiles, files_of_model
+from loadcast.storage.run_files import MAX_FILES, RunFiles, files_of_model, foreign_files, is_mark
 
 _LONGEST_NAME_BYTES = 255
 _CHECKED_PARTS = (*paths.BUNDLE_FOLDERS, paths.METRICS)
@@ -90,6 +90,18 @@ def _check_files(sizes: Mapping[str, int], listed: Mapping[str, str], shown: str
     lacking += [name for name in listed if name not in sizes]
     if lacking:
         raise ArtefactError(f"{shown} lacks {lacking[0]}; wanted a whole bundle. {_TRAIN_AGAIN}")
+    checked = (name for name in sizes if name.partition("/")[0] in _CHECKED_PARTS)
+    unlisted = sorted(name for name in checked if name not in listed and _is_hidden(name) and not is_mark(name))
+    if unlisted:
+        raise ArtefactError(
+            f"{shown} is not as its {paths.INFO} says: {unlisted[0]} is not listed there. It was changed after "
+            f"training. {_TRAIN_AGAIN}"
+        )
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether checksums leave out a file, as Spark does."""
+    return any(piece.startswith((".", "_")) for piece in name.split("/"))
 
 
 def _is_inside(name: str) -> bool:
@@ -197,11 +209,12 @@ def _alone(folder: Path, dest: Path) -> Iterator[None]:
 
 
 def _check_replaceable(dest: Path, parts: Iterable[str]) -> None:
-    """Raise OutputError unless `dest` is absent, an empty folder, or holds these parts of a run and nothing else."""
+    """Raise OutputError unless `dest` is absent, empty, or a folder of files of these parts of a run alone."""
     if dest.is_symlink() or (dest.exists() and not dest.is_dir()):
         raise OutputError(f"{dest} is not a folder. Choose another place for the model.")
     found = list(dest.iterdir()) if dest.exists() else []
     others = sorted(item.name for item in found if item.name not in parts or item.is_symlink())
+    others = others or foreign_files(dest)
     if others:
         raise OutputError(f"{dest} holds {others[0]!r}, which would be lost. Choose another folder.")
 

@@ -49,7 +49,8 @@ def write_blob(info: dict[str, Any], filename: str, container: str, account: str
     try:
         data = (json.dumps(info, indent=2, allow_nan=False) + "\n").encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise OutputError(f"info cannot be JSON: {error}. Wanted dicts, lists, strings and numbers.") from error
+        reason = "a number in it has thousands of digits" if "int_max_str" in str(error) else str(error)
+        raise OutputError(f"info cannot be JSON: {reason}. Wanted dicts, lists, strings and numbers.") from error
     _write_file(filename, data)
     _container(account, container, key).put(Path(filename).as_posix(), data)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +23,48 @@ if TYPE_CHECKING:
 
 #: More than this no run has; a list that goes on is not read to its end.
 MAX_FILES = 100_000
+
+
+#: What Spark and Hadoop leave beside data: a mark of success, and checksums.
+_MARK = re.compile(r"_SUCCESS|\._SUCCESS\.crc|\.part-[^/]*\.crc")
+_TABLE_FILE = re.compile(r"part[^/]*")
+_MAX_INFO_BYTES = 64 << 20
+
+
+def is_mark(name: str) -> bool:
+    """Whether a file of a run, named by its path, is a mark or checksum that Spark leaves beside its data."""
+    *folders, last = name.split("/")
+    return _MARK.fullmatch(last) is not None and not any(folder.startswith((".", "_")) for folder in folders)
+
+
+def foreign_files(run: Path) -> list[str]:
+    """Files and links below a run's folder that no run has put there, sorted; names are paths with `/`.
+
+    A bundle's files are those that the folder's own `info` lists; tables hold files of the name part….
+    """
+    listed = _listed(run)
+    found = [file for file in run.rglob("*") if file.is_symlink() or not file.is_dir()] if run.exists() else []
+    names = {file.relative_to(run).as_posix(): file for file in found}
+    return sorted(name for name, file in names.items() if file.is_symlink() or not _is_of_run(name, listed))
+
+
+def _is_of_run(name: str, listed: set[str]) -> bool:
+    part, is_below, _ = name.partition("/")
+    if not is_below:
+        return part in paths.ARTEFACTS
+    is_table = part not in paths.BUNDLE_FOLDERS and _TABLE_FILE.fullmatch(name.rpartition("/")[2]) is not None
+    return name in listed or is_table or is_mark(name)
+
+
+def _listed(run: Path) -> set[str]:
+    """The files that a folder's `info` lists; none where it is not as a run's."""
+    try:
+        with (run / paths.INFO).open("rb") as file:
+            info = json.loads(file.read(_MAX_INFO_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return set()
+    files = info.get("files") if isinstance(info, dict) else None
+    return set(files) if isinstance(files, dict) else set()
 
 
 class RunFiles(Protocol):
