@@ -63,8 +63,8 @@ def test_who_does_not_scan_does_not_load_the_compiler() -> None:
 
 @pytest.mark.slow
 def test_no_index_is_out_of_bounds(tmp_path: Path) -> None:
-    """Compiled again, with checks: for the bytes of every unit test of the scan."""
-    names = ("test_scan.py", "test_scan_contract.py", "test_scanner.py")
+    """Compiled again, with checks: for every unit test of the scan and of the walk through a forest."""
+    names = ("test_scan.py", "test_scan_contract.py", "test_scanner.py", "test_forest_model.py")
     tests = [str(ROOT / "tests" / "unit" / name) for name in names]
     environ = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
