@@ -218,7 +218,7 @@ def test_the_two_newest_runs_and_models_are_kept(one_class: runs.Run) -> None:
     assert folders_of_runs(output) == {*statistics, *untrained}
     assert open_run(output) == untrained[-1]
     assert open_run(output, paths.MODEL) == statistics[-1]
-    assert Predictor.load(output).info["lowThreshold"] == 1e9
+    assert Predictor.load(output).info.low_threshold == 1e9
 
 
 def folders_of_runs(output: Path) -> set[Path]:
