@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loadcast import paths, schema
+from loadcast.kernels.features import CLASSIC
 
 ONLY_INDEXED, FOR_ENCODE = ("year",), ("ServerIP", "hourofday")
 
@@ -28,7 +29,7 @@ def made_up_info(**changes: Any) -> dict[str, Any]:
         "filterServers": None,
         "columnOnlyIndexed": list(ONLY_INDEXED),
         "columnForEncode": list(FOR_ENCODE),
-        "featureColumns": list(schema.forest_inputs(ONLY_INDEXED, FOR_ENCODE)),
+        "featureColumns": list(CLASSIC.vector(ONLY_INDEXED, FOR_ENCODE)),
         "versions": {"loadcast": "0.1.0"},
         "files": {},
     }

@@ -165,7 +165,7 @@ def write_info(folder: Path, only_indexed: tuple[str, ...], for_encode: tuple[st
     about = {
         "columnOnlyIndexed": list(only_indexed),
         "columnForEncode": list(for_encode),
-        "featureColumns": list(schema.forest_inputs(only_indexed, for_encode)),
+        "featureColumns": list(classic.CLASSIC.vector(only_indexed, for_encode)),
         "files": sha256_of_files(folder, (*paths.BUNDLE_FOLDERS, paths.METRICS)),
     }
     artefact_files.write_info(folder, **{**about, **changes})

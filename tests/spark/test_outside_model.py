@@ -18,10 +18,12 @@ from entry_points import install
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError, ConfigError
 from loadcast.kernels.encode import feature_matrix
+from loadcast.kernels.features import CLASSIC
 from loadcast.models.registry import ENTRY_POINTS
 from loadcast.pipeline.train import run_train
 from loadcast.serving.bundle import load_bundle
 from loadcast.serving.client import ScoringClient
+from loadcast.serving.contract import RequestContract
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.statistics import open_statistics, scoring_features
 from published import running_service
@@ -81,9 +83,7 @@ def test_service_and_client_answer_from_it(toy: runs.Run) -> None:
 
 
 def _as_table(records: list[dict[str, object]]) -> pa.Table:
-    from loadcast.serving.contract import read_records
-
-    return read_records(records)
+    return RequestContract(CLASSIC).read_records(records)
 
 
 def test_where_its_package_is_gone_the_service_says_so(toy: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,7 @@ def synthetic(hostile: runs.Run, bundle: Bundle) -> pa.Table:
             values = np.where(rng.random(SYNTHETIC_ROWS) < 0.1, UNSEEN[field.name], values)
         columns[field.name] = values
     for place, (name, mean, scale) in enumerate(numbers(bundle.encoders)):
-        feature = bundle.model.forest.n_features - len(schema.HISTORY_COLUMNS) - 1 + place
+        feature = bundle.model.forest.n_features - len(classic.HISTORY_COLUMNS) - 1 + place
         edges = edge_values(thresholds(bundle.model.forest, feature), mean, scale)
         if len(edges):
             chosen = rng.random(SYNTHETIC_ROWS) < 0.4

@@ -13,7 +13,7 @@ import pytest
 import runs
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError
-from loadcast.kernels.features import Thresholds
+from loadcast.kernels.labels import LabelRule
 from loadcast.models.registry import load_model
 from loadcast.models.saved import read_saved
 from loadcast.spark.scoring import ScoreTask, predictions_schema, score_features
@@ -87,7 +87,7 @@ def task(run: runs.Run, source: Path, target: Path, **changes: object) -> ScoreT
         "columns": columns,
         "model": load_model(read_saved(run.folder, [paths.FOREST_MODEL]), matrix.shape[1]),
         "split": settings.split,
-        "thresholds": Thresholds(settings.low_threshold, settings.high_threshold),
+        "rule": LabelRule.absolute(settings.low_threshold, settings.high_threshold),
         "spark_schema": predictions_schema(),
     }
     return ScoreTask(**{**values, **changes})  # type: ignore[arg-type]

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from loadcast.artefacts.info import Info
+from loadcast.artefacts.quality import Quality
 from loadcast.cli.main import main
 from loadcast.errors import ConfigError, LoadcastError
-from loadcast.pipeline.artefacts import read_info
-from loadcast.report.quality import load_quality
+from loadcast.kernels.features import CLASSIC
 from loadcast.serving.bundle import load_bundle
-from loadcast.serving.contract import read_request
+from loadcast.serving.contract import RequestContract
 from loadcast.settings import load_settings, parse_settings
 from loadcast.spark.dependencies import load_spark_dependencies
 from loadcast.storage.datastores import load_datastores
@@ -33,10 +34,10 @@ READERS: dict[str, Callable[[Path], object]] = {
     "configuration": lambda folder: load_settings(_file(folder, "config.json")),
     "configuration's dict": lambda folder: parse_settings({"lowThreshold": 10**5000, "x": {"y": 10**5000}}),
     "Spark dependencies": lambda folder: load_spark_dependencies(_file(folder, "spark.yml", f"a: {DIGITS}")),
-    "info": lambda folder: read_info(_file(folder, "info").parent),
+    "info": lambda folder: Info.read(_file(folder, "info").parent),
     "bundle": lambda folder: load_bundle(_file(folder, "info").parent),
-    "quality": lambda folder: load_quality(_file(folder, "quality.json").parent),
-    "records": lambda folder: read_request(TEXT),
+    "quality": lambda folder: Quality.read(_file(folder, "quality.json").parent),
+    "records": lambda folder: RequestContract(CLASSIC).read_request(TEXT),
     "datastores": lambda folder: (_file(folder, "stores.json"), load_datastores()),
     "old info": lambda folder: write_blob({"a": 10**5000}, str(folder / "info"), "c", "account", None),
 }

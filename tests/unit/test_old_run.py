@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+import classic
 import old_run
 from loadcast import paths, schema
 from loadcast.artefacts.info import Info
 from loadcast.artefacts.metrics import Metrics
 from loadcast.artefacts.quality import Quality
 from loadcast.cli.main import main
-from loadcast.serving.contract import REQUEST_SCHEMA, read_records
+from loadcast.serving.contract import RequestContract
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.statistics import newest_hour, open_statistics, scoring_features
 from loadcast.storage.download import download_model
@@ -45,7 +46,9 @@ def test_the_old_bundle_gives_the_answers_that_training_wrote_down() -> None:
     wanted = read(paths.PREDICTIONS)
     features = read(paths.FEATURES)
     features = features.filter(pa.compute.is_in(features.column(schema.KEY), wanted.column(schema.KEY)))
-    answers = Predictor.load(old_run.OUTPUT).predict(features.select(REQUEST_SCHEMA.names).cast(REQUEST_SCHEMA))
+    answers = Predictor.load(old_run.OUTPUT).predict(
+        features.select(classic.REQUEST_SCHEMA.names).cast(classic.REQUEST_SCHEMA)
+    )
     found = np.array([list(answer["probability"].values()) for answer in answers.values()])
     columns = [wanted.column(name).to_numpy() for name in schema.PROBABILITY_COLUMNS.values()]
     assert found.shape == (144, 3)
@@ -56,7 +59,7 @@ def test_the_old_statistics_make_features_that_the_old_bundle_scores() -> None:
     statistics = open_statistics(old_run.OUTPUT)
     assert newest_hour(statistics) == datetime(2016, 6, 14, 23)
     for source in scoring_features(statistics, old_run.SERVERS, datetime(2016, 6, 15)):
-        table = read_records([*source.records()])
+        table = RequestContract(classic.CLASSIC).read_records([*source.records()])
         assert len(Predictor.load(old_run.OUTPUT).predict(table)) == schema.HORIZON_HOURS
 
 

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadcast import schema
-from loadcast.kernels.features import Thresholds
+from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.tally import ANSWERS, HOUR_OF_WEEK, MODEL, SAME_AS_48H, SAME_AS_168H, PartTally, Tally, no_tally
 
 BEGIN = datetime(2016, 6, 1)
 SPLIT = datetime(2016, 6, 3)
-BOUNDS = Thresholds(100, 500)
+BOUNDS = LabelRule.absolute(100, 500)
 LOADS = st.sampled_from([0.0, 100.0, math.nextafter(100, 101), 500.0, 501.0])
 CLASS = st.integers(1, 3)
 SHARES = st.sampled_from([(1.0, 0.0, 0.0), (0.25, 0.5, 0.25), (0.0, 0.0, 1.0), (0.1, 0.2, 0.7)])

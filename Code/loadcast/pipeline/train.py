@@ -7,6 +7,7 @@ from loadcast.artefacts.info import Info
 from loadcast.artefacts.metrics import Metrics
 from loadcast.errors import ConfigError
 from loadcast.feature_sets import feature_set
+from loadcast.kernels.evaluation import evaluate
 from loadcast.models.model import INFO_ENTRIES, Model
 from loadcast.models.registry import family_named, load_model
 from loadcast.models.saved import read_saved
@@ -15,7 +16,6 @@ from loadcast.pipeline.sessions import label_rule
 from loadcast.progress import Progress, logged_run, silent
 from loadcast.settings import Settings
 from loadcast.spark.azure import connect
-from loadcast.spark.evaluation import evaluate
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
 from loadcast.spark.scoring import ScoreTask, predictions_schema, score_features
