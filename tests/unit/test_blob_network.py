@@ -15,8 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.core.exceptions import AzureError
 
-from faults import CUT, DRIPPED, FLIPPED, KINDS, OUTAGE, PORTAL, STALLED, UNAVAILABLE, FaultPlan, Request, fault_proxy
+from faults import (
+    CUT,
+    DRIPPED,
+    FLIPPED,
+    KINDS,
+    OUTAGE,
+    PORTAL,
+    STALLED,
+    TRUNCATED,
+    UNAVAILABLE,
+    FaultPlan,
+    Request,
+    fault_proxy,
+)
 from loadcast.errors import InputError, LoadcastError, OutputError
 from loadcast.storage.blob import client, pace, policy
 from loadcast.storage.blob.access import Access
@@ -258,6 +272,18 @@ def test_a_login_page_that_is_elsewhere_is_no_blob_server() -> None:
         for do in (lambda: list(container(address).list()), lambda: container(address).get(NAME)):
             with pytest.raises(InputError, match="is no blob storage"):
                 do()
+
+
+@pytest.mark.parametrize("kind", [*KINDS, OUTAGE])
+def test_each_fault_is_one_of_the_sdks_errors_to_who_calls_the_sdk(kind: str, target: str) -> None:
+    shares: Any = {"outages": ((1, 5),)} if kind == OUTAGE else {kind: 1.0}
+    with fault_proxy(target, FaultPlan(1, **shares, stall_s=5, drip_s=0.02, retry_after_s=0)) as proxy:
+        blob = container(proxy.endpoint)._client.sdk.get_blob_client(NAME)
+        try:  # a request whose answer has no body
+            blob.delete_blob()
+        except AzureError:
+            return
+    assert kind in {TRUNCATED, FLIPPED}  # what has no body cannot be damaged
 
 
 # --- other protocols ------------------------------------------------------------------------------------------------

@@ -61,11 +61,14 @@ class BrokenAnswerError(OSError):
     """The server's answer is not what was asked for: cut short, another range, or damaged on the way."""
 
 
-class NotStorageError(BrokenAnswerError):
-    """Something else than a blob server has answered: a network's login page, a proxy."""
+class NotStorageError(BrokenAnswerError, ServiceResponseError):
+    """Something else than a blob server has answered: a network's login page, a proxy.
+
+    One of the SDK's errors, too: who calls the SDK without a policy, as the lease's renewal does, waits for those.
+    """
 
     def __init__(self, status: int, kind: str) -> None:
-        super().__init__(f"no blob storage, but {status} with {kind}")
+        ServiceResponseError.__init__(self, f"no blob storage, but {status} with {kind}")
 
 
 @dataclass(frozen=True)
