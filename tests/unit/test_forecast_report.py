@@ -204,7 +204,8 @@ def run(config: Path, *arguments: str) -> Result:
 
 
 def failed(config: Path, *arguments: str) -> BaseException | None:
-    return CliRunner().invoke(score, [str(config), *arguments, "--debug"]).exception
+    exception = CliRunner().invoke(score, [str(config), *arguments]).exception
+    return exception and exception.__cause__
 
 
 def test_the_command_scores_the_hours_after_the_newest(config: Path) -> None:

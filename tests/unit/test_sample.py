@@ -341,4 +341,6 @@ def test_the_command_writes_and_says_what_to_do_next(tmp_path: Path) -> None:
 
 def test_the_command_passes_refusals_on(tmp_path: Path) -> None:
     result = CliRunner().invoke(sample, [str(tmp_path), "--servers", "0", "--debug"])
-    assert isinstance(result.exception, ConfigError)
+    assert result.exit_code == ConfigError.exit_code
+    assert result.exception is not None
+    assert isinstance(result.exception.__cause__, ConfigError)
