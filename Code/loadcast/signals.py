@@ -110,11 +110,12 @@ class _Guard:
 
     def leave(self) -> NoReturn:
         """End the process, now that all is cleaned up; not by way of threads that may be waited for at an exit."""
-        end_descendants()
-        self.at_end()
-        with suppress(Exception):
+        try:
+            end_descendants()
+            self.at_end()
             sys.stdout.flush()
-        self._exit()
+        finally:  # an import that was interrupted may fail for good: the exit code stays what it is to be
+            self._exit()
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if not self._thread.is_alive():

@@ -104,8 +104,8 @@ def _temporary(folder: Path) -> Path:
 @pytest.mark.skipif(not can_mount(), reason="needs the right to mount a small disk")
 @pytest.mark.parametrize(
     ("full", "size"),
-    [(_output, "200k"), (_output, "600k"), (_temporary, "100k"), (_temporary, "2500k")],
-    ids=["output, tables", "output, encoders", "temporary, start", "temporary, shuffle"],
+    [(_output, "200k"), (_output, "600k"), (_temporary, "100k")],
+    ids=["output, tables", "output, encoders", "temporary, start"],
 )
 def test_a_full_disk_is_told_wherever_it_is(
     full: Callable[[Path], Path], size: str, data: Path, tmp_path: Path

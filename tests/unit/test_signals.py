@@ -178,6 +178,11 @@ def test_ignored_signals_stay_ignored() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
+def test_a_clean_up_that_fails_does_not_change_the_exit_code() -> None:
+    code, _, errors = run("signals._guard.at_end = lambda: 1 / 0; send(); time.sleep(60)")
+    assert (code, len(errors)) == (130, 1)
+
+
 def test_threads_that_go_on_keep_nobody_waiting() -> None:
     code, out, _ = run("""
         threading.Thread(target=time.sleep, args=(60,)).start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from types import FrameType
 
 
@@ -39,6 +40,6 @@ def _end(signum: int, frame: FrameType | None) -> None:
 
 
 def _remove_temporary_folders() -> None:
-    from loadcast import temporary
-
-    temporary.remove_own()
+    temporary = sys.modules.get("loadcast.temporary")  # where it is not, there are none
+    if temporary is not None:
+        temporary.remove_own()
