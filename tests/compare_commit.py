@@ -13,6 +13,7 @@ import argparse
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -34,7 +35,8 @@ from loadcast.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 #: What Spark makes anew each time it saves a model.
-_FLEETING = ("uid", "timestamp", "sparkVersion", "stageUids")
+_FLEETING = ("timestamp",)
+_UID = re.compile(r"([A-Za-z]+)_[0-9a-f]{12}(?![0-9a-f])")
 FILTERS = ("FALSE", "FILTER_IP")
 
 
@@ -120,7 +122,7 @@ def _saved(folder: Path) -> list[Any]:
     """What a saved model holds, whatever its files and stages are called."""
     lines = [line for path in _files(folder, "metadata") for line in path.read_text(encoding="utf-8").splitlines()]
     rows = [row for path in _files(folder, "data") for row in pq.ParquetFile(path).read().to_pylist()]
-    return [*(_settled(json.loads(line)) for line in lines), *sorted(rows, key=repr)]
+    return [*(_settled(json.loads(_UID.sub(r"\1", line))) for line in lines), *sorted(rows, key=repr)]
 
 
 def _files(folder: Path, kind: str) -> list[Path]:

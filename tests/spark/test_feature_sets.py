@@ -73,10 +73,10 @@ def test_info_names_the_set_and_its_columns(run: runs.Run) -> None:
 
 
 def test_the_naive_forecasts_are_those_beside_classic(run: runs.Run, hostile: runs.Run) -> None:
-    assert run.metrics["test"]["forest"]["rows"] > 100
+    assert run.metrics["test"]["rows"] > 100
     assert run.metrics["test"]["naive"].keys() == hostile.metrics["test"]["naive"].keys()
     same = "sameClassAs48hBefore"
-    assert run.metrics["test"]["naive"][same]["rows"] == run.metrics["test"]["forest"]["rows"]
+    assert run.metrics["test"]["naive"][same]["rows"] == run.metrics["test"]["rows"]
 
 
 def test_service_and_client_answer_as_spark_did(run: runs.Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import recipe
 from bundles import random_features, write_bundle, write_info
 from classic import CLASSIC
 from grids import LABELS, RULE, grid_of, random_sessions
-from loadcast import feature_sets, schema
+from loadcast import feature_sets, paths, schema
 from loadcast.errors import ArtefactError, ConfigError
 from loadcast.kernels.features import (
     Encoding,
@@ -35,6 +36,8 @@ from loadcast.kernels.features.history import lag
 from loadcast.kernels.server import daily_table, hourly_table
 from loadcast.serving.bundle import load_bundle
 from loadcast.serving.contract import ContractError, RequestContract
+from loadcast.serving.statistics import open_statistics, scoring_features
+from published import TRAIN_BEGIN, hourly_statistics, load_at, publish
 
 RECIPE = recipe.read_recipe()
 
@@ -96,6 +99,29 @@ def test_tables_contract_and_look_back_follow_from_the_set(weekly: FeatureSet) -
         ("peakLoadUpperWeek", "a number from 0 to inf"),
         ("peakLoadUpperWeek", "a number from 0 to inf"),
     ]
+
+
+def test_the_client_sends_what_the_service_takes(weekly: FeatureSet, tmp_path: Path) -> None:
+    info = {"trainBegin": "2016-05-01 00:00:00", "holidayCountry": "US", "featureSet": feature_sets.described(weekly)}
+    hourly = hourly_statistics("10.0.0.1", TRAIN_BEGIN, 40 * 24)
+    publish(tmp_path / "output", hourly, info)
+    begin = TRAIN_BEGIN + timedelta(days=40)
+    (source,) = scoring_features(open_statistics(tmp_path / "output"), None, begin)
+    records = list(source.records())
+    assert len(records) == schema.HORIZON_HOURS
+    assert RequestContract(weekly).read_records(records).column("peakLoadLag336").to_pylist() == [
+        load_at(begin + timedelta(hours=hour, days=-14)) for hour in range(48)
+    ]
+
+
+def test_the_client_reads_no_further_back_than_the_set_looks(weekly: FeatureSet, tmp_path: Path) -> None:
+    """Fifteen days before the 16th of June is June."""
+    info = {"trainBegin": "2016-05-01 00:00:00", "holidayCountry": "US", "featureSet": feature_sets.described(weekly)}
+    run = publish(tmp_path, hourly_statistics("10.0.0.1", TRAIN_BEGIN, 46 * 24), info)
+    for kind in (paths.HOURLY, paths.DAILY):
+        (run / paths.month_folder(kind, 2016, 5) / "part-0.parquet").write_bytes(b"broken")
+    (source,) = scoring_features(open_statistics(tmp_path), None, datetime(2016, 6, 16))
+    assert source.table().num_rows == schema.HORIZON_HOURS
 
 
 # --- what a set is --------------------------------------------------------------------------------------------------
