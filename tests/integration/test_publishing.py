@@ -118,7 +118,7 @@ def test_readers_get_whole_runs_in_the_order_of_publishing(azurite: Azurite) -> 
     AzuriteMachine.azurite = azurite
     run_state_machine_as_test(
         AzuriteMachine,
-        settings=settings(max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "8")), stateful_step_count=25),
+        settings=settings(max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "4")), stateful_step_count=25),
     )
 
 
