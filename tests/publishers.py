@@ -15,8 +15,20 @@ from loadcast.storage.runs import StoredRun
 #: What may happen to a publisher at one of its steps: nothing; the answer is lost, and what was asked for was done, or
 #: will be done later; a pointer or a part of a listing is not seen.
 LOST, DELAYED, BLIND, CUT = "lost", "delayed", "blind", "cut"
-STEPS = ("prove", "pointer", "claim", "replace", "stored", "is_complete", "record", "complete", "withdraw", "remove")
-WRITES = ("claim", "replace", "complete", "withdraw")
+STEPS = (
+    "prove",
+    "pointer",
+    "claim",
+    "replace",
+    "stored",
+    "is_complete",
+    "record",
+    "complete",
+    "amend",
+    "withdraw",
+    "remove",
+)
+WRITES = ("claim", "replace", "complete", "amend", "withdraw")
 LOCAL = threading.local()
 
 
@@ -81,7 +93,7 @@ def gated(store: type[Any], late: list[Callable[[], object]]) -> type[Any]:
             publisher.wait()
             publisher.wrote |= name in (*WRITES, "remove")
             misfortune, publisher.misfortune = publisher.misfortune, ""
-            if misfortune == DELAYED and name in WRITES:
+            if misfortune == DELAYED and name in WRITES and hasattr(self, "container"):  # folders have no network
                 publisher.was_tampered = True
                 late.append(lambda: original(self, *arguments))
                 raise OutputError("No network: the request is under way.")

@@ -317,7 +317,7 @@ def test_of_many_writers_at_once_one_wins(container: Container) -> None:
 
 def test_a_lock_is_held_by_one(azurite: Azurite, container: Container) -> None:
     with container.lease("out/.lock") as lease:
-        lease.check()
+        lease.prove()
         with pytest.raises(OutputError, match=r"Another run is writing to .*/out\."), container.lease("out/.lock"):
             pass
         with pytest.raises(OutputError, match="locked by another program"):
@@ -337,7 +337,7 @@ def test_a_lock_that_was_broken_is_noticed(
             BlobLeaseClient(service.get_blob_client(container.root.container, ".lock")).break_lease(0)
         lease._thread.join(10)
         with pytest.raises(OutputError, match="Lost the lock"):
-            lease.check()
+            lease.prove()
     with container.lease(".lock"):
         pass
 

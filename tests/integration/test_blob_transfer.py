@@ -244,7 +244,7 @@ def test_faults_on_the_way_change_nothing(
     for one in blobs:
         faulty.copy(one.name, one.name.replace("in/", "copy/"))
     with faulty.lease(".lock") as lease:
-        lease.check()
+        lease.prove()
         assert faulty.put("new", b"x", new=True) == (container.get("new") or (b"", ""))[1]
     faulty.delete(one.name for one in blobs)
     assert contents(tmp_path / "out") == contents(folder)

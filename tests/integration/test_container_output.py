@@ -180,7 +180,7 @@ def test_parts_written_straight_to_the_container_join_the_carried_ones(output: C
 def fill(tables: Tables, name: str) -> None:
     with tables.writing() as folder:
         (folder / name).parent.mkdir(parents=True)
-        (folder / name).write_text(name)
+        (folder / name).write_text(f"{name} PAR1")  # the end of a Parquet file
 
 
 def test_tables_in_a_container_miss_what_is_not_there(output: ContainerOutput) -> None:

@@ -206,11 +206,18 @@ def test_a_container_that_is_deleted_during_the_run_is_one_clear_error(
 
 
 def asks_for(container: str, end: str, method: str = "PUT") -> Callable[[Request], bool]:
-    """Whether a request writes (or reads) a blob of a container whose name has such an end."""
+    """Whether a request writes (or reads) a blob of a container whose name has such an end.
+
+    `current` is written when the run is complete: before, it is only claimed.
+    """
+    complete: list[Request] = []
 
     def matches(request: Request) -> bool:
         path = request.path.partition("?")[0]
-        return request.method == method and f"/{container}/" in path and path.endswith(end)
+        if request.method == "PUT" and f"/{container}/" in path and path.endswith(COMPLETE):
+            complete.append(request)
+        asked = request.method == method and f"/{container}/" in path and path.endswith(end)
+        return asked and (end != f"/{paths.CURRENT}" or complete != [])
 
     return matches
 
@@ -255,11 +262,11 @@ def test_what_fails_after_publishing_leaves_the_new_run(scene: Scene, monkeypatc
     monkeypatch.setattr(client, "Policy", lambda: Policy(Patience(deadline_s=1, first_pause_s=0.1)))
     publishes, published = asks_for(scene.output, f"/{paths.CURRENT}"), list[Request]()
 
-    def later_listing(request: Request) -> bool:
+    def next_reading(request: Request) -> bool:
         if publishes(request):
             published.append(request)
-        return bool(published) and "comp=list" in request.path
+        return bool(published) and request.method == "GET"
 
-    assert scene.etl(FaultPlan(unavailable=1.0, applies=later_listing)) is None
+    assert scene.etl(FaultPlan(unavailable=1.0, applies=next_reading)) is None
     assert scene.proxy.done[UNAVAILABLE] > 0
     scene.check_right()

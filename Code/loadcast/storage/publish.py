@@ -178,6 +178,11 @@ class FolderStore:
         (staging / paths.COMPLETE).write_bytes(record.to_bytes())
         staging.rename(self._run(name))
 
+    def amend(self, name: str, record: Record) -> None:
+        fresh = self._run(name) / f"{paths.COMPLETE}-{secrets.token_hex(4)}"
+        fresh.write_bytes(record.to_bytes())
+        os.replace(fresh, self._run(name) / paths.COMPLETE)
+
     def withdraw(self, name: str) -> None:
         (self._run(name) / paths.WITHDRAWN).touch()
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol
 
 from loadcast import paths
@@ -100,6 +100,9 @@ class RunStore(Protocol):
 
     def complete(self, name: str, record: Record) -> None:
         """Write the record of a run, after all else of it."""
+
+    def amend(self, name: str, record: Record) -> None:
+        """Replace the record of a complete run."""
 
     def withdraw(self, name: str) -> None:
         """Mark a run that was rolled back."""
@@ -358,6 +361,9 @@ def roll_back(store: RunStore) -> PublishedRun:
         )
     target, model = before[-1], newest_model(before)
     with committing():
+        store.prove()
+        # What it names from before may be about to be removed, by the publisher of the run that is left.
+        store.amend(target.name, replace(store.record(target.name) or Record(), published=tuple(before)))
         store.prove()
         store.replace(paths.CURRENT, base.current, target.name)
         point_model(store, model.name if model else None)

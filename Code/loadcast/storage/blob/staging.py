@@ -130,9 +130,8 @@ class ContainerStaging:
         """
         found = {blob.name: blob for blob in self._container.list(f"{self._run}/")}
         check_arrived(self._container, sent, found)
-        for blob in found.values():
-            if blob.name not in sent and blob.name.endswith(".parquet"):
-                check_parquet(self._container, blob)
+        others = [blob for blob in found.values() if blob.name not in sent and blob.name.endswith(".parquet")]
+        check_parquet(self._container, others)
         sizes = {name: blob.size for name, blob in found.items()} | {name: one.size for name, one in sent.items()}
         return {name.removeprefix(f"{self._run}/"): size for name, size in sorted(sizes.items())}
 

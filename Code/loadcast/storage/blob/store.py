@@ -91,6 +91,9 @@ class ContainerStore:
     def complete(self, name: str, record: Record) -> None:
         self.container.put(f"{self.path(name)}/{paths.COMPLETE}", record.to_bytes(), new=True)
 
+    def amend(self, name: str, record: Record) -> None:
+        self.container.put(f"{self.path(name)}/{paths.COMPLETE}", record.to_bytes())
+
     def withdraw(self, name: str) -> None:
         self.container.put(f"{self.path(name)}/{paths.WITHDRAWN}", b"")
 

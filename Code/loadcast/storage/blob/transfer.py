@@ -66,15 +66,19 @@ def check_arrived(container: Container, sent: Mapping[str, Sent], found: Mapping
     _each(list(sent), check)
 
 
-def check_parquet(container: Container, blob: Blob) -> None:
-    """Look at the end of a Parquet file that another program has written: without it, a part of it is missing.
+def check_parquet(container: Container, blobs: Sequence[Blob]) -> None:
+    """Look at the ends of Parquet files that other programs have written: without them, parts are missing.
 
     Raises OutputError.
     """
-    with container.open(blob.name, blob.size, blob.etag) as file:
-        file.seek(max(0, blob.size - len(_PARQUET_END)))
-        if file.read() != _PARQUET_END:
-            raise OutputError(f"{container.root.at(blob.name)} was not written to its end. Run again.")
+
+    def check(blob: Blob) -> None:
+        with container.open(blob.name, blob.size, blob.etag) as file:
+            file.seek(max(0, blob.size - len(_PARQUET_END)))
+            if file.read() != _PARQUET_END:
+                raise OutputError(f"{container.root.at(blob.name)} was not written to its end. Run again.")
+
+    _each(blobs, check)
 
 
 def download_blobs(
