@@ -10,7 +10,7 @@ BENCH := PYTHONPATH=tests $(BIN)/python -m
 BENCHFLAGS ?=
 # `make lock LOCKFLAGS=--upgrade` takes the newest versions; without it only what has to change does.
 LOCKFLAGS ?=
-UV_COMPILE = .venv-tools/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.10 \
+UV_COMPILE = .venv-tools/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCKFLAGS)
 
 .PHONY: help setup demo test test-integration test-all lint format bench bench-scan bench-whole bench-training \
@@ -81,9 +81,10 @@ model: setup ## Train the small bundle in Model/ anew, on the demo's data
 	@$(BIN)/loadcast train Config/demo.json
 	@$(BIN)/loadcast export Config/demo.json Model
 
-lock: setup ## Write the lock files anew from requirements*.in
+lock: ## Write the lock files anew from requirements*.in
+	@source scripts/setup.sh && install_uv
 	@$(UV_COMPILE) requirements-uv.in --output-file requirements-uv.lock
-	@$(UV_COMPILE) requirements.in --output-file requirements.lock
+	@$(UV_COMPILE) requirements.in requirements-spark.in --output-file requirements.lock
 	@$(UV_COMPILE) requirements-dev.in --constraints requirements.lock --output-file requirements-dev.lock
 	@$(UV_COMPILE) requirements-bench.in --constraints requirements.lock --output-file requirements-bench.lock
 	@$(UV_COMPILE) requirements-spark35.in --output-file requirements-spark35.lock

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from loadcast.errors import LoadcastError
+from loadcast.extras import missing_named
 from loadcast.spark.options import SparkOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -31,7 +32,8 @@ def friendly(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def _errors_shown(debug: bool) -> Iterator[None]:
     try:
-        yield
+        with missing_named():
+            yield
     except LoadcastError as error:
         if debug:
             raise

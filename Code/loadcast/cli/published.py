@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
-from rich.console import Console
-from rich.table import Table
 
 from loadcast.cli.common import friendly
-from loadcast.cli.places import output_of
-from loadcast.storage.runs import PublishedRun
+
+if TYPE_CHECKING:
+    from loadcast.storage.runs import PublishedRun
 
 
 @click.group()
@@ -26,6 +27,11 @@ def list_them(output: str) -> None:
     Example:
       loadcast runs list Config/storageconfig.json
     """
+    from rich.console import Console
+    from rich.table import Table
+
+    from loadcast.cli.places import output_of
+
     place = output_of(output)
     table = Table("run", "begun (UTC)", "model", "", title=f"Runs in {place.shown}")
     for run in place.runs():
@@ -46,6 +52,8 @@ def rollback(output: str) -> None:
     Example:
       loadcast runs rollback Config/storageconfig.json
     """
+    from loadcast.cli.places import output_of
+
     place = output_of(output)
     run = place.roll_back()
     click.echo(f"{place.shown} is back at run {run.name}. Services that should use its model must be started anew.")

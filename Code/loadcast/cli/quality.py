@@ -10,11 +10,7 @@ import click
 
 from loadcast import paths
 from loadcast.cli.common import friendly
-from loadcast.cli.places import folder_of
 from loadcast.errors import ArtefactError
-from loadcast.report.quality import load_quality, page_console, parse_quality, show_quality
-from loadcast.secrets import without_secrets
-from loadcast.storage.publish import open_run
 
 _NUMBER = click.IntRange(min=0)
 
@@ -36,6 +32,9 @@ def quality(output: str, files: int, servers: int, as_json: bool) -> None:
       loadcast quality Config/demo.json --files 100
       loadcast quality output/demo --json | jq .rejectedByReason
     """
+    from loadcast.report.quality import load_quality, page_console, parse_quality, show_quality
+    from loadcast.secrets import without_secrets
+
     run = _find_run(output)
     content = load_quality(run)
     if as_json:
@@ -46,6 +45,9 @@ def quality(output: str, files: int, servers: int, as_json: bool) -> None:
 
 def _find_run(output: str) -> Path:
     """The run that a command line's OUTPUT stands for. Raises ArtefactError or ConfigError."""
+    from loadcast.cli.places import folder_of
+    from loadcast.storage.publish import open_run
+
     place = folder_of(output, paths.CURRENT, [paths.QUALITY])
     if not os.path.exists(place):
         raise ArtefactError(f"{place}: there is no such folder. Wanted an output folder, or a configuration file.")

@@ -7,15 +7,16 @@ import os
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from loadcast.cli.common import friendly
-from loadcast.sample.spec import FILES_PER_MONTH, SampleSpec
-from loadcast.sample.write import MOST_JOBS, SampleSummary, write_sample
-from loadcast.schema import TIME_FORMAT
+from loadcast.cli.hints import typed
+from loadcast.sample.spec import FILES_PER_MONTH, MOST_JOBS, SampleSpec
+
+if TYPE_CHECKING:
+    from loadcast.sample.write import SampleSummary
 
 _DEFAULTS = SampleSpec()
 
@@ -77,6 +78,11 @@ def sample(dest: Path, start: datetime, jobs: int | None, overwrite: bool, dirty
       loadcast sample big --servers 200 --rows 8_000_000
       loadcast sample year --start 2015-07-01 --days 366 --rows 2_000_000
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from loadcast.sample.write import write_sample
+
     spec = SampleSpec(start=start, dirty=dirty, **numbers)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -107,6 +113,8 @@ def describe(summary: SampleSummary, dest: Path, elapsed_s: float) -> str:
 
 def next_step(spec: SampleSpec, dest: Path) -> str:
     """A configuration that fits the data, and the command that uses it."""
+    from loadcast.schema import TIME_FORMAT
+
     test_span = timedelta(days=2) if spec.days > 2 else timedelta(hours=12 * spec.days)
     config = {
         "dataFile": f"{dest.as_posix()}/*/*/[ab]/[0-6]/request.csv",
@@ -117,4 +125,4 @@ def next_step(spec: SampleSpec, dest: Path) -> str:
         "testSplitStart": (spec.end - test_span).strftime(TIME_FORMAT),
     }
     text = json.dumps(config, indent=2, ensure_ascii=False)
-    return f"Next, save this as sample.json:\n{text}\nand run: python Code/etl.py sample.json"
+    return f"Next, save this as sample.json:\n{text}\nand run: {typed('etl', 'sample.json')}"

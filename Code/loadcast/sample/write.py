@@ -22,7 +22,6 @@ from loadcast.sample.profiles import ServerPlan, build_plan
 from loadcast.sample.rows import Integers, file_chunks, rows_of_hours
 from loadcast.sample.spec import FileSlice, SampleSpec, file_slices
 
-MOST_JOBS = 256
 _OWN_FILES = "[0-9][0-9][0-9][0-9]/[0-9][0-9]/[ab]/[0-6]/request.csv"
 _UNFINISHED = ".unfinished"
 _POLL_S = 0.1

@@ -25,9 +25,9 @@ import pyarrow as pa
 
 from loadcast import schema
 from loadcast.errors import RequestError, TooLargeError
+from loadcast.serving.defaults import MAX_RECORDS
 
 MAX_BODY_BYTES = 8 << 20
-MAX_RECORDS = 10_000
 MAX_PROBLEMS = 100
 _MAX_SHOWN = 60
 _MAX_ADDRESS = 45
