@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly packages=python3,python3-venv,make,git,ca-certificates
 readonly cache=${XDG_CACHE_HOME:-$HOME/.cache}/loadcast/fresh
-# Of the environment, what says how packages are fetched.
+# Of the environment, what says how packages are fetched, and how OpenBLAS has to treat this processor.
 readonly passed_on='^(PIP|UV|NPM|npm_config|NODE|SSL|CURL|REQUESTS|GIT_SSL)_|^(OPENBLAS_.*|(https?|ftp|no|all)_proxy)$'
 
 skip() {
@@ -49,9 +49,10 @@ base() {
             return 1
         fi
         rm -rf "$building"/root/var/cache/apt/archives/*.deb
-        tar -C "$building/root" --one-file-system --numeric-owner -czf "$building/archive" .
-        mv "$building/archive" "$archive"
+        tar -C "$building/root" --one-file-system --numeric-owner -czf "$building/archive" . &&
+            mv "$building/archive" "$archive"
         remove "$building"
+        [[ -f $archive ]] || return 1
     fi
     printf '%s\n' "$archive"
 }
@@ -67,23 +68,40 @@ configure() {
     chroot "$system" update-ca-certificates >/dev/null 2>&1
 }
 
-# environment: the variables of a login, and those that say how packages are fetched, one a line.
+# environment SYSTEM: the variables of a login, and those that say how packages are fetched, one a line. Those that name a
+# file or folder which is not there are left out.
 environment() {
+    local system=$1 setting value
     printf '%s\n' HOME="$HOME" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
     env | while IFS= read -r setting; do
-        if [[ ${setting%%=*} =~ $passed_on ]]; then printf '%s\n' "$setting"; fi
+        value=${setting#*=}
+        [[ ${setting%%=*} =~ $passed_on && ($value != /* || -e $system$value) ]] || continue
+        printf '%s\n' "$setting"
     done
 }
 
 # as_stranger SYSTEM COMMAND: runs it in the clone there. All that it starts ends with it, and /proc is mounted for it alone.
 as_stranger() {
-    local system=$1 command=$2 settings
-    mapfile -t settings < <(environment)
+    local system=$1 command=$2 settings code=0
+    mapfile -t settings < <(environment "$system")
     echo "$ $command"
     # shellcheck disable=SC2016
     unshare --mount --pid --fork --kill-child bash -c '
         mount -t proc proc "$1/proc" && exec chroot "$1" /usr/bin/env -i "${@:3}" bash -c "cd ~/loadcast && $2"' \
-        bash "$system" "$command" "${settings[@]}" </dev/null
+        bash "$system" "$command" "${settings[@]}" </dev/null &
+    running=$! # in the background, so that a signal is heard at once
+    wait "$running" || code=$?
+    running=''
+    return "$code"
+}
+
+# Ends what runs in the bare system, and only then removes it.
+clean_up() {
+    if [[ -n $running ]]; then
+        kill "$running" 2>/dev/null || true
+        wait "$running" 2>/dev/null || true
+    fi
+    [[ -z $system ]] || remove "$system"
 }
 
 try_suite() {
@@ -100,12 +118,18 @@ try_suite() {
         as_stranger "$system" "$command" || { echo "Fresh machines: '$command' failed on a bare $suite." >&2; exit 1; }
     done
     remove "$system"
+    system=''
 }
 
 check_ability
 mkdir -p "$cache"
-system=
-trap '[[ -z $system ]] || remove "$system"' EXIT
+chmod 700 "$cache" # a run's system holds this machine's settings
+# What runs that were killed left.
+find "$cache" -mindepth 1 -maxdepth 1 -type d -mtime +0 -exec rm -rf --one-file-system {} +
+system='' running=''
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 [[ -z $(git status --porcelain) ]] || echo "Fresh machines: what is not committed is not tested." >&2
 [[ $# -gt 0 ]] || set -- trixie bookworm
 for suite in "$@"; do try_suite "$suite"; done

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,26 +80,32 @@ def sample(dest: Path, start: datetime, jobs: int | None, overwrite: bool, dirty
       loadcast sample big --servers 200 --rows 8_000_000
       loadcast sample year --start 2015-07-01 --days 366 --rows 2_000_000
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
     from loadcast.sample.write import write_sample
 
     spec = SampleSpec(start=start, dirty=dirty, **numbers)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     begin_s = time.perf_counter()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("Writing sample data", total=spec.rows)
+    with _bar(spec.rows) as advance:
         summary = write_sample(
             spec,
             dest,
             jobs=_default_jobs(spec.rows) if jobs is None else jobs,
             overwrite=overwrite,
-            on_progress=lambda rows: progress.advance(task, rows),
+            on_progress=advance,
         )
     click.echo(describe(summary, dest, time.perf_counter() - begin_s))
     click.echo(next_step(spec, dest))
+
+
+@contextmanager
+def _bar(rows: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal; it advances by the number of rows that it is called with."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Writing sample data", total=rows)
+        yield lambda written: progress.advance(task, written)
 
 
 def describe(summary: SampleSummary, dest: Path, elapsed_s: float) -> str:
