@@ -105,7 +105,9 @@ def create_session(
     pyspark.ml, which takes a second. Raises EnvironmentNotReadyError where Java is missing or Spark does not start.
     """
     options = options or SparkOptions()
-    logging.getLogger("py4j").setLevel(logging.INFO)  # its debug log has all that is sent to the JVM, keys included
+    # py4j's debug log has all that is sent to the JVM, keys included. What it logs at INFO as a thread's connection is
+    # closed makes Python 3.13 complain at its end: that thread is gone by then.
+    logging.getLogger("py4j").setLevel(logging.WARNING)
     java_home = find_java()
     os.environ["JAVA_HOME"] = str(java_home)
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)
