@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ class CalendarRule:
 
 def epoch_seconds(time: datetime) -> int:
     """Seconds since 1970 of a wall-clock time."""
-    return int(time.replace(tzinfo=timezone.utc).timestamp())
+    return int(time.replace(tzinfo=UTC).timestamp())
 
 
 def calendar_columns(hours: Int64s, rule: CalendarRule) -> dict[str, npt.NDArray[np.generic]]:

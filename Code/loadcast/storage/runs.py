@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from loadcast.errors import ArtefactError
 
@@ -28,12 +28,12 @@ class PublishedRun:
     @property
     def begun(self) -> datetime:
         """When it was begun, UTC."""
-        return datetime.strptime(self.name.partition("-")[0], _TIME_FORMAT).replace(tzinfo=timezone.utc)
+        return datetime.strptime(self.name.partition("-")[0], _TIME_FORMAT).replace(tzinfo=UTC)
 
 
 def new_run_name() -> str:
     """A name for a run begun now; names sort by time."""
-    return datetime.now(timezone.utc).strftime(f"{_TIME_FORMAT}-") + secrets.token_hex(3)
+    return datetime.now(UTC).strftime(f"{_TIME_FORMAT}-") + secrets.token_hex(3)
 
 
 def is_run_name(text: str) -> bool:
