@@ -41,17 +41,16 @@ base() {
     archive=$cache/$suite-$(sha256sum <<<"$suite $packages $(dpkg --print-architecture)" | cut -c 1-12).tar.gz
     if [[ ! -f $archive ]]; then
         building=$(mktemp -d "$cache/making-XXXXXX")
+        trap 'remove "$building"' EXIT # of the subshell that this runs in
         echo "Making a bare $suite" >&2
         # shellcheck disable=SC2046
         if ! debootstrap --variant=minbase --include="$packages" "$suite" "$building/root" $(mirror) >"$building/log" 2>&1; then
             tail -n 5 "$building/log" >&2
-            remove "$building"
             return 1
         fi
         rm -rf "$building"/root/var/cache/apt/archives/*.deb
         tar -C "$building/root" --one-file-system --numeric-owner -czf "$building/archive" . &&
             mv "$building/archive" "$archive"
-        remove "$building"
         [[ -f $archive ]] || return 1
     fi
     printf '%s\n' "$archive"
