@@ -8,12 +8,14 @@ TESTS := tests/unit tests/property tests/spark
 BENCH := PYTHONPATH=tests $(BIN)/python -m
 # Options of the benchmarks, such as BENCHFLAGS="--data data/bench --runs 5".
 BENCHFLAGS ?=
+# Which Debians `make test-fresh` makes.
+FRESH ?= trixie bookworm
 # `make lock LOCKFLAGS=--upgrade` takes the newest versions; without it only what has to change does.
 LOCKFLAGS ?=
-UV_COMPILE = .venv-tools/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.10 \
+UV_COMPILE = .venv-tools/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCKFLAGS)
 
-.PHONY: help setup demo test test-integration test-all lint format bench bench-scan bench-whole bench-training \
+.PHONY: help setup demo test test-integration test-all test-wheel test-fresh lint format bench bench-scan bench-whole bench-training \
 	bench-container bench-large bench-setup model lock clean
 
 help: ## Show what can be made
@@ -37,6 +39,12 @@ test-all: setup ## All tests, the fastest first
 	@scripts/setup-azurite.sh
 	@scripts/setup-integration.sh
 	@$(PYTEST) $(TESTS) tests/integration
+
+test-wheel: setup ## Install the wheel outside the clone: its demo, and the service alone
+	@scripts/test-wheel.sh
+
+test-fresh: ## README's two commands on bare Debians (FRESH="trixie bookworm"); wants root and debootstrap
+	@scripts/test-fresh.sh $(FRESH)
 
 lint: setup ## Style, types and layers
 	@$(BIN)/ruff check Code tests
@@ -81,9 +89,10 @@ model: setup ## Train the small bundle in Model/ anew, on the demo's data
 	@$(BIN)/loadcast train Config/demo.json
 	@$(BIN)/loadcast export Config/demo.json Model
 
-lock: setup ## Write the lock files anew from requirements*.in
+lock: ## Write the lock files anew from requirements*.in
+	@source scripts/setup.sh && install_uv
 	@$(UV_COMPILE) requirements-uv.in --output-file requirements-uv.lock
-	@$(UV_COMPILE) requirements.in --output-file requirements.lock
+	@$(UV_COMPILE) requirements.in requirements-spark.in --output-file requirements.lock
 	@$(UV_COMPILE) requirements-dev.in --constraints requirements.lock --output-file requirements-dev.lock
 	@$(UV_COMPILE) requirements-bench.in --constraints requirements.lock --output-file requirements-bench.lock
 	@$(UV_COMPILE) requirements-spark35.in --output-file requirements-spark35.lock

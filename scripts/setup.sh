@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv from the lock files and sees that Java is there. Quick when nothing changed.
-#   PYTHON=python3.12 scripts/setup.sh    uses that Python (3.10 or newer; python3 unless given)
+#   PYTHON=python3.12 scripts/setup.sh    uses that Python (3.11 to 3.13; python3 unless given)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,10 +12,10 @@ fail() {
 find_python() {
     local wanted=${PYTHON:-python3}
     command -v "$wanted" >/dev/null 2>&1 ||
-        fail "Python: found no '$wanted', wanted Python 3.10 or newer; install it, or name one with PYTHON=/path/to/python3."
+        fail "Python: found no '$wanted', wanted Python 3.11 to 3.13; install it, or name one with PYTHON=/path/to/python3."
     # The real interpreter, not a shim that may choose another version elsewhere.
-    "$wanted" -c 'import sys; sys.version_info >= (3, 10) or sys.exit(1); print(sys.executable)' ||
-        fail "Python: '$wanted' is $("$wanted" --version 2>&1 | head -n 1), wanted 3.10 or newer; name one with PYTHON=/path/to/python3."
+    "$wanted" -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit(1); print(sys.executable)' ||
+        fail "Python: '$wanted' is $("$wanted" --version 2>&1 | head -n 1), wanted 3.11 to 3.13; name one with PYTHON=/path/to/python3."
 }
 
 # fingerprint FILE...: what an environment is made from; a change of any of it means work to do.
@@ -41,7 +41,7 @@ install_uv() {
 
 install_packages() {
     local stamp=.venv/.stamp wanted
-    wanted=$(fingerprint requirements-dev.lock pyproject.toml scripts/setup.sh)
+    wanted=$(fingerprint requirements-dev.lock requirements*.in pyproject.toml scripts/setup.sh)
     [[ -x .venv/bin/loadcast && $(cat "$stamp" 2>/dev/null) == "$wanted" ]] && return
     install_uv
     echo "Setting up .venv from requirements-dev.lock"

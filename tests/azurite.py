@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +74,7 @@ class Azurite:
         """A SAS of one container, without `?`, for `minutes` from now (fewer than 0: expired) or until `expiry`."""
         from azure.storage.blob import generate_container_sas
 
-        end = expiry or datetime.now(timezone.utc) + timedelta(minutes=minutes)
+        end = expiry or datetime.now(UTC) + timedelta(minutes=minutes)
         return generate_container_sas(
             self.account, container, account_key=self.key, permission=permissions, start=start, expiry=end
         )

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from loadcast import schema
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Row = dict[str, Any]
 PAGE = Path(__file__).resolve().parents[1] / "Docs" / "CONTRIBUTING.md"

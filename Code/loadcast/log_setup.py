@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,7 @@ class _Json(logging.Formatter):
     """An object a line: time (UTC), level, logger, event, message, and the event's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         known: dict[str, Any] = {
             "time": time.replace("+00:00", "Z"),
             "level": record.levelname.lower(),

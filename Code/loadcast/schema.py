@@ -45,7 +45,7 @@ MEASURES = (TOTAL_LOAD, MBYTES, *SUB_LOADS, SECURE_LOAD)
 HEADER_MARKS = {SERVER: frozenset({"IPs", SERVER}), SESSION_START: frozenset({SESSION_START})}
 
 
-class Reason(str, enum.Enum):
+class Reason(enum.StrEnum):
     """Why a row was rejected, in the order in which the checks are made."""
 
     FIELD_COUNT = "field_count"
@@ -55,7 +55,7 @@ class Reason(str, enum.Enum):
     CONTRACT = "contract"
 
 
-class Repair(str, enum.Enum):
+class Repair(enum.StrEnum):
     """Why a number became missing."""
 
     MISSING = "missing"

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -185,7 +185,7 @@ def test_what_is_not_there_is_none(container: Container) -> None:
 
 
 def test_each_reason_for_not_getting_in_has_its_message(azurite: Azurite, container: Container) -> None:
-    now, hour = datetime.now(timezone.utc), timedelta(hours=1)
+    now, hour = datetime.now(UTC), timedelta(hours=1)
     wrong_key = Access("key", "A" * 86 + "==")
     cases = {
         "expired on": with_sas(azurite, container, start=now - 2 * hour, expiry=now - hour),

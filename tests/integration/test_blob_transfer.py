@@ -8,7 +8,7 @@ import os
 import re
 import traceback
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -25,7 +25,7 @@ from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.transfer import download_blobs, upload_folder
 
 pytestmark = pytest.mark.integration
-NEVER = datetime(2020, 1, 1, tzinfo=timezone.utc)
+NEVER = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture

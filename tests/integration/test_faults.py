@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -181,7 +181,7 @@ def test_a_network_that_is_away_drips_cuts_and_resets_changes_nothing(seed: int,
 @at_each_moment
 def test_a_sas_that_expires_during_the_run_is_one_clear_error(which: str, method: str, end: str, scene: Scene) -> None:
     seen, container = scene.seen(), getattr(scene, which)
-    expiry = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=EXPIRES_AFTER_S)
+    expiry = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=EXPIRES_AFTER_S)
     signatures = {name: scene.azurite.sas(name, "racwdl") for name in (scene.data, scene.output)}
     signatures[container] = scene.azurite.sas(container, "racwdl", expiry=expiry)
     error = scene.etl(FaultPlan(before=once(asks_for(container, end, method), lambda: wait_until(expiry))), signatures)
@@ -224,7 +224,7 @@ def asks_for(container: str, end: str, method: str = "PUT") -> Callable[[Request
 
 def wait_until(moment: datetime) -> None:
     """Wait until some time after the moment, as far as Azurite's clock tells seconds."""
-    time.sleep(max(0.0, (moment - datetime.now(timezone.utc)).total_seconds() + 1))
+    time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds() + 1))
 
 
 def test_data_that_changes_during_the_run_is_one_clear_error_and_the_next_run_is_right(scene: Scene) -> None:

@@ -75,7 +75,7 @@ def answers(hostile: runs.Run) -> pd.DataFrame:
     rows = runs.frame(hostile, paths.FEATURES)
     rows = rows[rows[schema.OBSERVED]].reset_index(drop=True)
     for name, lag_h in zip(NAIVE, (48, 168), strict=False):
-        earlier = rows[schema.HOUR] - pd.Timedelta(hours=lag_h)
+        earlier = rows[schema.HOUR] - np.timedelta64(lag_h, "h")
         # Before its first hour a server has no load.
         rows[name] = [class_of(load.get(place, 0.0)) for place in zip(rows[schema.SERVER], earlier, strict=True)]
     rows["test"] = rows[schema.HOUR] >= hostile.settings.split

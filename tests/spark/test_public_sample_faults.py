@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,7 +45,7 @@ def service(hostile: runs.Run) -> FlaskClient:
 
 
 def test_the_trend_is_not_always_0(hostile: runs.Run, rows: pd.DataFrame) -> None:
-    years = (rows[schema.HOUR] - pd.Timestamp(hostile.settings.train_begin)) / pd.Timedelta(days=365.25)
+    years = (rows[schema.HOUR] - pd.Timestamp(hostile.settings.train_begin)) / np.timedelta64(round(365.25 * 24), "h")
     assert rows[classic.LINEAR_TREND].to_numpy() == pytest.approx(years.to_numpy(), rel=1e-12)
     assert rows[classic.LINEAR_TREND].nunique() == rows[schema.HOUR].nunique()
     assert rows[classic.LINEAR_TREND].max() > 0.13
@@ -57,7 +58,7 @@ def test_lags_count_hours_and_not_rows(hostile: runs.Run) -> None:
     rows = runs.frame(hostile, paths.FEATURES)
     rows = rows[rows[schema.SERVER] == server].set_index(schema.HOUR)
     for name, lag_h in zip(classic.LAG_COLUMNS, classic.LAGS_H, strict=True):
-        earlier = load.reindex(rows.index - pd.Timedelta(hours=lag_h)).fillna(0.0)
+        earlier = load.reindex(rows.index - np.timedelta64(lag_h, "h")).fillna(0.0)
         assert rows[name].tolist() == earlier.tolist(), name
     # This server is silent for hours and days: the 48th row with a session before is another one.
     by_rows = rows.loc[rows[schema.OBSERVED], schema.PEAK_LOAD].shift(48).dropna()

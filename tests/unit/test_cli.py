@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from loadcast import __version__
-from loadcast.cli.demo import forecast_step, service_step, steps
+from loadcast.cli.demo import Demo
 from loadcast.cli.main import main
 from loadcast.errors import ConfigError, InputError
 from loadcast.settings import DEMO_SERVERS
@@ -35,9 +35,11 @@ def test_version_is_the_packages() -> None:
 
 def commands_of(group: click.Group) -> list[list[str]]:
     """What is typed for each command, those of groups included."""
+    context = click.Context(group)
     return [
         [name, *rest]
-        for name, command in sorted(group.commands.items())
+        for name in group.list_commands(context)
+        if (command := group.get_command(context, name)) is not None
         for rest in (commands_of(command) if isinstance(command, click.Group) else [[]])
     ]
 
@@ -98,8 +100,14 @@ def test_a_spark_setting_without_a_value_is_refused(config: Path) -> None:
     assert "wanted KEY=VALUE" in result.stderr
 
 
+def commands_of_demo(in_clone: bool) -> list[str]:
+    demo = Demo(ROOT, in_clone)
+    steps = [*demo.steps(), demo.service_step("output/demo"), demo.forecast_step("http://x")]
+    return [" ".join(command) for _, command in steps]
+
+
 def test_the_demo_runs_the_commands_of_the_readme() -> None:
-    shown = [" ".join(command) for _, command in [*steps(), service_step("output/demo"), forecast_step("http://x")]]
+    shown = commands_of_demo(in_clone=True)
     assert [text.split(" ")[1] for text in shown[1:]] == [
         "Code/etl.py",
         "Code/etl.py",
@@ -108,3 +116,40 @@ def test_the_demo_runs_the_commands_of_the_readme() -> None:
         "Code/scoring_webservice.py",
     ]
     assert all(server in shown[-1] for server in DEMO_SERVERS)
+
+
+def test_outside_a_clone_the_demo_runs_subcommands() -> None:
+    shown = [text.split(" ")[:2] for text in commands_of_demo(in_clone=False)]
+    assert shown == [["loadcast", name] for name in ("sample", "etl", "etl", "train", "serve", "score")]
+
+
+_HELP_OF_ALL = """
+import sys
+from click.testing import CliRunner
+from loadcast.cli.main import main
+for words in sys.argv[1:]:
+    result = CliRunner().invoke(main, [*words.split(), "--help"])
+    assert result.exit_code == 0, (words, result.output)
+print(*sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)))
+"""
+
+
+def test_help_imports_click_and_nothing_slow() -> None:
+    words = ["", *(" ".join(words) for words in commands_of(main))]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", _HELP_OF_ALL, *words], capture_output=True, text=True, check=True
+    )
+    slow = {"pandas", "pyspark", "pyarrow", "numpy", "numba", "pydantic", "flask", "requests", "azure", "rich"}
+    assert slow & set(done.stdout.split()) == set()
+
+
+def test_a_command_imports_no_other_commands() -> None:
+    code = "import sys; from loadcast.cli.main import main; main.get_command(None, 'serve'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name for name in done.stdout.split() if name.startswith("loadcast.cli.")}
+    assert loaded == {"loadcast.cli.main", "loadcast.cli.common", "loadcast.cli.serve"}
+
+
+def test_an_unknown_command_is_told() -> None:
+    result = CliRunner().invoke(main, ["srve"])
+    assert (result.exit_code, "No such command 'srve'" in result.stderr) == (2, True)

@@ -122,8 +122,9 @@ def conda(name: str) -> tuple[str, dict[str, str]]:
 
 
 def required() -> list[str]:
-    """The packages that requirements.in asks for."""
-    lines = (ROOT / "requirements.in").read_text().splitlines()
+    """The packages that ETL and training need: the service's, and those of the extra `spark`."""
+    files = ("requirements.in", "requirements-spark.in")
+    lines = [line for name in files for line in (ROOT / name).read_text().splitlines()]
     return sorted({Requirement(line).name for line in lines if line and not line.startswith("#")})
 
 
@@ -162,8 +163,10 @@ class Guard:
             raise ModuleNotFoundError(f"{name} of {found} is in none of the environment's packages", name=name)
 
 sys.meta_path.insert(0, Guard())
+import loadcast.cli.places
 import loadcast.cli.serve
 import loadcast.serving.app
+import loadcast.serving.server
 from loadcast.serving.bundle import load_bundle
 from loadcast.settings import load_settings
 from loadcast.storage.blob import container

@@ -15,10 +15,10 @@ from click.testing import CliRunner
 
 from loadcast.cli.sample import sample
 from loadcast.errors import ConfigError, OutputError
-from loadcast.sample import SampleSpec, write_sample
 from loadcast.sample.profiles import build_plan, day_load
 from loadcast.sample.rows import file_chunks, rows_of_hours
-from loadcast.sample.spec import file_slices
+from loadcast.sample.spec import SampleSpec, file_slices
+from loadcast.sample.write import write_sample
 from loadcast.schema import MEASURES, SECURE_LOAD, SESSION_COLUMNS_17, SUB_LOADS, TOTAL_LOAD
 from loadcast.settings import DEMO_SERVERS
 

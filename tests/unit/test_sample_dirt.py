@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from loadcast.sample import EXPECTED, DirtyKind, SampleSpec, dirty_line, write_sample
-from loadcast.sample.dirt import KIND_CYCLE, blank_line, is_rejected
+from loadcast.sample.dirt import EXPECTED, KIND_CYCLE, DirtyKind, blank_line, dirty_line, is_rejected
+from loadcast.sample.spec import SampleSpec
+from loadcast.sample.write import write_sample
 from loadcast.schema import MEASURES, SESSION_COLUMNS_17, Reason, Repair
 
 CLEAN_LINE = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -27,14 +27,14 @@ def one_by_one(values: list[bytes]) -> list[int]:
 
 
 def test_every_day_from_the_first_to_the_last_year_has_its_seconds() -> None:
-    begin, days = datetime(1, 1, 1, tzinfo=timezone.utc), 3_652_059
+    begin, days = datetime(1, 1, 1, tzinfo=UTC), 3_652_059
     times = [begin + timedelta(days=day, seconds=day * 7919 % 86_400) for day in {*range(0, days, 97), days - 1}]
     texts = [f"{time.year:04d}-{time:%m-%d %H:%M:%S}".encode() for time in times]
     assert compiled(texts) == [int(time.timestamp()) for time in times]
 
 
 def test_every_day_from_1970_to_2100_has_its_seconds() -> None:
-    begin = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    begin = datetime(1970, 1, 1, tzinfo=UTC)
     times = [begin + timedelta(days=day) for day in range(131 * 365 + 32)]
     assert times[-1].year == 2100
     assert compiled([f"{time:{schema.TIME_FORMAT}}".encode() for time in times]) == [

@@ -15,6 +15,7 @@ from loadcast import signals
 from loadcast.cli.logs import log_options
 from loadcast.disk import full_disk, is_full_disk
 from loadcast.errors import LoadcastError
+from loadcast.extras import missing_named
 from loadcast.secrets import without_secrets
 from loadcast.spark.options import SparkOptions
 
@@ -39,7 +40,7 @@ def friendly(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def _errors_shown(debug: bool) -> Iterator[None]:
     try:
-        with _full_disks_named():
+        with _full_disks_named(), missing_named():
             yield
     except KeyboardInterrupt:
         signals.interrupted()

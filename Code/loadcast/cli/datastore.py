@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from loadcast.cli.common import friendly
 from loadcast.cli.usage import Group
 from loadcast.secrets import shown
-from loadcast.storage.datastores import datastores_file, load_datastores, register_datastore, remove_datastore
 
 
 @click.group(cls=Group)
@@ -41,6 +36,8 @@ def datastore() -> None:
 @friendly
 def register(name: str, url: str, key: str | None) -> None:
     """Let NAME stand for the container, or the path in one, at URL; an older meaning is replaced."""
+    from loadcast.storage.datastores import load_datastores, register_datastore
+
     before = register_datastore(name, url, key)
     click.echo(f"datastore://{name} is {load_datastores()[name].url}" + (f" (was {before.url})" if before else ""))
 
@@ -49,6 +46,13 @@ def register(name: str, url: str, key: str | None) -> None:
 @friendly
 def list_() -> None:
     """Show all datastores, with the references to their keys."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from loadcast.storage.datastores import datastores_file, load_datastores
+
     stores = load_datastores()
     if not stores:
         click.echo(f"{shown(datastores_file())} has no datastores. Add one: loadcast datastore register NAME URL")
@@ -64,5 +68,7 @@ def list_() -> None:
 @friendly
 def remove(name: str) -> None:
     """Forget NAME. The container stays as it is."""
+    from loadcast.storage.datastores import remove_datastore
+
     remove_datastore(name)
     click.echo(f"datastore://{name} is forgotten.")

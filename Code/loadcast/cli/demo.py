@@ -10,20 +10,21 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import IO
 
 import click
 
 from loadcast import signals
-from loadcast.artefacts.metrics import Metrics
 from loadcast.cli.common import friendly
+from loadcast.cli.hints import command_line
 from loadcast.cli.usage import Command
-from loadcast.errors import LoadcastError, ServiceError
-from loadcast.report.run import closing_lines
-from loadcast.settings import DEMO_SERVERS, load_settings
+from loadcast.errors import LoadcastError, OutputError, ServiceError
+from loadcast.extras import require
 
-_ROOT = Path(__file__).resolve().parents[3]
+_CLONE = Path(__file__).resolve().parents[3]
 _CONFIG = "Config/demo.json"
 _DATA = "data/demo"
 _START_TIMEOUT_S = 60
@@ -34,25 +35,38 @@ _ADDRESS = re.compile(r"http://[\w.:\[\]]+")
 Step = tuple[str, list[str]]
 
 
-def steps() -> list[Step]:
-    """What is run before the service starts: (what for, command)."""
-    return [
-        ("Session logs of 20 servers and 30 days", ["loadcast", "sample", _DATA, "--rows", "400000", "--overwrite"]),
-        ("ETL of two servers, as one would try things out", ["python", "Code/etl.py", _CONFIG, "FILTER_IP"]),
-        ("ETL of all servers", ["python", "Code/etl.py", _CONFIG, "FALSE"]),
-        ("Training", ["python", "Code/train.py", _CONFIG]),
-    ]
+@dataclass(frozen=True)
+class Demo:
+    """The commands of the demo, as they are typed in `folder`: scripts in a clone, subcommands elsewhere."""
 
+    folder: Path
+    in_clone: bool
 
-def service_step(output: str) -> Step:
-    """The scoring service, on a free port."""
-    return "The scoring service", ["python", "Code/webservice.py", "--model", output, "--port", "0"]
+    def steps(self) -> list[Step]:
+        """What is run before the service starts: (what for, command)."""
+        return [
+            (
+                "Session logs of 20 servers and 30 days",
+                ["loadcast", "sample", _DATA, "--rows", "400000", "--overwrite"],
+            ),
+            ("ETL of two servers, as one would try things out", self._command("etl", _CONFIG, "FILTER_IP")),
+            ("ETL of all servers", self._command("etl", _CONFIG, "FALSE")),
+            ("Training", self._command("train", _CONFIG)),
+        ]
 
+    def service_step(self, output: str) -> Step:
+        """The scoring service, on a free port."""
+        return "The scoring service", self._command("serve", "--model", output, "--port", "0")
 
-def forecast_step(url: str) -> Step:
-    """The forecast of the two demo servers."""
-    servers = [part for server in DEMO_SERVERS for part in ("--server", server)]
-    return "The next 48 hours", ["python", "Code/scoring_webservice.py", _CONFIG, *servers, "--url", url]
+    def forecast_step(self, url: str) -> Step:
+        """The forecast of the two demo servers."""
+        from loadcast.settings import DEMO_SERVERS
+
+        servers = [part for server in DEMO_SERVERS for part in ("--server", server)]
+        return "The next 48 hours", self._command("score", _CONFIG, *servers, "--url", url)
+
+    def _command(self, name: str, *arguments: str) -> list[str]:
+        return [*command_line(name, self.in_clone).split(), *arguments]
 
 
 @click.command(cls=Command)
@@ -60,24 +74,51 @@ def forecast_step(url: str) -> Step:
 def demo() -> None:
     """Go the whole way on generated data: logs, ETL, training, service, forecast.
 
-    Writes to data/demo and output/demo.
+    Writes to data/demo and output/demo in the clone of the project. Where loadcast was installed without one, in the
+    current folder, with the configuration Config/demo.json.
     """
+    from loadcast.artefacts.metrics import Metrics
+    from loadcast.report.run import closing_lines
+    from loadcast.settings import load_settings
+
     begin_s = time.monotonic()
     signals.take_back(_STEP_GRACE_S)
-    if not (_ROOT / _CONFIG).is_file():
-        raise LoadcastError(f"The demo runs in a clone of the project; found no {_CONFIG} in {_ROOT}.")
-    output = load_settings(_ROOT / _CONFIG).output or ""
-    for title, command in steps():
-        _announce(title, command)
-        _check(subprocess.run(_runnable(command), cwd=_ROOT, check=False).returncode, command)
-    title, command = service_step(output)
+    require("spark")  # said at once, and not after the first step
+    at = _find_folder()
+    output = load_settings(at.folder / _CONFIG).output or ""
+    for step in at.steps():
+        _run(step, at.folder)
+    title, command = at.service_step(output)
     _announce(title, command)
-    with _service(_runnable(command)) as url:
-        title, command = forecast_step(url)
-        _announce(title, command)
-        _check(subprocess.run(_runnable(command), cwd=_ROOT, check=False).returncode, command)
-    for line in closing_lines(Metrics.read(_ROOT / output).test, output, time.monotonic() - begin_s):
+    with _service(_runnable(command), at.folder) as url:
+        _run(at.forecast_step(url), at.folder)
+    for line in closing_lines(Metrics.read(at.folder / output).test, output, time.monotonic() - begin_s):
         click.echo(line)
+
+
+def _find_folder() -> Demo:
+    """The clone that loadcast runs from, else the current folder, which gets the demo's configuration."""
+    if (_CLONE / _CONFIG).is_file() and (_CLONE / "Code" / "etl.py").is_file():
+        return Demo(_CLONE, in_clone=True)
+    folder = Path.cwd()
+    config = folder / _CONFIG
+    try:
+        if not config.exists():
+            config.parent.mkdir(parents=True, exist_ok=True)
+            config.write_bytes(files("loadcast.cli").joinpath("demo.json").read_bytes())
+    except OSError as error:
+        raise OutputError(f"{config}: {error.strerror}. Run the demo in a folder that may be written to.") from error
+    return Demo(folder, in_clone=False)
+
+
+def _run(step: Step, folder: Path) -> None:
+    title, command = step
+    _announce(title, command)
+    code = subprocess.run(_runnable(command), cwd=folder, check=False).returncode
+    if code:
+        raise LoadcastError(
+            f"The demo stopped: `{' '.join(command)}` ended with exit code {code}. Its message is above."
+        )
 
 
 def _announce(title: str, command: list[str]) -> None:
@@ -90,18 +131,11 @@ def _runnable(command: list[str]) -> list[str]:
     return [*program, *command[1:]]
 
 
-def _check(code: int, command: list[str]) -> None:
-    if code:
-        raise LoadcastError(
-            f"The demo stopped: `{' '.join(command)}` ended with exit code {code}. Its message is above."
-        )
-
-
 @contextmanager
-def _service(command: list[str]) -> Iterator[str]:
+def _service(command: list[str], folder: Path) -> Iterator[str]:
     """Run the service while the block runs; gives its address."""
     environment = {name: value for name, value in os.environ.items() if name != "LOADCAST_SERVICE_KEY"}
-    with subprocess.Popen(command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         late = threading.Timer(_START_TIMEOUT_S, process.terminate)  # ends the wait for a service that says nothing
         late.start()
         try:
@@ -119,4 +153,4 @@ def _address(output: IO[str] | None) -> str:
         match = _ADDRESS.search(line)
         if match:
             return match.group()
-    raise ServiceError("The scoring service did not start. Try it alone: python Code/webservice.py --model output/demo")
+    raise ServiceError("The scoring service did not start. Try it alone: loadcast serve --model output/demo")

@@ -7,16 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from loadcast.cli.common import friendly
+from loadcast.cli.hints import typed
 from loadcast.cli.usage import Command
 from loadcast.progress import Update
 from loadcast.secrets import shown
-from loadcast.settings import load_settings
-from loadcast.storage.download import download_model
-from loadcast.storage.output import open_output
 
 
 @click.command(cls=Command)
@@ -36,11 +32,15 @@ def download(config: str, dest: Path | None, everything: bool) -> None:
       python Code/download_model.py Config/fulldata_storageconfig.json
       python Code/download_model.py Config/fulldata_storageconfig.json Model
     """
+    from loadcast.settings import load_settings
+    from loadcast.storage.download import download_model
+    from loadcast.storage.output import open_output
+
     output = open_output(load_settings(config))
     dest = dest or Path(f"Model-{_last_part(output.shown)}")  # Model itself comes with loadcast
     done = download_model(output, dest, everything, _bar)
     click.echo(f"The model of run {done.run} is in {shown(dest)} ({done.files:,} files, {done.size / 1e6:,.2f} MB).")
-    click.echo(f"Serve it: python Code/webservice.py --model {shown(dest)}")
+    click.echo(f"Serve it: {typed('serve', '--model', shown(dest))}")
 
 
 def _last_part(place: str) -> str:
@@ -51,6 +51,9 @@ def _last_part(place: str) -> str:
 @contextmanager
 def _bar(title: str) -> Iterator[Update]:
     """A bar of bytes on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:

@@ -1,28 +1,56 @@
-"""The `loadcast` command: each subcommand is a skin over one function of the library."""
+"""The `loadcast` command: each subcommand is a skin over one function of the library.
+
+A module of commands imports at its top only what its help texts need, so that `--help` answers at once; what a command
+works with is imported when it runs.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
 
 import click
 
 from loadcast import __version__
-from loadcast.cli.datastore import datastore
-from loadcast.cli.demo import demo
-from loadcast.cli.download import download
-from loadcast.cli.published import runs
-from loadcast.cli.quality import quality
-from loadcast.cli.runs import etl, stats, train
-from loadcast.cli.sample import sample
-from loadcast.cli.score import score
-from loadcast.cli.serve import serve
 from loadcast.cli.usage import Group
 
+_COMMANDS = {
+    "sample": "loadcast.cli.sample:sample",
+    "etl": "loadcast.cli.runs:etl",
+    "stats": "loadcast.cli.runs:stats",
+    "quality": "loadcast.cli.quality:quality",
+    "train": "loadcast.cli.runs:train",
+    "serve": "loadcast.cli.serve:serve",
+    "score": "loadcast.cli.score:score",
+    "runs": "loadcast.cli.published:runs",
+    "download": "loadcast.cli.download:download",
+    "export": "loadcast.cli.download:download",  # its first name
+    "datastore": "loadcast.cli.datastore:datastore",
+    "demo": "loadcast.cli.demo:demo",
+}
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+
+class LazyGroup(Group):
+    """A group whose commands are imported when they are asked for: `lazy` maps a name to "module:attribute"."""
+
+    def __init__(self, *args: object, lazy: Mapping[str, str], **options: object) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]  # click's own, handed on
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in order."""
+        return sorted({*super().list_commands(ctx), *self._lazy})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported if need be; None where there is none."""
+        if cmd_name not in self._lazy:
+            return super().get_command(ctx, cmd_name)
+        module, attribute = self._lazy[cmd_name].split(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="loadcast")
 def main() -> None:
     """Forecast, for every server and each of the next 48 hours, whether its load will be low, medium or high."""
-
-
-for _command in (sample, etl, stats, quality, train, serve, score, runs, download, datastore, demo):
-    main.add_command(_command)
-main.add_command(download, "export")  # its first name

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
-from rich.console import Console
-from rich.table import Table
 
 from loadcast import paths
 from loadcast.cli.common import friendly
-from loadcast.cli.places import output_of
 from loadcast.cli.usage import Group
 from loadcast.errors import ArtefactError
-from loadcast.storage.publish import no_run
-from loadcast.storage.runs import PublishedRun
+
+if TYPE_CHECKING:
+    from loadcast.storage.runs import PublishedRun
 
 
 @click.group(cls=Group)
@@ -30,6 +30,12 @@ def list_them(output: str) -> None:
     Example:
       loadcast runs list Config/storageconfig.json
     """
+    from rich.console import Console
+    from rich.table import Table
+
+    from loadcast.cli.places import output_of
+    from loadcast.storage.publish import no_run
+
     place = output_of(output)
     published, problems = place.runs(), place.problems()
     if published:
@@ -56,6 +62,8 @@ def rollback(output: str) -> None:
     Example:
       loadcast runs rollback Config/storageconfig.json
     """
+    from loadcast.cli.places import output_of
+
     place = output_of(output)
     run = place.roll_back()
     click.echo(f"{place.shown} is back at run {run.name}. Services that should use its model must be started anew.")
@@ -74,6 +82,8 @@ def repair(output: str) -> None:
     Example:
       loadcast runs repair Config/storageconfig.json
     """
+    from loadcast.cli.places import output_of
+
     place = output_of(output)
     done = place.repair()
     for name, problem in done.flaws.items():

@@ -8,14 +8,10 @@ from pathlib import Path
 import click
 
 from loadcast import paths
-from loadcast.artefacts.quality import Quality
 from loadcast.cli.common import friendly
-from loadcast.cli.places import folder_of
 from loadcast.cli.usage import Command
 from loadcast.errors import ArtefactError
-from loadcast.report.quality import page_console, show_quality
 from loadcast.secrets import shown
-from loadcast.storage.publish import open_run
 
 _NUMBER = click.IntRange(min=0)
 
@@ -37,6 +33,9 @@ def quality(output: str, files: int, servers: int, as_json: bool) -> None:
       loadcast quality Config/demo.json --files 100
       loadcast quality output/demo --json | jq .rejectedByReason
     """
+    from loadcast.artefacts.quality import Quality
+    from loadcast.report.quality import page_console, show_quality
+
     run = _find_run(output)
     report = Quality.read(run)
     if as_json:
@@ -47,6 +46,9 @@ def quality(output: str, files: int, servers: int, as_json: bool) -> None:
 
 def _find_run(output: str) -> Path:
     """The run that a command line's OUTPUT stands for. Raises ArtefactError or ConfigError."""
+    from loadcast.cli.places import folder_of
+    from loadcast.storage.publish import open_run
+
     place = folder_of(output, paths.CURRENT, [paths.QUALITY])
     if not os.path.exists(place):
         raise ArtefactError(f"{place}: there is no such folder. Wanted an output folder, or a configuration file.")

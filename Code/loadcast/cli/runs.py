@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
-from rich.console import Console
 
 from loadcast.cli.common import friendly, spark_options
+from loadcast.cli.hints import typed
 from loadcast.cli.usage import Command
-from loadcast.report.run import RichProgress, metrics_table, quality_lines
 from loadcast.secrets import shown
-from loadcast.settings import Settings, load_settings
 from loadcast.spark.options import SparkOptions
-from loadcast.storage.output import open_output
+
+if TYPE_CHECKING:
+    from loadcast.settings import Settings
 
 _CONFIG = click.argument("config", type=click.Path())
 
@@ -32,11 +34,13 @@ def etl(config: str, filter_ip: str, spark: SparkOptions) -> None:
       python Code/etl.py Config/demo.json FILTER_IP
       python Code/etl.py Config/demo.json --conf spark.driver.memory=8g
     """
-    from loadcast.pipeline.etl import run_etl  # starts with pyspark, which is slow to import
+    from loadcast.pipeline.etl import run_etl
+    from loadcast.report.run import RichProgress, quality_lines
+    from loadcast.settings import load_settings
 
     settings = load_settings(config)
     quality = run_etl(settings, filter_ip == "FILTER_IP", spark, RichProgress())
-    _say(quality_lines(quality), settings, f"Next: python Code/train.py {shown(config)}")
+    _say(quality_lines(quality), settings, typed("train", shown(config)))
 
 
 @click.command(cls=Command)
@@ -54,10 +58,12 @@ def stats(config: str, spark: SparkOptions) -> None:
       python Code/O16Npreprocessing.py july.json
     """
     from loadcast.pipeline.stats import run_stats
+    from loadcast.report.run import RichProgress, quality_lines
+    from loadcast.settings import load_settings
 
     settings = load_settings(config)
     quality = run_stats(settings, spark, RichProgress())
-    _say(quality_lines(quality), settings, f"Next: python Code/scoring_webservice.py {shown(config)}")
+    _say(quality_lines(quality), settings, typed("score", shown(config)))
 
 
 @click.command(cls=Command)
@@ -73,17 +79,26 @@ def train(config: str, spark: SparkOptions) -> None:
     Example:
       python Code/train.py Config/demo.json
     """
+    from rich.console import Console
+
     from loadcast.pipeline.train import run_train
+    from loadcast.report.run import RichProgress, metrics_table
+    from loadcast.settings import load_settings
+    from loadcast.storage.output import open_output
 
     settings = load_settings(config)
     metrics = run_train(settings, spark, RichProgress())
     console = Console()
     console.print(metrics_table(metrics.test))
     warnings = [f"Warning: {metrics.warning}"] if metrics.warning else []
-    _say(warnings, settings, f"Next: python Code/webservice.py --model {open_output(settings).shown}")
+    _say(warnings, settings, typed("serve", "--model", open_output(settings).shown))
 
 
 def _say(lines: list[str], settings: Settings, next_step: str) -> None:
+    from rich.console import Console
+
+    from loadcast.storage.output import open_output
+
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-    for line in (*lines, f"Results are in {open_output(settings).shown}", next_step):
+    for line in (*lines, f"Results are in {open_output(settings).shown}", f"Next: {next_step}"):
         console.print(line)

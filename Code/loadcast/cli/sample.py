@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from loadcast.cli.common import friendly
+from loadcast.cli.hints import typed
 from loadcast.cli.usage import Command
-from loadcast.sample.spec import FILES_PER_MONTH, SampleSpec
-from loadcast.sample.write import MOST_JOBS, SampleSummary, write_sample
-from loadcast.schema import TIME_FORMAT
+from loadcast.sample.spec import FILES_PER_MONTH, MOST_JOBS, SampleSpec
 from loadcast.secrets import shown
+
+if TYPE_CHECKING:
+    from loadcast.sample.write import SampleSummary
 
 _DEFAULTS = SampleSpec()
 
@@ -79,21 +82,32 @@ def sample(dest: Path, start: datetime, jobs: int | None, overwrite: bool, dirty
       loadcast sample big --servers 200 --rows 8_000_000
       loadcast sample year --start 2015-07-01 --days 366 --rows 2_000_000
     """
+    from loadcast.sample.write import write_sample
+
     spec = SampleSpec(start=start, dirty=dirty, **numbers)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     begin_s = time.perf_counter()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("Writing sample data", total=spec.rows)
+    with _bar(spec.rows) as advance:
         summary = write_sample(
             spec,
             dest,
             jobs=_default_jobs(spec.rows) if jobs is None else jobs,
             overwrite=overwrite,
-            on_progress=lambda rows: progress.advance(task, rows),
+            on_progress=advance,
         )
     click.echo(describe(summary, dest, time.perf_counter() - begin_s))
     click.echo(next_step(spec, dest))
+
+
+@contextmanager
+def _bar(rows: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal; it advances by the number of rows that it is called with."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Writing sample data", total=rows)
+        yield lambda written: progress.advance(task, written)
 
 
 def describe(summary: SampleSummary, dest: Path, elapsed_s: float) -> str:
@@ -109,6 +123,8 @@ def describe(summary: SampleSummary, dest: Path, elapsed_s: float) -> str:
 
 def next_step(spec: SampleSpec, dest: Path) -> str:
     """A configuration that fits the data, and the command that uses it."""
+    from loadcast.schema import TIME_FORMAT
+
     test_span = timedelta(days=2) if spec.days > 2 else timedelta(hours=12 * spec.days)
     config = {
         "dataFile": f"{dest.as_posix()}/*/*/[ab]/[0-6]/request.csv",
@@ -119,4 +135,4 @@ def next_step(spec: SampleSpec, dest: Path) -> str:
         "testSplitStart": (spec.end - test_span).strftime(TIME_FORMAT),
     }
     text = json.dumps(config, indent=2, ensure_ascii=False)
-    return f"Next, save this as sample.json:\n{text}\nand run: python Code/etl.py sample.json"
+    return f"Next, save this as sample.json:\n{text}\nand run: {typed('etl', 'sample.json')}"

@@ -1,72 +1,22 @@
-"""Scoring the hours to come: statistics → features → the service → a picture."""
+"""`loadcast score`: the hours to come, as a table, a strip, JSON or SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import track
 
-from loadcast import paths
 from loadcast.cli.common import friendly
 from loadcast.cli.usage import Command
-from loadcast.report.forecast import MOST_TABLED_SERVERS, Picture, as_json, save_svg, show
 from loadcast.secrets import shown
-from loadcast.serving.client import DEFAULT_BATCH, DEFAULT_URL, ScoringClient, by_server
-from loadcast.serving.contract import MAX_RECORDS
-from loadcast.serving.server import read_key
-from loadcast.serving.statistics import FeatureSource, newest_hour, open_statistics, scoring_features
-from loadcast.settings import Settings, load_settings, parse_time
-from loadcast.storage.output import open_output
-
-# Statistics come by the month, as far as they are wanted.
-_NEEDED = {paths.CURRENT: (paths.INFO,)}
-_NEEDED_IF_ANY = {paths.MODEL: (paths.INFO,)}
-
-
-@dataclass(frozen=True)
-class ScoreOptions:
-    """What to score, and by which service. No `servers`: all with statistics; no `begin`: after the newest hour."""
-
-    servers: tuple[str, ...] = ()
-    begin: datetime | None = None
-    url: str = DEFAULT_URL
-    key: str | None = None
-    batch_size: int = DEFAULT_BATCH
-    model: Path | None = None
-
-
-def forecast(settings: Settings, options: ScoreOptions, with_tables: bool | None = None) -> Picture:
-    """Score the next 48 hours of each server. `with_tables` None: tables for few servers. Raises LoadcastError."""
-    output = open_output(settings)
-    statistics = open_statistics(output.at_hand(_NEEDED, _NEEDED_IF_ANY), options.model, output.months)
-    newest = newest_hour(statistics)
-    begin = options.begin or newest + timedelta(hours=1)
-    sources = scoring_features(statistics, options.servers or None, begin)
-    with ScoringClient(options.url, options.key) as client:
-        forecasts = by_server(client.score_in_batches(_records(sources), options.batch_size))
-    few = len(forecasts) <= MOST_TABLED_SERVERS
-    return Picture(forecasts, settings.timezone, few if with_tables is None else with_tables, _notes(newest, begin))
-
-
-def _records(sources: list[FeatureSource]) -> Iterator[dict[str, Any]]:
-    console = Console(stderr=True)
-    for source in track(sources, "Scoring", console=console, transient=True, disable=not console.is_terminal):
-        yield from source.records()
-
-
-def _notes(newest: datetime, begin: datetime) -> list[str]:
-    if begin <= newest + timedelta(hours=1):
-        return []
-    return [f"Statistics end at {newest}; the hours from there to {begin} count as hours without sessions."]
+from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_URL, MAX_RECORDS, MOST_TABLED_SERVERS
 
 
 def _time(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
+    from loadcast.settings import parse_time
+
     try:
         return None if value is None else parse_time(value)
     except ValueError as exc:
@@ -104,6 +54,13 @@ def score(config: str, form: str, table: bool | None, svg: Path | None, key_file
       python Code/scoring_webservice.py Config/demo.json
       python Code/scoring_webservice.py Config/demo.json --server 115.220.193.16 --from "2016-07-01 00:00:00"
     """
+    from rich.console import Console
+
+    from loadcast.cli.forecasts import ScoreOptions, forecast
+    from loadcast.report.forecast import as_json, save_svg, show
+    from loadcast.serving.server import read_key
+    from loadcast.settings import load_settings
+
     batch, key = options.pop("batch"), read_key(key_file)
     picture = forecast(load_settings(config), ScoreOptions(**options, key=key, batch_size=batch), table)
     if form == "json":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from functools import cached_property
 
 import numpy as np
@@ -25,7 +25,7 @@ class CalendarRule:
 
 def epoch_seconds(time: datetime) -> int:
     """Seconds since 1970 of a wall-clock time."""
-    return int(time.replace(tzinfo=timezone.utc).timestamp())
+    return int(time.replace(tzinfo=UTC).timestamp())
 
 
 @dataclass(frozen=True)

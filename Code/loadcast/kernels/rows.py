@@ -10,7 +10,7 @@ import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import cast
 
@@ -143,7 +143,7 @@ def parse_time(text: bytes) -> int | None:
     if match is None:
         return None
     try:
-        return int(datetime(*map(int, match.groups()), tzinfo=timezone.utc).timestamp())  # type: ignore[misc,arg-type]
+        return int(datetime(*map(int, match.groups()), tzinfo=UTC).timestamp())  # type: ignore[misc,arg-type]
     except ValueError:
         return None
 

@@ -25,7 +25,6 @@ COLOURS = {1: "green", 2: "yellow", 3: "red"}
 #: Signs by class; of different heights, so that they can be told apart without colour.
 BLOCKS = {1: "▁", 2: "▄", 3: "█"}
 LETTERS = {1: "_", 2: "o", 3: "#"}
-MOST_TABLED_SERVERS = 4
 _GAP = "  "
 _DAY_FORMAT = "%a %Y-%m-%d"
 _HOUR_MARK_EVERY = 6

@@ -13,7 +13,7 @@ from itertools import chain
 from loadcast.schema import MEASURES, SERVER, SESSION_COLUMNS_17, SESSION_START, Reason, Repair
 
 
-class DirtyKind(str, enum.Enum):
+class DirtyKind(enum.StrEnum):
     """What is wrong with a line."""
 
     EMPTY_NUMBER = "empty_number"

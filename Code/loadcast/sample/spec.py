@@ -16,6 +16,8 @@ MOST_SERVER_DAYS = 20_000_000
 MOST_ROWS_PER_BUCKET = 500_000
 BUCKETS_PER_DAY = 288
 FILES_PER_MONTH = 14
+#: Processes that write at once.
+MOST_JOBS = 256
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,9 @@ from loadcast.sample.dirt import DirtyKind, is_rejected
 from loadcast.sample.mix import FileDirt, make_dirty, plan_dirt
 from loadcast.sample.profiles import ServerPlan, build_plan
 from loadcast.sample.rows import Integers, file_chunks, rows_of_hours
-from loadcast.sample.spec import FileSlice, SampleSpec, file_slices
+from loadcast.sample.spec import MOST_JOBS, FileSlice, SampleSpec, file_slices
 from loadcast.storage.files import check_writable_name
 
-MOST_JOBS = 256
 _OWN_FILES = "[0-9][0-9][0-9][0-9]/[0-9][0-9]/[ab]/[0-6]/request.csv"
 _UNFINISHED = ".unfinished"
 _POLL_S = 0.1

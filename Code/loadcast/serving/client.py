@@ -20,9 +20,8 @@ from urllib3.util import Retry
 from loadcast import schema
 from loadcast.errors import ConfigError, ServiceError
 from loadcast.secrets import shown
+from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_URL
 
-DEFAULT_URL = "http://127.0.0.1:5000"
-DEFAULT_BATCH = 48
 Record = Mapping[str, Any]
 _CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 60.0

@@ -27,9 +27,9 @@ from loadcast import schema
 from loadcast.addresses import canonical_address
 from loadcast.errors import RequestError, TooLargeError
 from loadcast.kernels.features import Encoding, Feature, FeatureSet
+from loadcast.serving.defaults import MAX_RECORDS
 
 MAX_BODY_BYTES = 8 << 20
-MAX_RECORDS = 10_000
 MAX_PROBLEMS = 100
 _MAX_SHOWN = 60
 _MAX_ADDRESS = 45

@@ -118,7 +118,8 @@ def create_session(
     """
     options = options or SparkOptions()
     # Its debug log has all that is sent to the JVM, keys included; its errors tell of a JVM that is gone, as ours do.
-    logging.getLogger("py4j").setLevel(logging.INFO if options.show_log else logging.CRITICAL)
+    # What it logs at INFO as a thread's connection is closed makes Python 3.13 complain at its end: the thread is gone.
+    logging.getLogger("py4j").setLevel(logging.WARNING if options.show_log else logging.CRITICAL)
     java_home = find_java()
     os.environ["JAVA_HOME"] = str(java_home)
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from loadcast.events import RUN, log_event
@@ -36,7 +36,7 @@ class PublishedRun:
     @property
     def begun(self) -> datetime:
         """When it was begun, UTC, by the clock of the machine that made it."""
-        return datetime.strptime(self.name.partition("-")[0], _TIME_FORMAT).replace(tzinfo=timezone.utc)
+        return datetime.strptime(self.name.partition("-")[0], _TIME_FORMAT).replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def parse_record(data: bytes) -> Record | None:
 
 def new_run_name() -> str:
     """A name for a run begun now."""
-    return datetime.now(timezone.utc).strftime(f"{_TIME_FORMAT}-") + secrets.token_hex(3)
+    return datetime.now(UTC).strftime(f"{_TIME_FORMAT}-") + secrets.token_hex(3)
 
 
 def log_published(name: str, shown: str, has_model: bool) -> None:

@@ -19,7 +19,7 @@ _MOST = 2**31
 Compute = Callable[[FeatureRows], npt.NDArray[Any]]
 
 
-class Kind(str, enum.Enum):
+class Kind(enum.StrEnum):
     """What a feature is made of."""
 
     CALENDAR = "calendar"
@@ -29,7 +29,7 @@ class Kind(str, enum.Enum):
     OTHER = "other"
 
 
-class Encoding(str, enum.Enum):
+class Encoding(enum.StrEnum):
     """How a feature enters the model's vector."""
 
     CATEGORY = "category"  # a whole number: string-indexed, and one-hot encoded where it has two or more levels

@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from urllib.parse import parse_qs, urlsplit
@@ -157,9 +157,9 @@ def _server_time(error: HttpResponseError) -> datetime:
     """The server's time, as this machine's clock may be what is wrong."""
     headers = getattr(error.response, "headers", None) or {}
     try:
-        return parsedate_to_datetime(headers.get("Date", "")).astimezone(timezone.utc)
+        return parsedate_to_datetime(headers.get("Date", "")).astimezone(UTC)
     except (TypeError, ValueError):
-        return datetime.now(timezone.utc)
+        return datetime.now(UTC)
 
 
 def _time(text: str) -> datetime | None:
@@ -167,7 +167,7 @@ def _time(text: str) -> datetime | None:
         time = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         return None
-    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _of_network(error: BaseException, location: BlobLocation, kind: type[LoadcastError]) -> LoadcastError:

@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Runs README's two commands, `make demo` and `make test`, as a stranger would: in a clone, on a Debian with nothing on it
+# but Python, make and git. The bare systems are made by debootstrap, once, and kept in the user's cache folder.
+#   scripts/test-fresh.sh [SUITE...]    trixie (Debian 13) and bookworm (Debian 12) unless given
+# Wants root and debootstrap. Where it can't be done it says so and ends well.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly packages=python3,python3-venv,make,git,ca-certificates
+readonly cache=${XDG_CACHE_HOME:-$HOME/.cache}/loadcast/fresh
+# Of the environment, what says how packages are fetched, and how OpenBLAS has to treat this processor.
+readonly passed_on='^(PIP|UV|NPM|npm_config|NODE|SSL|CURL|REQUESTS|GIT_SSL)_|^(OPENBLAS_.*|(https?|ftp|no|all)_proxy)$'
+
+skip() {
+    printf 'Fresh machines: %s; skipped.\n' "$1" >&2
+    exit 0
+}
+
+check_ability() {
+    local program
+    [[ $(id -u) == 0 ]] || skip "only root can make bare systems"
+    for program in debootstrap chroot unshare tar git; do
+        command -v "$program" >/dev/null 2>&1 || skip "found no '$program' (on Debian or Ubuntu, apt-get install $program)"
+    done
+    unshare --mount --pid --fork true 2>/dev/null || skip "this machine allows no mount namespaces"
+}
+
+# Nothing is mounted when it comes to this, and what somebody has mounted there all the same is left alone.
+remove() { rm -rf --one-file-system -- "$@"; }
+
+# The address from which this machine has its own Debian packages, if it is a Debian; else debootstrap uses its own.
+mirror() {
+    # shellcheck disable=SC2016
+    apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+        sed -n '/-security/d; s/^Debian //p' | head -n 1
+}
+
+# base SUITE: prints the archive of the bare system, which it makes if need be.
+base() {
+    local suite=$1 archive building
+    archive=$cache/$suite-$(sha256sum <<<"$suite $packages $(dpkg --print-architecture)" | cut -c 1-12).tar.gz
+    if [[ ! -f $archive ]]; then
+        building=$(mktemp -d "$cache/making-XXXXXX")
+        trap 'remove "$building"' EXIT # of the subshell that this runs in
+        echo "Making a bare $suite" >&2
+        # shellcheck disable=SC2046
+        if ! debootstrap --variant=minbase --include="$packages" "$suite" "$building/root" $(mirror) >"$building/log" 2>&1; then
+            tail -n 5 "$building/log" >&2
+            return 1
+        fi
+        rm -rf "$building"/root/var/cache/apt/archives/*.deb
+        tar -C "$building/root" --one-file-system --numeric-owner -czf "$building/archive" . &&
+            mv "$building/archive" "$archive"
+        [[ -f $archive ]] || return 1
+    fi
+    printf '%s\n' "$archive"
+}
+
+# configure SYSTEM: how this machine reaches the package registries, whatever that is: files, certificates, name servers.
+configure() {
+    local system=$1 file
+    for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/uv/uv.toml ~/.config/pip/pip.conf ~/.config/uv/uv.toml; do
+        [[ -f $file ]] && install -D "$file" "$system$file"
+    done
+    apt-config dump Acquire | grep -vE '::(IndexTargets|CompressionTypes|Changelogs)' >"$system/etc/apt/apt.conf.d/99machine" || true
+    [[ -d /usr/local/share/ca-certificates ]] && cp -rL /usr/local/share/ca-certificates "$system/usr/local/share/"
+    chroot "$system" update-ca-certificates >/dev/null 2>&1
+}
+
+# environment SYSTEM: the variables of a login, and those that say how packages are fetched, one a line. Those that name a
+# file or folder which is not there are left out.
+environment() {
+    local system=$1 setting value
+    printf '%s\n' HOME="$HOME" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
+    env | while IFS= read -r setting; do
+        value=${setting#*=}
+        [[ ${setting%%=*} =~ $passed_on && ($value != /* || -e $system$value) ]] || continue
+        printf '%s\n' "$setting"
+    done
+}
+
+# as_stranger SYSTEM COMMAND: runs it in the clone there. All that it starts ends with it, and /proc is mounted for it alone.
+as_stranger() {
+    local system=$1 command=$2 settings code=0
+    mapfile -t settings < <(environment "$system")
+    echo "$ $command"
+    # shellcheck disable=SC2016
+    unshare --mount --pid --fork --kill-child bash -c '
+        mount -t proc proc "$1/proc" && exec chroot "$1" /usr/bin/env -i "${@:3}" bash -c "cd ~/loadcast && $2"' \
+        bash "$system" "$command" "${settings[@]}" </dev/null &
+    running=$! # in the background, so that a signal is heard at once
+    wait "$running" || code=$?
+    running=''
+    return "$code"
+}
+
+# Ends what runs in the bare system, and only then removes it.
+clean_up() {
+    if [[ -n $running ]]; then
+        kill "$running" 2>/dev/null || true
+        wait "$running" 2>/dev/null || true
+    fi
+    [[ -z $system ]] || remove "$system"
+}
+
+try_suite() {
+    local suite=$1 archive command
+    archive=$(base "$suite") || skip "debootstrap could not make a bare $suite"
+    system=$(mktemp -d "$cache/run-XXXXXX")
+    tar -C "$system" --numeric-owner -xzf "$archive"
+    configure "$system"
+    mkdir -p "$system$HOME"
+    git clone --quiet --no-hardlinks . "$system$HOME/loadcast"
+    # shellcheck disable=SC1091
+    (. "$system/etc/os-release" && printf '\n%s, %s\n' "$PRETTY_NAME" "$(chroot "$system" python3 --version)")
+    for command in "make demo" "make test"; do
+        as_stranger "$system" "$command" || { echo "Fresh machines: '$command' failed on a bare $suite." >&2; exit 1; }
+    done
+    remove "$system"
+    system=''
+}
+
+check_ability
+mkdir -p "$cache"
+chmod 700 "$cache" # a run's system holds this machine's settings
+# What runs that were killed left.
+find "$cache" -mindepth 1 -maxdepth 1 -type d -mtime +0 -exec rm -rf --one-file-system {} +
+system='' running=''
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+[[ -z $(git status --porcelain) ]] || echo "Fresh machines: what is not committed is not tested." >&2
+[[ $# -gt 0 ]] || set -- trixie bookworm
+for suite in "$@"; do try_suite "$suite"; done
