@@ -49,7 +49,7 @@ _MAX_CONFIG_BYTES = 1 << 20
 _SHOWN_FAULTS = 20
 _SHOWN_CHARACTERS = 100
 _REQUIRED_COLUMNS = (schema.SESSION_START, schema.SERVER, *schema.MEASURES)
-_PLACEHOLDER = re.compile(r"x{3,16}|<[^<>]{0,80}>", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"x{3,16}|<[^<>]{0,200}>", re.IGNORECASE)
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(/[a-z0-9]+)?/?")
 
 

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
+import commands
 from loadcast import __version__
 from loadcast.cli.demo import Demo
 from loadcast.cli.main import main
@@ -33,18 +33,7 @@ def test_version_is_the_packages() -> None:
     assert CliRunner().invoke(main, ["--version"]).output == f"loadcast, version {__version__}\n"
 
 
-def commands_of(group: click.Group) -> list[list[str]]:
-    """What is typed for each command, those of groups included."""
-    context = click.Context(group)
-    return [
-        [name, *rest]
-        for name in group.list_commands(context)
-        if (command := group.get_command(context, name)) is not None
-        for rest in (commands_of(command) if isinstance(command, click.Group) else [[]])
-    ]
-
-
-@pytest.mark.parametrize("words", commands_of(main), ids=" ".join)
+@pytest.mark.parametrize("words", commands.lines(main), ids=" ".join)
 def test_each_command_has_a_help_text(words: list[str]) -> None:
     result = CliRunner().invoke(main, [*words, "--help"])
     assert result.exit_code == 0
@@ -135,7 +124,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_
 
 
 def test_help_imports_click_and_nothing_slow() -> None:
-    words = ["", *(" ".join(words) for words in commands_of(main))]
+    words = ["", *(" ".join(words) for words in commands.lines(main))]
     done = subprocess.run(
         [sys.executable, "-I", "-c", _HELP_OF_ALL, *words], capture_output=True, text=True, check=True
     )
@@ -147,7 +136,7 @@ def test_a_command_imports_no_other_commands() -> None:
     code = "import sys; from loadcast.cli.main import main; main.get_command(None, 'serve'); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     loaded = {name for name in done.stdout.split() if name.startswith("loadcast.cli.")}
-    assert loaded == {"loadcast.cli.main", "loadcast.cli.common", "loadcast.cli.serve"}
+    assert loaded == {f"loadcast.cli.{name}" for name in ("main", "common", "logs", "usage", "serve")}
 
 
 def test_an_unknown_command_is_told() -> None:

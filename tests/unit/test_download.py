@@ -94,7 +94,7 @@ def test_the_command_says_where_the_model_is(config: Path, tmp_path: Path, monke
     assert "is in Model-output (" in result.stdout
     assert content(tmp_path / "Model-output") == content(ROOT / "Model")
     result = CliRunner().invoke(main, ["download", str(config), "here", "--all"])
-    assert "Serve it: python Code/webservice.py --model here" in result.stdout
+    assert "Serve it: loadcast serve --model here" in result.stdout
 
 
 def test_an_output_without_a_model_is_one_error(tmp_path: Path) -> None:

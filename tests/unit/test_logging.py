@@ -18,15 +18,19 @@ from click.testing import CliRunner
 from rich.console import Console
 from urllib3.exceptions import ReadTimeoutError
 
+import commands
 import old_run
+from bundles import random_features, records
 from loadcast import log_relay
 from loadcast.cli.main import main
 from loadcast.errors import InputError
 from loadcast.events import RUN, SERVICE, STORAGE, log_event
+from loadcast.kernels.features import CLASSIC
 from loadcast.log_setup import LOGGER, set_up_logging
 from loadcast.progress import logged_run, silent
 from loadcast.report.run import RichProgress
 from loadcast.serving.app import create_app
+from loadcast.serving.contract import RequestContract
 from loadcast.storage.blob.policy import BrokenAnswerError, Policy
 from loadcast.storage.blob.retries import RetryLog
 from loadcast.storage.publish import stage_run
@@ -191,15 +195,7 @@ def test_a_wrong_value_in_the_environment_names_the_variable(name: str) -> None:
     assert name in result.stderr
 
 
-def _commands(group: Any, *names: str) -> Iterator[list[str]]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _commands(command, *names, name)
-        else:
-            yield [*names, name]
-
-
-@pytest.mark.parametrize("command", list(_commands(main)), ids=" ".join)
+@pytest.mark.parametrize("command", commands.lines(main), ids=" ".join)
 def test_every_command_has_the_options(command: list[str]) -> None:
     said = CliRunner().invoke(main, [*command, "--help"]).stdout
     assert "--log-level" in said
@@ -387,12 +383,14 @@ def test_probes_are_logged_where_they_fail_or_where_all_is(capsys: pytest.Captur
 
 def test_a_request_that_fails_leaves_its_traceback_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     class Broken:
+        contract = RequestContract(CLASSIC)
+
         def predict(self, table: Any) -> Any:
             raise RuntimeError(f"broken at {SAS_URL}")
 
     set_up_logging(form="json")
     client = create_app(Broken(), key=None, name="loadcast").test_client()
-    assert client.post("/score", data="[]", content_type="application/json").status_code == 500
+    assert client.post("/score", json=records(random_features(1))).status_code == 500
     failed, request = logged(capsys)
     assert "RuntimeError" in failed["traceback"]
     assert (request["status"], request["level"]) == (500, "warning")

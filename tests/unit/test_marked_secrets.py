@@ -24,6 +24,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel
 
+import commands
 import published
 from loadcast import schema
 from loadcast.cli.main import main
@@ -94,7 +95,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
     for parameter in (parameter for _, command in LEAVES for parameter in command.params):
         if isinstance(parameter, click.Option) and parameter.name == "url":
             monkeypatch.setattr(parameter, "default", "http://127.0.0.1:1")  # where nothing answers
-    monkeypatch.setattr("loadcast.cli.demo._ROOT", tmp_path / "none")
+    monkeypatch.setattr("loadcast.cli.demo._find_folder", _stopped)
     load = Predictor.load
     known = {"Model": None}
     monkeypatch.setattr(Predictor, "load", lambda path: known[path] if path in known else load(path))
@@ -134,15 +135,7 @@ def said(folder: Path, caplog: pytest.LogCaptureFixture, *words: str) -> list[st
     return [f"{name} hold {piece}: {shown}" for name, text in places.items() for piece in leaks(text)]
 
 
-def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    for name, command in sorted(group.commands.items()):
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name), command
-
-
-LEAVES = list(commands(main))
+LEAVES = list(commands.leaves(main))
 IDS = [" ".join(path) for path, _ in LEAVES]
 
 

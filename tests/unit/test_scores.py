@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from loadcast.artefacts.metrics import PartMetrics
 from loadcast.kernels.scores import scores, warning_of
 from loadcast.report.run import metrics_table
 
@@ -81,7 +82,8 @@ def test_few_rows_say_how_few_they_are() -> None:
 def test_the_table_of_no_scores_shows_none(capsys: pytest.CaptureFixture[str]) -> None:
     nothing = of((0, 0, 0), (0, 0, 0), (0, 0, 0))
     naive = {"mostFrequent": nothing, "sameClassAs48hBefore": nothing}
-    Console(width=120).print(metrics_table({**nothing, "naive": naive, "bestNaive": None}))
+    unknown = {"logLoss": None, "bestNaive": None, "liftOverBestNaive": {"accuracy": None, "macroF1": None}}
+    Console(width=120).print(metrics_table(PartMetrics.model_validate({**nothing, "naive": naive, **unknown})))
     shown = capsys.readouterr().out
     assert "Scores on 0 observed hours" in shown
     assert shown.count("–") == 3 * 5

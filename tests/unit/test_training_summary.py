@@ -151,7 +151,7 @@ def test_any_parts_in_any_order_give_what_all_rows_give_to_the_last_bit(seed: in
     cuts = rng.integers(0, number + 1, rng.integers(0, 8)).tolist()
     table = random_features(number, seed=seed)
     shuffled = table.take(rng.permutation(number))
-    assert same(gathered(shuffled, cuts, SPLIT_SECONDS), summarize(table, SPLIT_SECONDS))
+    assert same(gathered(shuffled, cuts, SPLIT_SECONDS), summarize(table, CLASSIC, SPLIT_SECONDS))
 
 
 def test_many_parts_of_many_rows_are_as_one() -> None:
@@ -170,7 +170,7 @@ def test_empty_parts_change_no_bit() -> None:
 
 @pytest.mark.parametrize("texts", [[], [summarize(random_features(5), CLASSIC, 0).as_json()] * 3])
 def test_nothing_put_together_is_nothing(texts: list[str]) -> None:
-    nothing = combine(texts)
+    nothing = combine(texts, CLASSIC)
     zeros = [0.0] * N_HISTORY
     assert (nothing.rows, nothing.mean.tolist(), nothing.deviation.tolist()) == (0, zeros, zeros)
     assert nothing.ordered_levels(schema.SERVER) == []
@@ -233,9 +233,10 @@ def test_what_does_not_vary_is_scaled_to_zero_without_a_warning() -> None:
 
 
 def test_a_deviation_whose_inverse_is_no_number_counts_as_none() -> None:
-    encoders = encoders_of(summarize(with_history([0.0, 5e-324, 1e-310]), NEVER))
+    encoders = encoders_of(CLASSIC, summarize(with_history([0.0, 5e-324, 1e-310]), CLASSIC, NEVER))
     assert encoders.scale[0] == 0
-    assert encoders_of(summarize(with_history([0.0, 1e-307]), NEVER)).scale[0] > 1e306
+    encoders = encoders_of(CLASSIC, summarize(with_history([0.0, 1e-307]), CLASSIC, NEVER))
+    assert encoders.scale[0] > 1e306
 
 
 @pytest.mark.parametrize(

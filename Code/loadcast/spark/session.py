@@ -120,15 +120,8 @@ def create_session(
     # Its debug log has all that is sent to the JVM, keys included; its errors tell of a JVM that is gone, as ours do.
     # What it logs at INFO as a thread's connection is closed makes Python 3.13 complain at its end: the thread is gone.
     logging.getLogger("py4j").setLevel(logging.WARNING if options.show_log else logging.CRITICAL)
-    java_home = find_java()
-    os.environ["JAVA_HOME"] = str(java_home)
-    os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)
-    os.environ["PYTHONPATH"] = _with_package(os.environ.get("PYTHONPATH", ""))
-    master = _master(options)
-    if is_local(master):
-        open_relay()
-        # Spark need not know the machine's name, which need not resolve.
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    java_home, master = find_java(), _master(options)
+    _set_environment(java_home, master)
     temporary = process_folder()
     java = java_options(master, brief, options.show_log, java_home, None if is_awkward(temporary) else temporary)
     builder = _builder(app_name, master, options, brief, java)
@@ -149,6 +142,17 @@ def create_session(
         if is_local(master):
             threading.Thread(target=_wake_workers, args=(session,), name="loadcast-workers", daemon=True).start()
         return session
+
+
+def _set_environment(java_home: Path, master: str | None) -> None:
+    """What the JVM and the Python workers are to find in their environment."""
+    os.environ["JAVA_HOME"] = str(java_home)
+    os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON", sys.executable)
+    os.environ["PYTHONPATH"] = _with_package(os.environ.get("PYTHONPATH", ""))
+    if is_local(master):
+        open_relay()
+        # Spark need not know the machine's name, which need not resolve.
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 
 
 def _quiet_accumulators(session: SparkSession) -> None:
