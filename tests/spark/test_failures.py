@@ -14,6 +14,7 @@ import runs
 import sessions
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError, ConfigError, InputError, LoadcastError, QualityError
+from loadcast.secrets import shown
 from loadcast.serving.predictor import Predictor
 from loadcast.settings import Settings
 from loadcast.storage.publish import open_run
@@ -123,7 +124,7 @@ def test_a_cut_compressed_file_of_a_hostile_name_is_an_input_error_with_the_whol
     log.write_bytes(gzip.compress(clean_log.read_bytes())[:-200])
     settings = settings_for(log, good.settings.output)
     message = assert_fails_and_publishes_nothing(good, InputError, lambda: runs.etl(settings))
-    assert message.startswith(f"Cannot read {log}: ")
+    assert message.startswith(f"Cannot read {shown(log)}: ")
     assert message.endswith("Replace the file, or leave it out of dataFile.")
 
 

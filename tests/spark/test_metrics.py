@@ -107,7 +107,7 @@ def assert_scores(found: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 def test_metrics_json_is_what_training_returned(hostile: runs.Run) -> None:
     assert json.loads((hostile.folder / paths.METRICS).read_text()) == hostile.metrics
-    assert set(hostile.metrics) == {"train", "test"}
+    assert set(hostile.metrics) == {"formatVersion", "train", "test", "warning"}
 
 
 def test_predictions_hold_every_test_row_in_the_contract_s_columns(hostile: runs.Run) -> None:

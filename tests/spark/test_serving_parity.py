@@ -55,7 +55,7 @@ def hard_rows(bundle: Bundle, n: int) -> pa.Table:
     table = replaced(table, "month", rng.choice([6, 7], n))
     table = replaced(table, "weekofyear", rng.choice([22, 24, 26, 53], n))
     table = replaced(table, "Holiday", rng.choice([0, 1], n))
-    first = bundle.forest.n_features - len(classic.HISTORY_COLUMNS)
+    first = bundle.model.n_features - len(classic.HISTORY_COLUMNS)
     columns = [(classic.LINEAR_TREND, 0.0, 1.0)]
     for i, name in enumerate(classic.HISTORY_COLUMNS):
         columns.append((name, float(bundle.encoders.mean[i]), float(bundle.encoders.scale[i])))

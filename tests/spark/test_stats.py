@@ -91,7 +91,7 @@ def test_everything_but_statistics_and_the_account_of_the_input_stays_as_it_was(
     june_files: dict[str, bytes], july: runs.Run
 ) -> None:
     def rest(files: dict[str, bytes]) -> dict[str, bytes]:
-        statistics = (paths.HOURLY, paths.DAILY, paths.QUALITY, paths.REJECTED)
+        statistics = (paths.HOURLY, paths.DAILY, paths.QUALITY, paths.REJECTED, paths.COMPLETE)
         return {name: data for name, data in files.items() if not name.startswith(statistics)}
 
     assert rest(runs.file_bytes(july.folder)) == rest(june_files)
