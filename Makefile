@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # The fastest first.
 TESTS := tests/unit tests/property tests/spark
-BENCH := PYTHONPATH=tests $(BIN)/python -m
+BENCH := PYTHONPATH=tests:tests/support $(BIN)/python -m
 # Options of the benchmarks, such as BENCHFLAGS="--data data/bench --runs 5".
 BENCHFLAGS ?=
 # Which Debians `make test-fresh` makes.

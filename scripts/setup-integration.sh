@@ -26,4 +26,4 @@ if [[ ! -x .venv-spark35/bin/python || $(cat "$stamp" 2>/dev/null) != "$wanted" 
         skip "PySpark 3.5: it could not be installed"
     fi
 fi
-JAVA_HOME=$(java_ready) .venv/bin/python tests/integration/artefacts.py || skip "Java libraries: not all could be fetched"
+JAVA_HOME=$(java_ready) .venv/bin/python tests/support/artefacts.py || skip "Java libraries: not all could be fetched"

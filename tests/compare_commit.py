@@ -26,6 +26,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+sys.path.insert(0, str(Path(__file__).with_name("support")))
+
 import azurite
 import container_runs
 import runs

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).resolve().parent.parent
-IMPORT_FOLDERS = (ROOT / "Code", ROOT / "tests", ROOT)
+IMPORT_FOLDERS = (ROOT / "Code", ROOT / "tests", ROOT / "tests" / "support", ROOT)
 
 # Spark's Python workers are new processes: they must find what the tests found.
 os.environ["PYTHONPATH"] = os.pathsep.join(map(str, IMPORT_FOLDERS))

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from artefacts import MINICLUSTER, MISSING
 from azurite import azurite as azurite
-from integration.artefacts import MINICLUSTER, MISSING
-from integration.clusters import Cluster, standalone_cluster, yarn_cluster
-from integration.months import Month, run_month, write_sample
+from clusters import Cluster, standalone_cluster, yarn_cluster
+from months import Month, run_month, write_sample
 from patience import few_attempts as few_attempts
 from patience import no_pauses as no_pauses
 

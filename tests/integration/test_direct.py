@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from artefacts import ABFS, MISSING, WASB, Artefacts
 from azurite import Azurite
+from clusters import Cluster
 from container_runs import KEY_VARIABLE, Place, container_run, differences, run_command, write_config
-from integration.artefacts import ABFS, MISSING, WASB, Artefacts
-from integration.clusters import Cluster
-from integration.spark35 import spark35_packages, wasb_emulator
 from loadcast import paths
 from loadcast.settings import load_settings
 from secret_watch import SecretWatcher, watched_processes
+from spark35 import spark35_packages, wasb_emulator
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

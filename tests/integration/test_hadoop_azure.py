@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 import pyarrow.parquet as pq
 import pytest
 
+import spark_roundtrip
+from artefacts import ABFS, MISSING, WASB, Artefacts, hadoop_version
 from azurite import Azurite
-from integration.artefacts import ABFS, MISSING, WASB, Artefacts, hadoop_version
-from integration.clusters import LOOPBACK
-from integration.spark35 import spark35_python, wasb_emulator
-from integration.spark_roundtrip import ROWS
+from clusters import LOOPBACK
 from loadcast.spark.java import find_java
+from spark35 import spark35_python, wasb_emulator
+from spark_roundtrip import ROWS
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -34,7 +35,7 @@ def roundtrip(python: Path, artefacts: Artefacts, url: str, hadoop: dict[str, st
     # Ours, without what helps the tests' own Spark: another Python has another Spark.
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYSPARK_", "SPARK_"))}
     done = subprocess.run(
-        [str(python), str(Path(__file__).with_name("spark_roundtrip.py"))],
+        [str(python), spark_roundtrip.__file__],
         input=json.dumps({"spark": spark, "hadoop": hadoop, "url": url}),
         env={**plain, "JAVA_HOME": str(find_java()), "SPARK_LOCAL_IP": LOOPBACK},
         capture_output=True,
@@ -46,7 +47,11 @@ def roundtrip(python: Path, artefacts: Artefacts, url: str, hadoop: dict[str, st
 
 def check(answer: dict[str, Any], server: Azurite, container: str) -> None:
     """What Spark has read, and what our own client finds in the container."""
-    assert answer["found"] == [ROWS, ROWS * (ROWS - 1) // 2, ROWS]
+    assert answer["found"] == [
+        ROWS,
+        ROWS * (ROWS - 1) // 2,
+        ROWS,
+    ]
     files = [name for name in server.names(container, f"{FOLDER}/") if name.endswith(".parquet")]
     assert len(files) == 2
     tables = [pq.read_table(io.BytesIO(server.content(container, name))) for name in files]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import runs
-from integration.clusters import Cluster
-from integration.months import Month, differences, run_month
-from integration.spark35 import spark35_packages
+from clusters import Cluster
+from months import Month, differences, run_month
+from spark35 import spark35_packages
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.clusters import Cluster
-from integration.months import Month, differences, run_month
+from clusters import Cluster
+from months import Month, differences, run_month
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import runs
-from integration.clusters import Cluster
-from integration.months import Month, differences, run_etl, run_month
+from clusters import Cluster
 from loadcast import paths
+from months import Month, differences, run_etl, run_month
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

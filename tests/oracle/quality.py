@@ -1,4 +1,4 @@
-"""What quality.json says of files and servers, the slow way (Docs/ARCHITECTURE.md, Artefacts)."""
+"""What quality.json says of files and servers, the slow way (Docs/DATA.md, section 8)."""
 
 from __future__ import annotations
 

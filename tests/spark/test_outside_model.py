@@ -33,7 +33,7 @@ pytestmark = pytest.mark.spark
 
 @pytest.fixture(scope="module", autouse=True)
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = install(tmp_path_factory.mktemp("site"), "toymodel", ENTRY_POINTS, {"toy": "toymodel:FAMILY"})
+    folder = install(tmp_path_factory.mktemp("site"), "toymodel", {ENTRY_POINTS: {"toy": "toymodel:FAMILY"}})
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         yield

@@ -276,7 +276,7 @@ def test_loading_and_predicting_need_neither_spark_nor_pandas_nor_pickle(made: P
         "        if name in ('pyspark', 'py4j', 'pandas'):\n"
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Absent())\n"
-        "sys.path.insert(0, 'tests')\n"
+        "sys.path.insert(0, 'tests/support')\n"
         "from bundles import random_features, records\n"
         "from loadcast.serving.api import init, run\n"
         f"init({str(made)!r})\n"

@@ -37,7 +37,7 @@ ALIAS = ModelFamily("toy", "x.Y", lambda saved: Centroids(np.zeros((3, 5))), "x:
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     def put(**points: str) -> None:
-        monkeypatch.syspath_prepend(install(tmp_path / "site", "some-package", ENTRY_POINTS, points))
+        monkeypatch.syspath_prepend(install(tmp_path / "site", "some-package", {ENTRY_POINTS: points}))
 
     return put
 
@@ -139,7 +139,7 @@ def test_a_service_without_the_compiler_loads_and_answers(tmp_path: Path, broken
         "    def find_spec(self, name, path=None, target=None):\n"
         f"        if name in ('numba', 'llvmlite', 'pyspark'): raise {fault}\n"
         "sys.meta_path.insert(0, Absent())\n"
-        "sys.path[:0] = ['tests', 'Code']\n"
+        "sys.path[:0] = ['tests/support', 'Code']\n"
         "from bundles import random_features\n"
         "from loadcast.serving.predictor import Predictor\n"
         f"print(len(Predictor.load({str(folder)!r}).predict(random_features(3))))"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loadcast.kernels.features import CLASSIC, Encoding, Feature, FeatureSet
 
-DOCS = Path(__file__).resolve().parents[1] / "Docs"
+DOCS = Path(__file__).resolve().parents[2] / "Docs"
 
 
 def feature_rows(features: FeatureSet) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loadcast.settings import Settings, parse_settings
 
-FOLDER = Path(__file__).parent / "data" / "format-1"
+FOLDER = Path(__file__).resolve().parents[1] / "data" / "format-1"
 OUTPUT = FOLDER / "output"
 SERVERS = ("115.220.193.16", "210.181.165.92")
 

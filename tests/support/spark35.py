@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from artefacts import MISSING
 from azurite import Azurite, running_azurite
-from integration.artefacts import MISSING
-from integration.clusters import LOOPBACK
+from clusters import LOOPBACK
 
 _FOLDER = Path(__file__).resolve().parents[2] / ".venv-spark35"
 #: Where WASB looks for an emulator; it cannot be told to look elsewhere.

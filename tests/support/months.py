@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import runs
-from integration.clusters import Cluster
+from clusters import Cluster
 from loadcast import paths
 from loadcast.settings import load_settings
 from loadcast.storage.publish import open_run

@@ -21,7 +21,7 @@ from typing import Any
 from py4j.java_gateway import GatewayParameters, JavaGateway
 from py4j.protocol import Py4JJavaError
 
-from integration.artefacts import SPARK_HOME, SPARK_JARS
+from artefacts import SPARK_HOME, SPARK_JARS
 from loadcast.spark.java import find_java
 
 LOOPBACK = "127.0.0.1"

@@ -1,6 +1,6 @@
 """Looks for secrets where they must not be: in the process list, in what commands say, and in the files they leave.
 
-Not called `secrets`: tests/ is on the import path, and would hide the standard library's module of that name.
+Not called `secrets`: tests/support/ is on the import path, and would hide the standard library's module of that name.
 """
 
 from __future__ import annotations

@@ -14,10 +14,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import entry_points
 from loadcast import schema
 
 Row = dict[str, Any]
-PAGE = Path(__file__).resolve().parents[1] / "Docs" / "CONTRIBUTING.md"
+PAGE = Path(__file__).resolve().parents[2] / "Docs" / "CONTRIBUTING.md"
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,7 @@ class Recipe:
     def install(self, folder: Path) -> Path:
         """Lay the package out in `folder` as an installer does; the folder is to be on Python's path."""
         (folder / f"{self.module}.py").write_text(self.source, encoding="utf-8")
-        metadata = folder / f"{self.module}-1.0.dist-info"
-        metadata.mkdir(parents=True)
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {self.module}\nVersion: 1.0\n")
-        lines = [
-            line
-            for group, offers in self.offers.items()
-            for line in (f"[{group}]", *(f"{name} = {value}" for name, value in offers.items()))
-        ]
-        (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
-        return folder
+        return entry_points.install(folder, self.module, self.offers)
 
 
 def read_recipe() -> Recipe:

@@ -14,7 +14,7 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 _MARK = "LOADCAST_TEST_MARK"
 _POLL_S = 0.01
 #: What a command says of a step that is done.

@@ -21,7 +21,7 @@ from azurite import Azurite
 from loadcast import paths, schema
 from loadcast.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PATTERN = "20[0,1][0-9]/[0,1][0-9]/[a,b]/[0-6]/request.csv"
 KEY_VARIABLE = "AZURE_STORAGE_KEY"
 TABLES = (paths.FEATURES, paths.HOURLY, paths.DAILY, paths.REJECTED, paths.PREDICTIONS)

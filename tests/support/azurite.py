@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient
 
-PROGRAM = Path(__file__).resolve().parent / "node_modules" / ".bin" / "azurite-blob"
+PROGRAM = Path(__file__).resolve().parents[1] / "node_modules" / ".bin" / "azurite-blob"
 ACCOUNT = "devstoreaccount1"
 # Azurite's key is published and opens nothing; in parts, so that those who search files for keys pass over it.
 KEY = "/".join(("Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq", "K1SZFPTOtr", "KBHBeksoGMGw=="))
