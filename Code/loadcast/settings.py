@@ -21,7 +21,7 @@ from loadcast import schema
 from loadcast.addresses import canonical_address
 from loadcast.errors import ConfigError
 from loadcast.secrets import is_reference, shown
-from loadcast.small_files import read_small_file
+from loadcast.system.small_files import read_small_file
 
 DEMO_SERVERS = ("115.220.193.16", "210.181.165.92")
 

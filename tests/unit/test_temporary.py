@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from loadcast import temporary
 from loadcast.errors import OutputError
+from loadcast.system import temporary
 
 CODE = Path(__file__).resolve().parents[2] / "Code"
 _HOLDER = """
 import sys; sys.path.insert(0, {code!r})
-from loadcast import temporary
+from loadcast.system import temporary
 {maker}
 (folder / "part").mkdir()
 (folder / "part" / "file").write_text("x")

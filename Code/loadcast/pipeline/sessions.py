@@ -8,7 +8,6 @@ from datetime import datetime
 
 from loadcast import paths, schema
 from loadcast.artefacts.quality import Quality
-from loadcast.events import RUN, log_event
 from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule, epoch_seconds
 from loadcast.kernels.coverage import Coverage
@@ -18,6 +17,7 @@ from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.rows import Layout
 from loadcast.kernels.scan import RowFilter
 from loadcast.kernels.training import TrainingSummary, combine
+from loadcast.logs.events import RUN, log_event
 from loadcast.pipeline.quality import check_quality, quality_report
 from loadcast.progress import Progress
 from loadcast.settings import Settings

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from loadcast.errors import ConfigError
 from loadcast.secrets import redacted
-from loadcast.small_files import read_small_file
+from loadcast.system.small_files import read_small_file
 
 _MAX_BYTES = 64 << 10
 _SHOWN_FAULTS = 20
