@@ -27,14 +27,14 @@ def sessions_from(first_hour: int, servers: tuple[str, ...] = SERVERS) -> st.Sea
     hours = near | near | st.integers(first_hour, max(first_hour, 24 * DAYS))
     minutes = st.sampled_from((0, 1, 299, 300, 3599)).map(lambda second: second / 3600)
     loads = st.none() | st.integers(0, 900).map(float) | st.integers(0, 10**6).map(lambda value: value / 1000)
-    session = st.builds(
+    drawn = st.builds(
         lambda server, hour, minute, load: session(server, hour + minute, load),
         st.sampled_from(servers),
         hours,
         minutes,
         loads,
     )
-    return st.lists(session, max_size=12)
+    return st.lists(drawn, max_size=12)
 
 
 def features_until(sessions: list[Session], hour: int) -> dict[tuple[str, int], dict]:

@@ -34,7 +34,7 @@ def settings_end_with_the_test(spark: SparkSession) -> Iterator[None]:
         spark.conf.set(name, str(value))
 
 
-def without_places(run: runs.Run) -> list[tuple[str, ...]]:
+def without_offsets(run: runs.Run) -> list[tuple[str, ...]]:
     """A run's rejected rows: which lines, of which files by name, for what reason."""
     rows = runs.table(run, paths.REJECTED).to_pylist()
     columns = (schema.REJECTED_FILE, schema.REJECTED_REASON, schema.REJECTED_LINE)
@@ -52,7 +52,7 @@ def test_lines_from_spark_give_what_byte_ranges_give(
     actual = runs.etl(runs.make_settings(f"file://{pattern}", tmp_path / "lines", 50, 7))
     for name in (paths.FEATURES, paths.HOURLY, paths.DAILY):
         assert runs.table(actual, name).equals(runs.table(wanted, name)), name
-    assert without_places(actual) == without_places(wanted)
+    assert without_offsets(actual) == without_offsets(wanted)
     for name in ("rows", "good", "blank", "rejectedByReason", "repairedByColumn"):
         assert actual.quality[name] == wanted.quality[name], name
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.spark
 
 LABELS = (1, 2, 3)
 NAIVE = ("sameClassAs48hBefore", "sameClassAs168hBefore", "mostFrequentOfHourOfWeek", "mostFrequent")
-PLACE = [schema.SERVER, "dayofweek", "hourofday"]
+SERVER_HOUR_OF_WEEK = [schema.SERVER, "dayofweek", "hourofday"]
 
 
 # --- the scores, written out ----------------------------------------------------------------------------------------
@@ -81,8 +81,8 @@ def answers(hostile: runs.Run) -> pd.DataFrame:
     rows["test"] = rows[schema.HOUR] >= hostile.settings.split
     training = rows[~rows["test"]]
     overall = commonest(training[schema.LABEL])
-    usual = training.groupby(PLACE)[schema.LABEL].apply(commonest).to_dict()
-    rows[NAIVE[2]] = [usual.get(tuple(key), overall) for key in rows[PLACE].itertuples(index=False)]
+    usual = training.groupby(SERVER_HOUR_OF_WEEK)[schema.LABEL].apply(commonest).to_dict()
+    rows[NAIVE[2]] = [usual.get(tuple(key), overall) for key in rows[SERVER_HOUR_OF_WEEK].itertuples(index=False)]
     rows[NAIVE[3]] = overall
     return rows
 

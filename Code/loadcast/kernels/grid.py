@@ -1,8 +1,8 @@
 """The server kernel, first half: 5-minute sums → complete hourly grid → daily means, for any number of servers at once.
 
 Each server has a run of whole days in the arrays of a Grid: 24 slots a day, from the day of its first to the day of its
-last hour. Slots
-before its first and after its last hour hold zeros and are no grid hours. So a lag of 48 hours is 48 slots.
+last hour. Slots before its first and after its last hour hold zeros and are no grid hours. So a lag of 48 hours is 48
+slots.
 """
 
 from __future__ import annotations
@@ -164,8 +164,7 @@ def grid_from_hourly(hourly: pa.Table, until: int | None = None) -> Grid:
     """The grid of hourly statistics (schema.HOURLY_SCHEMA, any order, gaps allowed).
 
     With `until` (an hour since 1970), each server's grid goes on, with hours without sessions, to the hour before it;
-    what lies
-    from there on is left out.
+    what lies from there on is left out.
     """
     hours = hours_of(hourly.column(schema.HOUR))
     if until is not None:
