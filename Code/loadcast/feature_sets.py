@@ -61,9 +61,9 @@ def feature_set_of(name: str, version: int) -> FeatureSet:
 
 def _from_package(name: str) -> FeatureSet:
     offered = entry_points(group=GROUP)
-    offers = [one for one in offered if one.name == name]
+    offers = [offer for offer in offered if offer.name == name]
     if not offers:
-        known = sorted({CLASSIC.name, *_registered, *(one.name for one in offered)})
+        known = sorted({CLASSIC.name, *_registered, *(offer.name for offer in offered)})
         raise ConfigError(
             f"featureSet: found {name[:70]!r}, wanted one of {', '.join(known)}; "
             f"other packages offer more by an entry point of the group {GROUP}."

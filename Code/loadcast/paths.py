@@ -51,11 +51,6 @@ WITHDRAWN = ".withdrawn"
 SCANNED = "scanned"
 
 
-def month_folder(kind: str, year: int, month: int) -> str:
-    """Folder of one month's statistics, e.g. `hourlyfeature/2016/06`; `kind` is HOURLY or DAILY."""
-    return f"{kind}/{year:04d}/{month:02d}"
-
-
 def run_path(run: str) -> str:
     """Where a run lies in an output, e.g. `runs/20160630T000000000000Z-abcdef`."""
     return f"{RUNS}/{run}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import ParamSpec, TypeVar
 
-from loadcast.events import RUN, log_event
+from loadcast.logs.events import RUN, log_event
 
 #: Called with (done, total).
 Update = Callable[[int, int], None]

@@ -60,6 +60,6 @@ def shown(value: object, longest: int = 500) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def _without_user(found: re.Match[str]) -> str:
-    is_container = _CONTAINER_SCHEMES.match(found[1]) and ":" not in found[2]
-    return found[0] if is_container or not found[2] else f"{found[1]}…@"
+def _without_user(match: re.Match[str]) -> str:
+    is_container = _CONTAINER_SCHEMES.match(match[1]) and ":" not in match[2]
+    return match[0] if is_container or not match[2] else f"{match[1]}…@"

@@ -21,7 +21,7 @@ from loadcast import schema
 from loadcast.addresses import canonical_address
 from loadcast.errors import ConfigError
 from loadcast.secrets import is_reference, shown
-from loadcast.small_files import read_small_file
+from loadcast.system.small_files import read_small_file
 
 DEMO_SERVERS = ("115.220.193.16", "210.181.165.92")
 
@@ -116,7 +116,7 @@ def _endpoint(value: str | None) -> str | None:
     return value.rstrip("/") if value else value
 
 
-def _place_name(value: str | None) -> str | None:
+def _without_nul(value: str | None) -> str | None:
     if value is not None and "\0" in value:
         raise ValueError("wanted a name without NUL characters")
     return value
@@ -170,13 +170,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, hide_input_in_errors=True)
 
-    data_file: Annotated[str, Field(min_length=1), AfterValidator(_place_name)]
+    data_file: Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
     duration: Literal["ONE_MONTH", "FULL", "CUSTOM"]
     storage_account: str | None = None
     storage_container: str | None = None
     storage_key: Annotated[str | None, AfterValidator(_secret_reference)] = Field(None, repr=False)
     storage_endpoint: Annotated[str | None, AfterValidator(_endpoint)] = None
-    output: Annotated[str | None, Field(min_length=1), AfterValidator(_place_name)] = None
+    output: Annotated[str | None, Field(min_length=1), AfterValidator(_without_nul)] = None
     train_begin: Time
     train_end: Time
     test_split_start: Time | None = None
@@ -305,21 +305,21 @@ def _placeholders(data: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _describe(error: Any, data: dict[str, Any]) -> str:
     """One fault as `key: found …, wanted …`."""
-    place = _plain(".".join(str(part) for part in error["loc"]))
+    location = _plain(".".join(str(part) for part in error["loc"]))
     message = _wanted(str(error["msg"]))
     if error["type"] == "extra_forbidden":
         model = _NESTED.get(error["loc"][0], Settings)
         names = [field.alias or name for name, field in model.model_fields.items()]
-        return f"{place}: an unknown key. Known keys: {', '.join(sorted(names))}"
+        return f"{location}: an unknown key. Known keys: {', '.join(sorted(names))}"
     if error["type"] == "missing":
-        return f"{place}: found nothing, wanted a value"
+        return f"{location}: found nothing, wanted a value"
     if not error["loc"]:
         return message
     if error["loc"][0] == "storageKey":
-        return f"{place}: {message}"
+        return f"{location}: {message}"
     if error["loc"][-1] == "[key]":
         return f"{error['loc'][0]}: found {_shown(error['loc'][1])}, {message}"
-    return f"{place}: found {_shown(_found(error['loc'], data))}, {message}"
+    return f"{location}: found {_shown(_value_at(error['loc'], data))}, {message}"
 
 
 def _wanted(message: str) -> str:
@@ -329,9 +329,9 @@ def _wanted(message: str) -> str:
     return shown(re.sub(r"^[A-Z]\w* should ", "wanted it to ", message), 3 * _SHOWN_CHARACTERS)
 
 
-def _found(place: tuple[int | str, ...], data: Any) -> Any:
-    """What stands at a place in the configuration."""
-    for part in place:
+def _value_at(location: tuple[int | str, ...], data: Any) -> Any:
+    """The value at a location in the configuration."""
+    for part in location:
         known = (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int))
         if not known:
             break

@@ -66,14 +66,14 @@ def main() -> None:
 
 def _contender(name: str, azurite: Azurite, sample: Sample, scratch: Path, cores: int) -> Contender:
     """ETL from that Azurite."""
-    places = {
+    locations = {
         "dataFile": f"wasb://{_LOGS}@{azurite.account}/{PATTERN}",
         "storageAccount": azurite.account,
         "storageContainer": _RESULTS,
         "storageKey": f"env:{_KEY_VARIABLE}",
         "storageEndpoint": azurite.endpoint,
     }
-    config = write_config(sample, scratch, name.replace(", ", "-").replace(" ", "-"), places)
+    config = write_config(sample, scratch, name.replace(", ", "-").replace(" ", "-"), locations)
     return replace(whole_run(name, ETL, config, cores), environment={_KEY_VARIABLE: azurite.key})
 
 
@@ -99,14 +99,14 @@ def ratios(runs: dict[str, list[Run]]) -> Iterator[str]:
     local = runs[_LOCAL]
     for name, items in runs.items():
         if name != _LOCAL:
-            found = [one.seconds / base.seconds for one, base in zip(items, local, strict=True)]
-            yield f"{name}: {median(found):.2f} × the time from a {_LOCAL} ({_listed(found, '.2f')})"
+            times = [item.seconds / base.seconds for item, base in zip(items, local, strict=True)]
+            yield f"{name}: {median(times):.2f} × the time from a {_LOCAL} ({_listed(times, '.2f')})"
 
 
 def _delivered(speeds: dict[str, dict[int, float]]) -> Iterator[str]:
-    for name, found in speeds.items():
-        numbers = ", ".join(map(str, found))
-        yield f"{name}, raw: {_listed(list(found.values()), '.0f')} MB/s over {numbers} connections"
+    for name, by_connections in speeds.items():
+        numbers = ", ".join(map(str, by_connections))
+        yield f"{name}, raw: {_listed(list(by_connections.values()), '.0f')} MB/s over {numbers} connections"
 
 
 def _listed(values: Sequence[float], form: str) -> str:

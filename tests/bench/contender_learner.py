@@ -53,8 +53,8 @@ def _confusion(labels: npt.NDArray[np.int64], answers: npt.NDArray[np.int64]) ->
     """Rows the true class, columns the answer, in the order of schema.CLASS_NAMES."""
     size = len(schema.CLASS_NAMES)
     first = min(schema.CLASS_NAMES)
-    places = (labels - first) * size + (answers - first)
-    return np.bincount(places, minlength=size * size).reshape(size, size)
+    cells = (labels - first) * size + (answers - first)
+    return np.bincount(cells, minlength=size * size).reshape(size, size)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels.calendar import epoch_seconds
 from loadcast.kernels.scan import RowFilter
 from loadcast.pipeline.sessions import plan_tasks, shuffle_partitions
-from loadcast.spark.scan import KIND_BUCKETS, scan_sessions
-from loadcast.spark.server import REPORT_SCHEMA, WholeServers, collect_reports, report_files, task_name
+from loadcast.spark.scan import KIND_BUCKETS, PARTITION_KEY, scan_sessions
+from loadcast.spark.server_task import REPORT_SCHEMA, WholeServers, collect_reports, report_files, task_name
 from loadcast.spark.session import SparkOptions, create_session
 from loadcast.spark.types import to_struct
 from loadcast.storage.files import find_files
@@ -55,8 +55,8 @@ def _sums(spark: SparkSession, job: ScanJob) -> DataFrame:
     begin, end = (epoch_seconds(datetime.strptime(text, schema.TIME_FORMAT)) for text in (job.begin, job.end))
     scanned = scan_sessions(spark, plan_tasks(files, parallelism), None, RowFilter(begin, end))
     partitions = shuffle_partitions(sum(file.size for file in files), parallelism)
-    shuffled = scanned.filter(F.col("kind") == KIND_BUCKETS).repartition(partitions, F.col("place"))
-    return shuffled.sortWithinPartitions("place").mapInArrow(_Sum(job.result), to_struct(REPORT_SCHEMA))
+    shuffled = scanned.filter(F.col("kind") == KIND_BUCKETS).repartition(partitions, F.col(PARTITION_KEY))
+    return shuffled.sortWithinPartitions(PARTITION_KEY).mapInArrow(_Sum(job.result), to_struct(REPORT_SCHEMA))
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class _Sum:
 def _final(packed: pa.Table) -> pa.Table:
     if not packed.num_rows:
         return _SCHEMA.empty_table()
-    places, payloads = (packed.column(name).combine_chunks() for name in ("place", "payload"))
-    sums = bucket_kernel.unpack(places, payloads)
+    servers, payloads = (packed.column(name).combine_chunks() for name in (PARTITION_KEY, "payload"))
+    sums = bucket_kernel.unpack(servers, payloads)
     microseconds = sums.buckets * (schema.BUCKET_SECONDS * 10**6)
     columns = [
         pa.array(sums.servers, pa.string()).take(pa.array(sums.codes)),

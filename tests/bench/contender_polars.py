@@ -63,8 +63,8 @@ def _misplaced(job: ScanJob) -> pl.LazyFrame:
         .then(-1)
     )
     typed = [
-        fields.list.get(place, null_on_oob=True).cast(pl.Float64 if name in job.measures else pl.String, strict=False)
-        for place, name in enumerate(job.columns)
+        fields.list.get(index, null_on_oob=True).cast(pl.Float64 if name in job.measures else pl.String, strict=False)
+        for index, name in enumerate(job.columns)
     ]
     lines = pl.scan_csv(
         job.files,

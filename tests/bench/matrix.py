@@ -59,7 +59,7 @@ def dense(column: Any) -> Matrix:
     width = int(pc.max(sizes).as_py()) if sparse.any() else int(lengths.max(initial=0))
     matrix = np.zeros((len(column), width), np.float32)
     rows = np.repeat(np.arange(len(column)), lengths)
-    places = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    places[sparse[rows]] = indices.filter(pa.array(sparse)).flatten().to_numpy()
-    matrix[rows, places] = values.flatten().to_numpy()
+    positions = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    positions[sparse[rows]] = indices.filter(pa.array(sparse)).flatten().to_numpy()
+    matrix[rows, positions] = values.flatten().to_numpy()
     return matrix

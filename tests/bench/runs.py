@@ -13,15 +13,15 @@ from bench.harness import Contender
 ETL, FILTER_IP, TRAINING = "ETL", "ETL, FILTER_IP", "training"
 
 
-def write_config(sample: Sample, folder: Path, name: str, places: Mapping[str, str] | None = None) -> Path:
-    """A configuration for the sample, with its results in `folder`/`name`; `places` says where they are instead."""
+def write_config(sample: Sample, folder: Path, name: str, locations: Mapping[str, str] | None = None) -> Path:
+    """A configuration for the sample, with its results in `folder`/`name`; `locations` says where they are instead."""
     begin, end, split = sample.period
     content = {
         "duration": "CUSTOM",
         "trainBegin": begin,
         "trainEnd": end,
         "testSplitStart": split,
-        **(places or {"dataFile": sample.pattern, "output": str(folder / name)}),
+        **(locations or {"dataFile": sample.pattern, "output": str(folder / name)}),
     }
     config = folder / f"{name}.json"
     config.write_text(json.dumps(content), encoding="utf-8")

@@ -17,7 +17,7 @@ from loadcast.storage.blob.access import Access
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.output import ContainerOutput
-from published import hourly_statistics, publish
+from published import hourly_statistics, month_folder, publish
 
 pytestmark = pytest.mark.integration
 
@@ -61,14 +61,14 @@ def test_only_the_months_that_features_look_back_to_are_brought(output: Containe
     assert copied(statistics) == set()
     assert newest_hour(statistics) == datetime(2016, 6, 30, 23)
     assert records(statistics, None) == records(open_statistics(run), None)
-    wanted = {paths.month_folder(kind, 2016, month) for kind in (paths.HOURLY, paths.DAILY) for month in (5, 6)}
+    wanted = {month_folder(kind, 2016, month) for kind in (paths.HOURLY, paths.DAILY) for month in (5, 6)}
     assert copied(statistics) == wanted
 
 
 def test_a_server_that_was_silent_for_long_takes_more_of_them(output: ContainerOutput, run: Path) -> None:
     statistics = statistics_of(output)
     assert records(statistics, [SILENT]) == records(open_statistics(run), [SILENT])
-    assert paths.month_folder(paths.HOURLY, 2016, 1) in copied(statistics)
+    assert month_folder(paths.HOURLY, 2016, 1) in copied(statistics)
     with pytest.raises(InputError, match=r"Server 10\.9\.9\.9: found no statistics"):
         records(statistics, ["10.9.9.9"])
 
@@ -76,7 +76,7 @@ def test_a_server_that_was_silent_for_long_takes_more_of_them(output: ContainerO
 def test_a_month_that_is_gone_is_one_error_and_no_empty_one(output: ContainerOutput) -> None:
     statistics = statistics_of(output)
     assert newest_hour(statistics) == datetime(2016, 6, 30, 23)
-    (statistics.folder / paths.month_folder(paths.HOURLY, 2016, 6) / "part-0.parquet").unlink()
+    (statistics.folder / month_folder(paths.HOURLY, 2016, 6) / "part-0.parquet").unlink()
     with pytest.raises(InputError, match="is gone, or a part of it: newer runs have replaced"):
         newest_hour(statistics)
     assert newest_hour(statistics) == datetime(2016, 6, 30, 23)

@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 CODE = Path(__file__).resolve().parents[2] / "Code"
 _PROGRAM = """
 import json, os, signal, sys
-from loadcast import paths, signals, temporary
+from loadcast import paths
+from loadcast.system import signals, temporary
 from loadcast.settings import parse_settings
 from loadcast.storage import publish
 from loadcast.storage.blob.container import Container

@@ -42,24 +42,24 @@ def coverage(sessions: Iterable[Session]) -> dict:
         "lastTime": end.isoformat(sep=" "),
         "servers": {
             "number": len(seen),
-            "hoursWithoutData": sum(one["hoursWithoutData"] for one in listed),
+            "hoursWithoutData": sum(entry["hoursWithoutData"] for entry in listed),
             "appearedNumber": len(appeared),
             "disappearedNumber": len(disappeared),
             "appeared": [server for _, server in sorted(appeared)],
             "disappeared": [server for _, server in sorted(disappeared)],
-            "listed": sorted(listed, key=lambda one: (-one["hoursWithoutData"], one["server"])),
+            "listed": sorted(listed, key=lambda entry: (-entry["hoursWithoutData"], entry["server"])),
         },
     }
 
 
 def stand_out(readings: Mapping[str, Reading]) -> list[str]:
     """Files with ten rejected rows or more, at ten times the rate of all others or more (which count as one of all)."""
-    found = []
+    standing_out = []
     for name, reading in readings.items():
         others = [other for other_name, other in readings.items() if other_name != name]
         rows, rejected = sum(other.rows for other in others), sum(len(other.rejected) for other in others)
         if len(reading.rejected) >= 10 and rows:
             rate = Fraction(len(reading.rejected), reading.rows)
             if rate >= 10 * Fraction(max(rejected, 1), rows):
-                found.append(name)
-    return sorted(found)
+                standing_out.append(name)
+    return sorted(standing_out)

@@ -141,14 +141,14 @@ def read_rows(
 
 def breaches(numbers: Mapping[str, float | None], contract: Mapping[str, Mapping]) -> list[str]:
     """Columns whose number is there, and is below the smallest or above the largest that the contract allows."""
-    found = []
+    broken = []
     for name, allowed in contract.items():
         value, least, most = numbers[name], allowed.get("min"), allowed.get("max")
         if value is None:
             continue
         if (least is not None and value < least) or (most is not None and value > most):
-            found.append(name)
-    return found
+            broken.append(name)
+    return broken
 
 
 def lines(data: bytes) -> Iterator[Line]:
@@ -268,11 +268,11 @@ def _shortest(groups: list[int]) -> str:
 
 def parse_time(text: str) -> datetime | None:
     """A time written exactly `yyyy-MM-dd HH:mm:ss`, or None."""
-    found = TIME.fullmatch(text)
-    if not found:
+    match = TIME.fullmatch(text)
+    if not match:
         return None
     try:
-        return datetime(*(int(part) for part in found.groups()))
+        return datetime(*(int(part) for part in match.groups()))
     except ValueError:
         return None
 

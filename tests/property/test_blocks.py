@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import log_bytes
 import scanned_files
-from block_rows import sums_of
+from block_rows import ScanResult, scan_block, sums_of
 from loadcast.kernels.rows import LAYOUT_17, detect_layout
-from loadcast.kernels.scan import Counts, RowFilter, Scanner, ScanResult, scan_block
+from loadcast.kernels.scan import Counts, RowFilter, Scanner
 from loadcast.storage import blocks
 from loadcast.storage.blocks import read_blocks, read_head
 from loadcast.storage.files import SMALLEST_COST, SourceFile, Split, group_splits, plan_splits

@@ -11,7 +11,7 @@ import classic
 import log_bytes
 from grids import BEGIN, EPOCH, HOUR, RULE, by_place, features_of, grid_of, oracle_frames, session
 from loadcast import schema
-from loadcast.kernels.server import daily_table, hourly_table
+from loadcast.kernels.grid import daily_table, hourly_table
 from oracle.rows import Session
 
 SERVERS = ("10.0.0.1", "10.0.0.2", "::1")
@@ -27,22 +27,22 @@ def sessions_from(first_hour: int, servers: tuple[str, ...] = SERVERS) -> st.Sea
     hours = near | near | st.integers(first_hour, max(first_hour, 24 * DAYS))
     minutes = st.sampled_from((0, 1, 299, 300, 3599)).map(lambda second: second / 3600)
     loads = st.none() | st.integers(0, 900).map(float) | st.integers(0, 10**6).map(lambda value: value / 1000)
-    one = st.builds(
+    drawn = st.builds(
         lambda server, hour, minute, load: session(server, hour + minute, load),
         st.sampled_from(servers),
         hours,
         minutes,
         loads,
     )
-    return st.lists(one, max_size=12)
+    return st.lists(drawn, max_size=12)
 
 
 def features_until(sessions: list[Session], hour: int) -> dict[tuple[str, int], dict]:
     """(server, hour since BEGIN) → what its features know, for hours up to `hour`."""
     table = features_of(sessions)
-    places = zip(table.column(schema.SERVER).to_pylist(), hours_after_begin(table).tolist(), strict=True)
-    rows = zip(places, table.select(KNOWN_BEFORE).to_pylist(), strict=True)
-    return {place: row for place, row in rows if place[1] <= hour}
+    keys = zip(table.column(schema.SERVER).to_pylist(), hours_after_begin(table).tolist(), strict=True)
+    rows = zip(keys, table.select(KNOWN_BEFORE).to_pylist(), strict=True)
+    return {key: row for key, row in rows if key[1] <= hour}
 
 
 def hours_after_begin(table: pa.Table) -> np.ndarray:
@@ -53,11 +53,11 @@ def hours_after_begin(table: pa.Table) -> np.ndarray:
 @settings(max_examples=log_bytes.examples(1))
 def test_no_feature_changes_with_sessions_younger_than_48_hours(data: st.DataObject, cut: int) -> None:
     """Sessions after the hour `cut` are changed, taken away and added: rows up to 48 hours later must not show it."""
-    early = [one for one in data.draw(sessions_from(0)) if one.start < BEGIN + (cut + 1) * HOUR]
+    early = [session for session in data.draw(sessions_from(0)) if session.start < BEGIN + (cut + 1) * HOUR]
     late, other = (data.draw(sessions_from(cut + 1)) for _ in range(2))
-    one, two = (features_until([*early, *more], cut + schema.HORIZON_HOURS) for more in (late, other))
-    for place in one.keys() & two.keys():
-        assert one[place] == two[place], place
+    first, second = (features_until([*early, *more], cut + schema.HORIZON_HOURS) for more in (late, other))
+    for key in first.keys() & second.keys():
+        assert first[key] == second[key], key
 
 
 @given(sessions=sessions_from(0), hour=st.integers(0, 24 * DAYS), silence=st.integers(0, 300))
@@ -65,15 +65,15 @@ def test_no_feature_changes_with_sessions_younger_than_48_hours(data: st.DataObj
 def test_a_session_shows_in_the_lags_of_exactly_its_hour(sessions: list[Session], hour: int, silence: int) -> None:
     """The other side of it: 48 hours later the load is known."""
     end = hour + 48 + silence
-    known = [one for one in sessions if one.server != SERVERS[0] or one.start < BEGIN + hour * HOUR]
+    known = [session for session in sessions if session.server != SERVERS[0] or session.start < BEGIN + hour * HOUR]
     rows = features_until([*known, session(SERVERS[0], hour, 10**6), session(SERVERS[0], end, 1)], end)
     lags = zip(classic.LAG_COLUMNS, classic.LAGS_H, strict=True)
     wanted = {(name, hour + lag_h) for name, lag_h in lags if hour + lag_h <= end}
     seen = {
-        (name, place[1])
-        for place, row in rows.items()
+        (name, key[1])
+        for key, row in rows.items()
         for name in classic.LAG_COLUMNS
-        if place[0] == SERVERS[0] and row[name] == 10**6
+        if key[0] == SERVERS[0] and row[name] == 10**6
     }
     assert seen == wanted
 
@@ -83,7 +83,7 @@ def test_a_session_shows_in_the_lags_of_exactly_its_hour(sessions: list[Session]
 def test_the_client_s_features_are_those_of_training(sessions: list[Session], begin: int, late: bool) -> None:
     """Whenever the statistics were made: just before `begin`, or later."""
     start = BEGIN + begin * HOUR
-    before = [one for one in sessions if one.start < start]
+    before = [session for session in sessions if session.start < start]
     if not before:
         return
     grid = grid_of(sessions if late else before)
@@ -97,9 +97,9 @@ def test_the_client_s_features_are_those_of_training(sessions: list[Session], be
 @given(sessions=sessions_from(0).filter(bool))
 @settings(max_examples=log_bytes.examples(0.3))
 def test_features_are_the_oracle_s(sessions: list[Session]) -> None:
-    found, wanted = by_place(features_of(sessions)).to_pandas(), oracle_frames(sessions)[2]
+    actual, wanted = by_place(features_of(sessions)).to_pandas(), oracle_frames(sessions)[2]
     for name in wanted.columns:
         if name in classic.ROLLING_COLUMNS:
-            np.testing.assert_allclose(found[name], wanted[name], rtol=1e-12, atol=0)
+            np.testing.assert_allclose(actual[name], wanted[name], rtol=1e-12, atol=0)
         else:
-            assert (found[name].to_numpy() == wanted[name].to_numpy()).all(), name
+            assert (actual[name].to_numpy() == wanted[name].to_numpy()).all(), name

@@ -14,8 +14,8 @@ import session_values
 from loadcast.kernels import fields
 from loadcast.kernels.fields import UNSURE, field_at, number_at, skip_field
 from loadcast.kernels.rows import parse_number, split_fields
+from loadcast.kernels.scan_tables import REPAIRS
 from loadcast.kernels.sweep import sweep_bytes
-from loadcast.kernels.tables import REPAIRS
 from loadcast.schema import LARGEST_NUMBER, Repair
 
 SIGNS = [bytes([byte]) for byte in b"00123456789.-+eE \tnaNulULL/:\x00\x80\xff"]
@@ -43,13 +43,13 @@ def compiled(field: bytes, behind: bytes = b",x\n") -> float | Repair | None:
 
 def assert_as_defined(field: bytes, behind: bytes = b",x\n") -> bool:
     """Whether compiled code vouches for the field; if so, what it says is what defines it, to the last bit."""
-    found = compiled(field, behind)
+    actual = compiled(field, behind)
     (text,) = split_fields(field, 1)
-    if found is not None:
+    if actual is not None:
         wanted = parse_number(text)
-        assert found == wanted
-        assert isinstance(found, Repair) == isinstance(wanted, Repair)
-    return found is not None
+        assert actual == wanted
+        assert isinstance(actual, Repair) == isinstance(wanted, Repair)
+    return actual is not None
 
 
 @given(
@@ -101,8 +101,8 @@ def test_any_text_is_the_number_or_the_repair_that_it_is_by_definition(text: byt
 def test_odd_numbers_are_what_they_are_by_definition(text: bytes) -> None:
     if b"," not in text.split(b'"')[0]:
         (shown,) = split_fields(text, 1)
-        found = compiled(text)
-        assert found is None or found == parse_number(shown)
+        actual = compiled(text)
+        assert actual is None or actual == parse_number(shown)
 
 
 @pytest.mark.parametrize(
@@ -136,19 +136,19 @@ def test_the_largest_number_is_one() -> None:
 def test_fields_end_where_the_definition_says(line: bytes) -> None:
     data = sweep_bytes(line + b"\n")
     wanted = split_fields(line)
-    place, found = 0, []
+    position, actual = 0, []
     while True:
-        begin, end, delimiter = field_at(data, place)
-        assert skip_field(data, place) == delimiter
+        begin, end, delimiter = field_at(data, position)
+        assert skip_field(data, position) == delimiter
         if delimiter < 0:
             event("left to parse_row")
             assert b'"' in line
             return
-        found.append(bytes(data[begin:end]))
-        place = delimiter + 1
+        actual.append(bytes(data[begin:end]))
+        position = delimiter + 1
         if delimiter == len(line):
             break
-    assert found == wanted
+    assert actual == wanted
 
 
 def test_a_number_that_ends_the_bytes_is_read_without_a_look_beyond_them() -> None:

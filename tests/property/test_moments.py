@@ -39,8 +39,8 @@ def exact(values: Sequence[float]) -> tuple[float, float]:
         return float(mean), float((Decimal(variance.numerator) / Decimal(variance.denominator)).sqrt())
 
 
-def same_bits(found: float, wanted: float) -> bool:
-    return (found, math.copysign(1, found)) == (wanted, math.copysign(1, wanted)) or found == wanted == 0
+def same_bits(actual: float, wanted: float) -> bool:
+    return (actual, math.copysign(1, actual)) == (wanted, math.copysign(1, wanted)) or actual == wanted == 0
 
 
 @given(COLUMNS.filter(bool))

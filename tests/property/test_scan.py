@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import log_bytes
+from block_rows import ScanResult, scan_block
 from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
-from loadcast.kernels import scan, tables
+from loadcast.kernels import scan, scan_tables
 from loadcast.kernels.calendar import epoch_seconds
-from loadcast.kernels.contract import Contract
+from loadcast.kernels.data_contract import Contract
 from loadcast.kernels.rows import LAYOUT_16, LAYOUT_17, Layout, Row, is_blank, parse_row
-from loadcast.kernels.scan import RowFilter, Scanner, ScanResult, scan_block
+from loadcast.kernels.scan import RowFilter, Scanner
 from oracle import rows as oracle_rows
 from oracle import stages
 
@@ -73,21 +74,21 @@ def line_by_line(data: bytes, layout: Layout, keep: RowFilter) -> Outcome:
             outcome.counts["good"] += 1
             outcome.repaired.update(f"{name}:{kind.value}" for name, kind in row.repairs)
             kept[row.server, row.second // schema.BUCKET_SECONDS].append(row)
-    for place, members in kept.items():
+    for key, members in kept.items():
         columns = zip(*(row.values for row in members), strict=True)
-        outcome.sums[place] = (len(members), tuple(math.fsum(value or 0.0 for value in column) for column in columns))
+        outcome.sums[key] = (len(members), tuple(math.fsum(value or 0.0 for value in column) for column in columns))
     return outcome
 
 
 def breaks(row: Row, contract: Contract, breaches: Counter[str]) -> bool:
     """Whether the contract rejects the row; its breaches are counted."""
-    found = [
-        place
-        for place, value in enumerate(row.values)
-        if value is not None and (value < contract.low[place] or value > contract.high[place])
+    broken = [
+        index
+        for index, value in enumerate(row.values)
+        if value is not None and (value < contract.low[index] or value > contract.high[index])
     ]
-    breaches.update(schema.MEASURES[place] for place in found)
-    return any(contract.reject[place] for place in found)
+    breaches.update(schema.MEASURES[index] for index in broken)
+    return any(contract.reject[index] for index in broken)
 
 
 def by_oracle(data: bytes, layout: Layout, keep: RowFilter) -> Outcome:
@@ -106,46 +107,46 @@ def by_oracle(data: bytes, layout: Layout, keep: RowFilter) -> Outcome:
     )
     for server, by_start in stages.make_buckets(reading.sessions).items():
         for start, bucket in by_start.items():
-            place = (server, epoch_seconds(start) // schema.BUCKET_SECONDS)
-            outcome.sums[place] = (bucket.num_session, bucket.sums)
+            key = (server, epoch_seconds(start) // schema.BUCKET_SECONDS)
+            outcome.sums[key] = (bucket.num_session, bucket.sums)
     return outcome
 
 
 def as_configured(contract: Contract) -> dict[str, dict[str, Any]]:
     """As a configuration says it."""
     bounds = zip(schema.MEASURES, contract.low, contract.high, contract.reject, strict=True)
-    found = {
+    ranges = {
         name: {"min": None if low == -math.inf else low, "max": None if high == math.inf else high}
         | ({"onBreach": "reject"} if reject else {})
         for name, low, high, reject in bounds
     }
-    return {name: one for name, one in found.items() if (one["min"], one["max"]) != (None, None)}
+    return {name: allowed for name, allowed in ranges.items() if (allowed["min"], allowed["max"]) != (None, None)}
 
 
 def scanned(result: ScanResult) -> Outcome:
     counts = {name: value for name, value in vars(result.counts).items() if isinstance(value, int)}
     sums = result.buckets
-    places = zip([sums.servers[code] for code in sums.codes.tolist()], sums.buckets.tolist(), strict=True)
+    keys = zip([sums.servers[code] for code in sums.codes.tolist()], sums.buckets.tolist(), strict=True)
     values = zip(sums.counts.tolist(), map(tuple, bucket_kernel.round_sums(sums.sums).tolist()), strict=True)
     return Outcome(
         Counter(counts),
         [(row.offset, row.reason.value) for row in result.rejected],
         result.counts.repaired,
         result.counts.breaches,
-        dict(zip(places, values, strict=True)),
+        dict(zip(keys, values, strict=True)),
     )
 
 
-def assert_same(found: Outcome, wanted: Outcome) -> None:
-    assert found.counts == wanted.counts
-    assert found.rejected == wanted.rejected
-    assert found.repaired == wanted.repaired
-    assert found.breaches == wanted.breaches
-    assert {place: number for place, (number, _) in found.sums.items()} == {
-        place: number for place, (number, _) in wanted.sums.items()
+def assert_same(actual: Outcome, wanted: Outcome) -> None:
+    assert actual.counts == wanted.counts
+    assert actual.rejected == wanted.rejected
+    assert actual.repaired == wanted.repaired
+    assert actual.breaches == wanted.breaches
+    assert {key: number for key, (number, _) in actual.sums.items()} == {
+        key: number for key, (number, _) in wanted.sums.items()
     }
-    for place, (_, values) in found.sums.items():
-        np.testing.assert_allclose(values, wanted.sums[place][1], rtol=TOLERANCE, atol=SMALLEST)
+    for key, (_, values) in actual.sums.items():
+        np.testing.assert_allclose(values, wanted.sums[key][1], rtol=TOLERANCE, atol=SMALLEST)
 
 
 @st.composite
@@ -173,9 +174,9 @@ def cases(draw: st.DrawFn) -> tuple[bytes, Layout, RowFilter]:
 @given(case=cases())
 @settings(max_examples=log_bytes.examples(2))
 def test_a_block_is_read_as_if_each_line_had_been_read_alone_and_as_the_oracle_reads_it(case: Any) -> None:
-    found = scanned(scan_block(*case))
-    assert_same(found, line_by_line(*case))
-    assert_same(found, by_oracle(*case))
+    actual = scanned(scan_block(*case))
+    assert_same(actual, line_by_line(*case))
+    assert_same(actual, by_oracle(*case))
 
 
 @given(data=log_bytes.plain_logs(17), contract=contracts(), servers=st.sampled_from(FILTERS))
@@ -184,9 +185,9 @@ def test_a_contract_does_to_rows_read_together_what_it_does_to_each(
     data: bytes, contract: Contract, servers: Any
 ) -> None:
     case = data, LAYOUT_17, RowFilter(*PERIOD, servers, contract)
-    found = scanned(scan_block(*case))
-    assert_same(found, line_by_line(*case))
-    assert_same(found, by_oracle(*case))
+    actual = scanned(scan_block(*case))
+    assert_same(actual, line_by_line(*case))
+    assert_same(actual, by_oracle(*case))
 
 
 @given(
@@ -203,17 +204,17 @@ def test_tables_of_any_size_and_what_earlier_blocks_have_left_in_them_change_not
     wanted = Outcome()
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_EVENTS", "_FIRST_NAMES", "_FIRST_SLOTS"):
-            patch.setattr(tables, name, room)
+            patch.setattr(scan_tables, name, room)
         patch.setattr(scan, "_MOST_OTHER_TEXTS", other_texts)
         scanner = Scanner(LAYOUT_17, keep)
         for block in blocks:
-            one = line_by_line(block, LAYOUT_17, keep)
-            assert [(row.offset, row.reason.value) for row in scanner.scan(block)] == one.rejected
+            outcome = line_by_line(block, LAYOUT_17, keep)
+            assert [(row.offset, row.reason.value) for row in scanner.scan(block)] == outcome.rejected
             for name in ("counts", "repaired", "breaches"):
-                getattr(wanted, name).update(getattr(one, name))
+                getattr(wanted, name).update(getattr(outcome, name))
     wanted.sums = line_by_line(b"\n".join(blocks), LAYOUT_17, keep).sums
-    found = scanned(ScanResult(scanner.buckets(), [], scanner.counts()))
-    assert_same(found, wanted)
+    actual = scanned(ScanResult(scanner.buckets(), [], scanner.counts()))
+    assert_same(actual, wanted)
 
 
 @given(case=cases())
@@ -232,9 +233,9 @@ def test_a_contract_that_nothing_breaks_is_as_none(case: Any) -> None:
     plain = RowFilter(keep.begin, keep.end, keep.servers)
     wanted = scan_block(data, layout, plain)
     for contract in (Contract(), Contract.of(dict.fromkeys(schema.MEASURES, (0.0, schema.LARGEST_NUMBER, True)))):
-        found = scan_block(data, layout, replace(plain, contract=contract))
-        assert (found.counts, found.rejected) == (wanted.counts, wanted.rejected)
-        assert found.buckets.sums.tobytes() == wanted.buckets.sums.tobytes()
+        actual = scan_block(data, layout, replace(plain, contract=contract))
+        assert (actual.counts, actual.rejected) == (wanted.counts, wanted.rejected)
+        assert actual.buckets.sums.tobytes() == wanted.buckets.sums.tobytes()
     assert wanted.counts.breaches == Counter()
 
 

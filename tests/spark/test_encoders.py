@@ -136,13 +136,13 @@ def params(model: Any) -> dict[str, Any]:
     return {param.name: model.getOrDefault(param) for param in model.params if model.isSet(param)}
 
 
-def assert_same(found: EncoderModels, wanted: EncoderModels) -> None:
-    assert stage(found.string_index).labelsArray == stage(wanted.string_index).labelsArray
-    assert list(stage(found.one_hot).categorySizes) == list(stage(wanted.one_hot).categorySizes)
-    assert params(stage(found.string_index)) == params(stage(wanted.string_index))
-    assert params(stage(found.one_hot)) == params(stage(wanted.one_hot))
-    assert params(found.scaler) == params(wanted.scaler)
-    for mine, fitted in ((found.scaler.mean, wanted.scaler.mean), (found.scaler.std, wanted.scaler.std)):
+def assert_same(actual: EncoderModels, wanted: EncoderModels) -> None:
+    assert stage(actual.string_index).labelsArray == stage(wanted.string_index).labelsArray
+    assert list(stage(actual.one_hot).categorySizes) == list(stage(wanted.one_hot).categorySizes)
+    assert params(stage(actual.string_index)) == params(stage(wanted.string_index))
+    assert params(stage(actual.one_hot)) == params(stage(wanted.one_hot))
+    assert params(actual.scaler) == params(wanted.scaler)
+    for mine, fitted in ((actual.scaler.mean, wanted.scaler.mean), (actual.scaler.std, wanted.scaler.std)):
         np.testing.assert_allclose(mine.toArray(), fitted.toArray(), rtol=1e-12, atol=0)
 
 
@@ -169,23 +169,23 @@ def test_made_models_do_to_rows_what_fitted_ones_do(case: Case) -> None:
 
 
 def test_rows_encoded_by_the_kernel_are_as_the_models_encode_them(case: Case) -> None:
-    found, wanted = encoded_table(case.features, case.encoders), case.by_made.columns
+    actual, wanted = encoded_table(case.features, case.encoders), case.by_made.columns
     for name in map(schema.indexed, classic.CATEGORICAL_COLUMNS):
-        assert tuple(found.column(name).to_pylist()) == wanted[name]
+        assert tuple(actual.column(name).to_pylist()) == wanted[name]
     for name in map(schema.encoded, case.encoders.for_encode):
-        slots = [(one["size"], one["indices"], one["values"]) for one in found.column(name).to_pylist()]
-        assert slots == [(one.size, one.indices.tolist(), one.values.tolist()) for one in wanted[name]]
-    scaled = np.column_stack([found.column(schema.scaled(name)).to_numpy() for name in HISTORY])
+        slots = [(vector["size"], vector["indices"], vector["values"]) for vector in actual.column(name).to_pylist()]
+        assert slots == [(vector.size, vector.indices.tolist(), vector.values.tolist()) for vector in wanted[name]]
+    scaled = np.column_stack([actual.column(schema.scaled(name)).to_numpy() for name in HISTORY])
     assert np.array_equal(scaled, case.by_made.scaled)
 
 
 def test_the_schema_of_encoded_rows_is_the_one_that_the_models_give(case: Case) -> None:
     from loadcast.spark.encoders import encoded_struct
 
-    found = encoded_struct(case.encoders)
+    actual = encoded_struct(case.encoders)
     names = [field.name for field in case.by_fitted.schema if field.name != "scaledHistory"]
     assert len(names) == len(classic.CATEGORICAL_COLUMNS) + len(case.encoders.for_encode)
-    assert [found[name] for name in names] == [case.by_fitted.schema[name] for name in names]
+    assert [actual[name] for name in names] == [case.by_fitted.schema[name] for name in names]
 
 
 def test_made_models_are_saved_and_loaded_again(case: Case, tmp_path: Path) -> None:

@@ -230,11 +230,11 @@ def folders_of_runs(output: Path) -> set[Path]:
 
 
 def test_info_has_the_right_sha_256_of_every_file_of_the_bundle(hostile: runs.Run) -> None:
-    found = json.loads((hostile.folder / paths.INFO).read_text())["files"]
+    actual = json.loads((hostile.folder / paths.INFO).read_text())["files"]
     wanted = {
         name: hashlib.sha256(data).hexdigest()
         for name, data in runs.file_bytes(hostile.folder).items()
         if name.split("/")[0] in (*paths.BUNDLE_FOLDERS, paths.METRICS) and not name.endswith("_SUCCESS")
     }
     assert len(wanted) > 10
-    assert found == wanted
+    assert actual == wanted

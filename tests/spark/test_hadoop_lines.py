@@ -34,7 +34,7 @@ def settings_end_with_the_test(spark: SparkSession) -> Iterator[None]:
         spark.conf.set(name, str(value))
 
 
-def without_places(run: runs.Run) -> list[tuple[str, ...]]:
+def without_offsets(run: runs.Run) -> list[tuple[str, ...]]:
     """A run's rejected rows: which lines, of which files by name, for what reason."""
     rows = runs.table(run, paths.REJECTED).to_pylist()
     columns = (schema.REJECTED_FILE, schema.REJECTED_REASON, schema.REJECTED_LINE)
@@ -49,12 +49,12 @@ def test_lines_from_spark_give_what_byte_ranges_give(
     wanted = runs.etl(runs.make_settings(pattern, tmp_path / "ranges", 50, 7))
     monkeypatch.setattr(etl_pipeline, "find_sources", lambda *_: None)
     spark.conf.set("spark.sql.files.maxPartitionBytes", "100000")
-    found = runs.etl(runs.make_settings(f"file://{pattern}", tmp_path / "lines", 50, 7))
+    actual = runs.etl(runs.make_settings(f"file://{pattern}", tmp_path / "lines", 50, 7))
     for name in (paths.FEATURES, paths.HOURLY, paths.DAILY):
-        assert runs.table(found, name).equals(runs.table(wanted, name)), name
-    assert without_places(found) == without_places(wanted)
+        assert runs.table(actual, name).equals(runs.table(wanted, name)), name
+    assert without_offsets(actual) == without_offsets(wanted)
     for name in ("rows", "good", "blank", "rejectedByReason", "repairedByColumn"):
-        assert found.quality[name] == wanted.quality[name], name
+        assert actual.quality[name] == wanted.quality[name], name
 
 
 def test_odd_names_and_marks_arrive_whole(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,8 +66,8 @@ def test_odd_names_and_marks_arrive_whole(spark: SparkSession, tmp_path: Path, m
     settings = runs.make_settings(f"file://{tmp_path}/*.csv*", tmp_path / "out", 50, 7, maxRejectedFraction=1.0)
     with pytest.raises(InputError, match="No row was kept of 13"):
         runs.etl(settings)
-    found = find_hadoop_files(spark, settings.data_file)
-    assert sorted(Path(file.path).name for file in found) == sorted([*names, "packed.csv.gz"])
+    actual = find_hadoop_files(spark, settings.data_file)
+    assert sorted(Path(file.path).name for file in actual) == sorted([*names, "packed.csv.gz"])
 
 
 @pytest.mark.parametrize("address", ["file:///nowhere/*.csv", "nosuchsystem://host/a.csv", "hdfs://127.0.0.1:9/a.csv"])

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.spark
 
 LABELS = (1, 2, 3)
 NAIVE = ("sameClassAs48hBefore", "sameClassAs168hBefore", "mostFrequentOfHourOfWeek", "mostFrequent")
-PLACE = [schema.SERVER, "dayofweek", "hourofday"]
+SERVER_HOUR_OF_WEEK = [schema.SERVER, "dayofweek", "hourofday"]
 
 
 # --- the scores, written out ----------------------------------------------------------------------------------------
@@ -77,12 +77,12 @@ def answers(hostile: runs.Run) -> pd.DataFrame:
     for name, lag_h in zip(NAIVE, (48, 168), strict=False):
         earlier = rows[schema.HOUR] - np.timedelta64(lag_h, "h")
         # Before its first hour a server has no load.
-        rows[name] = [class_of(load.get(place, 0.0)) for place in zip(rows[schema.SERVER], earlier, strict=True)]
+        rows[name] = [class_of(load.get(key, 0.0)) for key in zip(rows[schema.SERVER], earlier, strict=True)]
     rows["test"] = rows[schema.HOUR] >= hostile.settings.split
     training = rows[~rows["test"]]
     overall = commonest(training[schema.LABEL])
-    usual = training.groupby(PLACE)[schema.LABEL].apply(commonest).to_dict()
-    rows[NAIVE[2]] = [usual.get(tuple(place), overall) for place in rows[PLACE].itertuples(index=False)]
+    usual = training.groupby(SERVER_HOUR_OF_WEEK)[schema.LABEL].apply(commonest).to_dict()
+    rows[NAIVE[2]] = [usual.get(tuple(key), overall) for key in rows[SERVER_HOUR_OF_WEEK].itertuples(index=False)]
     rows[NAIVE[3]] = overall
     return rows
 
@@ -91,15 +91,15 @@ def part_of(answers: pd.DataFrame, part: str) -> pd.DataFrame:
     return answers[answers["test"] == (part == "test")]
 
 
-def assert_scores(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+def assert_scores(actual: dict[str, Any], wanted: dict[str, Any]) -> None:
     for name, value in wanted.items():
         if name == "perClass":
             for label, scores in value.items():
-                assert found[name][label] == pytest.approx(scores, rel=1e-12), label
+                assert actual[name][label] == pytest.approx(scores, rel=1e-12), label
         elif isinstance(value, float):
-            assert found[name] == pytest.approx(value, rel=1e-12), name
+            assert actual[name] == pytest.approx(value, rel=1e-12), name
         else:
-            assert found[name] == value, name
+            assert actual[name] == value, name
 
 
 # --- the tests ------------------------------------------------------------------------------------------------------
@@ -111,28 +111,28 @@ def test_metrics_json_is_what_training_returned(hostile: runs.Run) -> None:
 
 
 def test_predictions_hold_every_test_row_in_the_contract_s_columns(hostile: runs.Run) -> None:
-    found, rows = runs.frame(hostile, paths.PREDICTIONS), runs.test_rows(hostile).to_pandas()
-    assert list(found.columns) == list(schema.PREDICTION_COLUMNS)
+    actual, rows = runs.frame(hostile, paths.PREDICTIONS), runs.test_rows(hostile).to_pandas()
+    assert list(actual.columns) == list(schema.PREDICTION_COLUMNS)
     names = [schema.KEY, schema.SERVER, schema.HOUR, schema.OBSERVED, schema.LABEL]
-    pd.testing.assert_frame_equal(found[names], rows[names])
-    assert found[schema.HOUR].min() == pd.Timestamp(hostile.settings.split)
-    assert (~found[schema.OBSERVED]).any()
+    pd.testing.assert_frame_equal(actual[names], rows[names])
+    assert actual[schema.HOUR].min() == pd.Timestamp(hostile.settings.split)
+    assert (~actual[schema.OBSERVED]).any()
 
 
 def test_the_prediction_is_the_class_of_the_largest_probability(hostile: runs.Run) -> None:
-    found = runs.frame(hostile, paths.PREDICTIONS)
-    shares = found[list(schema.PROBABILITY_COLUMNS.values())].to_numpy()
+    actual = runs.frame(hostile, paths.PREDICTIONS)
+    shares = actual[list(schema.PROBABILITY_COLUMNS.values())].to_numpy()
     np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-12)
-    assert (found[schema.PREDICTION] == shares.argmax(axis=1) + 1).all()
+    assert (actual[schema.PREDICTION] == shares.argmax(axis=1) + 1).all()
 
 
 def test_the_forest_s_test_scores_are_of_the_observed_hours_alone(hostile: runs.Run) -> None:
     predictions = runs.frame(hostile, paths.PREDICTIONS)
     observed = predictions[predictions[schema.OBSERVED]]
-    found = hostile.metrics["test"]
-    assert found["rows"] == len(observed) < len(predictions)
-    assert_scores(found, by_hand(observed[schema.LABEL].tolist(), observed[schema.PREDICTION].astype(int).tolist()))
-    assert all(found["perClass"][name]["support"] > 0 for name in schema.CLASS_NAMES.values())
+    actual = hostile.metrics["test"]
+    assert actual["rows"] == len(observed) < len(predictions)
+    assert_scores(actual, by_hand(observed[schema.LABEL].tolist(), observed[schema.PREDICTION].astype(int).tolist()))
+    assert all(actual["perClass"][name]["support"] > 0 for name in schema.CLASS_NAMES.values())
 
 
 def test_log_loss_is_the_mean_of_minus_the_logarithm_of_the_true_class_s_probability(hostile: runs.Run) -> None:
@@ -161,18 +161,18 @@ def test_the_naive_forecasts_differ_from_one_another(answers: pd.DataFrame) -> N
 def test_forest_and_naive_forecasts_are_scored_on_the_same_rows(
     hostile: runs.Run, answers: pd.DataFrame, part: str
 ) -> None:
-    found = hostile.metrics[part]
-    assert {found["rows"], *(found["naive"][name]["rows"] for name in NAIVE)} == {len(part_of(answers, part))}
-    assert set(found["naive"]) == set(NAIVE)
-    supports = [scores["support"] for scores in found["perClass"].values()]
+    actual = hostile.metrics[part]
+    assert {actual["rows"], *(actual["naive"][name]["rows"] for name in NAIVE)} == {len(part_of(answers, part))}
+    assert set(actual["naive"]) == set(NAIVE)
+    supports = [scores["support"] for scores in actual["perClass"].values()]
     for name in NAIVE:
-        assert [scores["support"] for scores in found["naive"][name]["perClass"].values()] == supports
+        assert [scores["support"] for scores in actual["naive"][name]["perClass"].values()] == supports
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_lift_is_over_the_naive_forecast_with_the_best_macro_f1(hostile: runs.Run, part: str) -> None:
-    found = hostile.metrics[part]
-    best = found["naive"][found["bestNaive"]]
-    assert best["macroF1"] == max(scores["macroF1"] for scores in found["naive"].values())
+    actual = hostile.metrics[part]
+    best = actual["naive"][actual["bestNaive"]]
+    assert best["macroF1"] == max(scores["macroF1"] for scores in actual["naive"].values())
     for name in ("accuracy", "macroF1"):
-        assert found["liftOverBestNaive"][name] == pytest.approx(found[name] - best[name], abs=1e-15)
+        assert actual["liftOverBestNaive"][name] == pytest.approx(actual[name] - best[name], abs=1e-15)

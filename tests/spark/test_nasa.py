@@ -81,31 +81,31 @@ def test_the_grid_covers_the_period_and_marks_the_gaps(nasa: runs.Run) -> None:
 
 
 def test_classes_of_the_test_hours_are_shared_as_the_readme_says(nasa: runs.Run) -> None:
-    found = nasa.metrics["test"]
-    assert found["rows"] == TEST_HOURS
+    actual = nasa.metrics["test"]
+    assert actual["rows"] == TEST_HOURS
     for name, share in SHARES.items():
-        assert found["perClass"][name]["support"] / TEST_HOURS == pytest.approx(share, abs=0.01)
+        assert actual["perClass"][name]["support"] / TEST_HOURS == pytest.approx(share, abs=0.01)
 
 
 @pytest.mark.parametrize("name", NAIVE)
 def test_naive_forecasts_score_as_the_readme_says(nasa: runs.Run, name: str) -> None:
-    found = nasa.metrics["test"]["naive"][name]
+    actual = nasa.metrics["test"]["naive"][name]
     accuracy, macro_f1, apart = NAIVE[name]
-    assert found["accuracy"] == pytest.approx(accuracy, abs=apart)
-    assert found["macroF1"] == pytest.approx(macro_f1, abs=apart)
+    assert actual["accuracy"] == pytest.approx(accuracy, abs=apart)
+    assert actual["macroF1"] == pytest.approx(macro_f1, abs=apart)
 
 
 def test_the_forest_beats_the_best_naive_accuracy(nasa: runs.Run) -> None:
-    found = nasa.metrics["test"]
-    assert found["accuracy"] > max(scores["accuracy"] for scores in found["naive"].values())
+    actual = nasa.metrics["test"]
+    assert actual["accuracy"] > max(scores["accuracy"] for scores in actual["naive"].values())
 
 
 def test_the_client_s_features_are_those_of_the_test_s_first_48_hours(nasa: runs.Run) -> None:
     (source,) = sources(nasa)
     assert source.server == SERVER
     wanted = runs.test_rows(nasa).select(classic.SCORING_SCHEMA.names).slice(0, schema.HORIZON_HOURS)
-    found = source.table()
-    assert runs.same_bits(found, wanted.cast(classic.SCORING_SCHEMA)) == []
+    actual = source.table()
+    assert runs.same_bits(actual, wanted.cast(classic.SCORING_SCHEMA)) == []
 
 
 def test_the_service_answers_the_client_as_training_predicted(nasa: runs.Run) -> None:

@@ -84,8 +84,8 @@ def filtered(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("filtered")
     sessions.write_split(sessions.hostile_log(5, days=12, rows=2500, layout=16), folder / "data", 3, seed=2)
     columns = [
-        name if name in (schema.SERVER, schema.SESSION_START, *schema.MEASURES) else f"unused{place}"
-        for place, name in enumerate(schema.SESSION_COLUMNS_16)
+        name if name in (schema.SERVER, schema.SESSION_START, *schema.MEASURES) else f"unused{index}"
+        for index, name in enumerate(schema.SESSION_COLUMNS_16)
     ]
     pattern = folder / "data" / "*" / "*" / "request.csv*"
     settings = runs.make_settings(pattern, folder / "output", 12, 3, columns=columns, filterServers=FILTERED)
@@ -101,21 +101,21 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
 
 def test_tables_have_the_contract_s_names_and_types(pair: Pair) -> None:
-    found = {name: runs.table(pair.run, name).schema for name in (paths.HOURLY, paths.DAILY, paths.REJECTED)}
-    assert {name: plain_types(fields) for name, fields in found.items()} == {
+    actual = {name: runs.table(pair.run, name).schema for name in (paths.HOURLY, paths.DAILY, paths.REJECTED)}
+    assert {name: plain_types(fields) for name, fields in actual.items()} == {
         paths.HOURLY: plain_types(schema.HOURLY_SCHEMA),
         paths.DAILY: plain_types(schema.DAILY_SCHEMA),
         paths.REJECTED: plain_types(schema.REJECTED_SCHEMA),
     }
-    for name in found:
-        assert found[name].names == list(pair.wanted(name).columns)
+    for name in actual:
+        assert actual[name].names == list(pair.wanted(name).columns)
 
 
 def test_ml_source_has_the_contract_s_names_and_types_once_each(pair: Pair) -> None:
-    found = runs.table(pair.run, paths.FEATURES).schema
-    assert len(set(found.names)) == len(found.names)
-    assert set(found.names) == set(pair.wanted(paths.FEATURES).columns)
-    types = plain_types(found)
+    actual = runs.table(pair.run, paths.FEATURES).schema
+    assert len(set(actual.names)) == len(actual.names)
+    assert set(actual.names) == set(pair.wanted(paths.FEATURES).columns)
+    types = plain_types(actual)
     for name, kind in plain_types(classic.FEATURES_SCHEMA).items():
         assert types.pop(name) == kind, name
     for name in pair.oracle.for_encode:
@@ -131,15 +131,15 @@ def plain_types(fields: pa.Schema) -> dict[str, str]:
 
 
 def test_hourly_rows_are_the_oracle_s_to_the_last_bit(pair: Pair) -> None:
-    found, wanted = runs.frame(pair.run, paths.HOURLY), pair.wanted(paths.HOURLY)
+    actual, wanted = runs.frame(pair.run, paths.HOURLY), pair.wanted(paths.HOURLY)
     assert len(wanted) > 500
-    pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+    pd.testing.assert_frame_equal(actual, wanted, check_exact=True)
 
 
 def test_daily_rows_are_the_oracle_s(pair: Pair) -> None:
-    found, wanted = runs.frame(pair.run, paths.DAILY), pair.wanted(paths.DAILY)
+    actual, wanted = runs.frame(pair.run, paths.DAILY), pair.wanted(paths.DAILY)
     assert len(wanted) > 20
-    pd.testing.assert_frame_equal(found, wanted, rtol=SUM_TOLERANCE, atol=0)
+    pd.testing.assert_frame_equal(actual, wanted, rtol=SUM_TOLERANCE, atol=0)
 
 
 def test_statistics_lie_in_the_folder_of_their_month_sorted_in_each_file(pair: Pair) -> None:
@@ -158,15 +158,15 @@ def test_statistics_lie_in_the_folder_of_their_month_sorted_in_each_file(pair: P
 
 def test_calendar_labels_trend_and_lags_are_the_oracle_s_to_the_last_bit(pair: Pair) -> None:
     names = [name for name in classic.FEATURES_SCHEMA.names if name not in classic.ROLLING_COLUMNS]
-    found, wanted = runs.frame(pair.run, paths.FEATURES)[names], pair.wanted(paths.FEATURES)[names]
-    pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+    actual, wanted = runs.frame(pair.run, paths.FEATURES)[names], pair.wanted(paths.FEATURES)[names]
+    pd.testing.assert_frame_equal(actual, wanted, check_exact=True)
 
 
 def test_rolling_means_are_the_oracle_s(pair: Pair) -> None:
     names = list(classic.ROLLING_COLUMNS)
-    found, wanted = runs.frame(pair.run, paths.FEATURES)[names], pair.wanted(paths.FEATURES)[names]
+    actual, wanted = runs.frame(pair.run, paths.FEATURES)[names], pair.wanted(paths.FEATURES)[names]
     assert (wanted > 0).any().all()
-    pd.testing.assert_frame_equal(found, wanted, rtol=SUM_TOLERANCE, atol=0)
+    pd.testing.assert_frame_equal(actual, wanted, rtol=SUM_TOLERANCE, atol=0)
 
 
 def test_every_lag_is_seen_to_work(everything: Pair) -> None:
@@ -176,14 +176,14 @@ def test_every_lag_is_seen_to_work(everything: Pair) -> None:
 
 def test_indexed_columns_are_the_oracle_s(pair: Pair) -> None:
     names = [schema.indexed(name) for name in classic.CATEGORICAL_COLUMNS]
-    found, wanted = runs.frame(pair.run, paths.FEATURES)[names], pair.wanted(paths.FEATURES)[names]
-    pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+    actual, wanted = runs.frame(pair.run, paths.FEATURES)[names], pair.wanted(paths.FEATURES)[names]
+    pd.testing.assert_frame_equal(actual, wanted, check_exact=True)
 
 
 def test_one_hot_slots_are_the_oracle_s(pair: Pair) -> None:
-    found, wanted = runs.table(pair.run, paths.FEATURES), pair.wanted(paths.FEATURES)
+    actual, wanted = runs.table(pair.run, paths.FEATURES), pair.wanted(paths.FEATURES)
     for name in pair.oracle.for_encode:
-        slots = [slots_of(vector) for vector in found.column(schema.encoded(name)).to_pylist()]
+        slots = [slots_of(vector) for vector in actual.column(schema.encoded(name)).to_pylist()]
         assert slots == wanted[schema.encoded(name)].tolist(), name
 
 
@@ -197,17 +197,17 @@ def slots_of(vector: dict[str, Any]) -> tuple[int, int | None]:
 
 def test_scaled_columns_are_the_oracle_s(pair: Pair) -> None:
     names = [schema.scaled(name) for name in classic.HISTORY_COLUMNS]
-    found, wanted = runs.frame(pair.run, paths.FEATURES)[names], pair.wanted(paths.FEATURES)[names]
+    actual, wanted = runs.frame(pair.run, paths.FEATURES)[names], pair.wanted(paths.FEATURES)[names]
     for name in names:
-        np.testing.assert_allclose(found[name], wanted[name], rtol=SCALED_TOLERANCE, atol=SCALED_TOLERANCE)
+        np.testing.assert_allclose(actual[name], wanted[name], rtol=SCALED_TOLERANCE, atol=SCALED_TOLERANCE)
 
 
 def test_a_column_that_never_varies_is_scaled_to_zero(filtered: Pair) -> None:
     # No server of a log of twelve days has an hour 730 hours before.
     name = f"{schema.PEAK_LOAD}Lag730"
-    found = runs.frame(filtered.run, paths.FEATURES)
-    assert (found[name] == 0).all()
-    assert (found[schema.scaled(name)] == 0).all()
+    actual = runs.frame(filtered.run, paths.FEATURES)
+    assert (actual[name] == 0).all()
+    assert (actual[schema.scaled(name)] == 0).all()
 
 
 def test_info_names_the_columns_that_are_only_indexed_and_those_that_are_encoded(pair: Pair) -> None:
@@ -221,32 +221,32 @@ def test_info_names_the_columns_that_are_only_indexed_and_those_that_are_encoded
 
 
 def test_rejected_rows_are_the_oracle_s(pair: Pair) -> None:
-    found, wanted = runs.frame(pair.run, paths.REJECTED), pair.wanted(paths.REJECTED)
+    actual, wanted = runs.frame(pair.run, paths.REJECTED), pair.wanted(paths.REJECTED)
     reasons = {reason.value for reason in schema.Reason}
     if not pair.run.settings.contract:
         reasons.remove(schema.Reason.CONTRACT.value)
     assert set(wanted[schema.REJECTED_REASON]) == reasons
-    pd.testing.assert_frame_equal(found, wanted)
+    pd.testing.assert_frame_equal(actual, wanted)
 
 
 def test_quality_counts_are_the_oracle_s(pair: Pair) -> None:
-    found, wanted = pair.run.quality, pair.oracle.counts
+    actual, wanted = pair.run.quality, pair.oracle.counts
     for name in ("rows", "blank", "good", "outsidePeriod", "otherServer", "rejectedFraction"):
-        assert found[name] == wanted[name], name
-    assert found["rejectedByReason"] == without_zeros(wanted["rejected"])
+        assert actual[name] == wanted[name], name
+    assert actual["rejectedByReason"] == without_zeros(wanted["rejected"])
     by_column = {name: without_zeros(kinds) for name, kinds in wanted["repaired"].items()}
-    assert found["repairedByColumn"] == without_zeros(by_column)
-    assert found["repaired"] == sum(sum(kinds.values()) for kinds in by_column.values())
-    assert found["rows"] == found["good"] + found["outsidePeriod"] + found["otherServer"] + found["rejected"]
+    assert actual["repairedByColumn"] == without_zeros(by_column)
+    assert actual["repaired"] == sum(sum(kinds.values()) for kinds in by_column.values())
+    assert actual["rows"] == actual["good"] + actual["outsidePeriod"] + actual["otherServer"] + actual["rejected"]
 
 
 def test_breaches_of_the_contract_are_the_oracle_s(pair: Pair) -> None:
-    found, wanted = pair.run.quality, without_zeros(pair.oracle.counts["breaches"])
+    actual, wanted = pair.run.quality, without_zeros(pair.oracle.counts["breaches"])
     assert set(wanted) == set(pair.run.settings.contract)
-    assert found["breachesByColumn"] == wanted
-    assert found["breaches"] == sum(wanted.values())
-    by_file = [file["breachesByColumn"] for file in found["files"]]
-    assert {name: sum(one.get(name, 0) for one in by_file) for name in wanted} == wanted
+    assert actual["breachesByColumn"] == wanted
+    assert actual["breaches"] == sum(wanted.values())
+    by_file = [file["breachesByColumn"] for file in actual["files"]]
+    assert {name: sum(file.get(name, 0) for file in by_file) for name in wanted} == wanted
 
 
 def test_the_page_shows_what_broke_the_contract(everything: Pair) -> None:
@@ -262,11 +262,11 @@ def test_the_page_shows_what_broke_the_contract(everything: Pair) -> None:
 
 
 def test_what_is_said_of_time_servers_and_files_is_the_oracle_s(pair: Pair) -> None:
-    found, wanted = pair.run.quality, pair.oracle.quality
-    assert {name: found[name] for name in wanted} == wanted
-    assert found["servers"]["number"] > 2
-    assert found["servers"]["hoursWithoutData"] > 0
-    assert found == json.loads((pair.run.folder / paths.QUALITY).read_text())
+    actual, wanted = pair.run.quality, pair.oracle.quality
+    assert {name: actual[name] for name in wanted} == wanted
+    assert actual["servers"]["number"] > 2
+    assert actual["servers"]["hoursWithoutData"] > 0
+    assert actual == json.loads((pair.run.folder / paths.QUALITY).read_text())
 
 
 def without_zeros(counts: dict[str, Any]) -> dict[str, Any]:

@@ -62,9 +62,9 @@ def test_forest_and_predictions_are_the_same_to_the_last_bit(hostile: runs.Run, 
 
 
 def test_the_same_lines_are_rejected_for_the_same_reasons(hostile: runs.Run, other: runs.Run) -> None:
-    found, wanted = (runs.frame(run, paths.REJECTED) for run in (other, hostile))
+    actual, wanted = (runs.frame(run, paths.REJECTED) for run in (other, hostile))
     names = [schema.REJECTED_REASON, schema.REJECTED_LINE]
-    assert sorted(map(tuple, found[names].to_numpy())) == sorted(map(tuple, wanted[names].to_numpy()))
+    assert sorted(map(tuple, actual[names].to_numpy())) == sorted(map(tuple, wanted[names].to_numpy()))
 
 
 def test_the_counts_are_the_same(hostile: runs.Run, other: runs.Run) -> None:

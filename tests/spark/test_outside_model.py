@@ -57,10 +57,10 @@ def test_the_bundle_s_own_metadata_says_what_model_it_holds(toy: runs.Run) -> No
 def test_training_s_answers_are_the_service_s(toy: runs.Run) -> None:
     bundle = load_bundle(toy.settings.output)
     wanted = bundle.model.predict(feature_matrix(runs.test_rows(toy), bundle.encoders))
-    found = runs.table(toy, paths.PREDICTIONS)
-    assert found.column(schema.PREDICTION).to_pylist() == wanted.labels.tolist()
+    actual = runs.table(toy, paths.PREDICTIONS)
+    assert actual.column(schema.PREDICTION).to_pylist() == wanted.labels.tolist()
     for name, shares in zip(schema.PROBABILITY_COLUMNS.values(), wanted.probabilities.T, strict=True):
-        assert np.array_equal(found.column(name).to_numpy(), shares)
+        assert np.array_equal(actual.column(name).to_numpy(), shares)
     assert set(wanted.labels.tolist()) == {1, 2, 3}
 
 

@@ -79,8 +79,8 @@ def test_client_built_features_are_etl_s_for_every_test_row(hostile: runs.Run, o
             if server in sources:
                 source = sources[server]
                 built = source.table()
-                found = in_wanted_hours(built, wanted)
-                assert runs.same_bits(found, wanted.cast(classic.SCORING_SCHEMA)) == [], (server, begin)
+                actual = in_wanted_hours(built, wanted)
+                assert runs.same_bits(actual, wanted.cast(classic.SCORING_SCHEMA)) == [], (server, begin)
                 compared += wanted.num_rows
             else:
                 unknown += nothing_known(wanted)
@@ -150,8 +150,8 @@ def synthetic(hostile: runs.Run, bundle: Bundle) -> pa.Table:
         if field.name in UNSEEN:
             values = np.where(rng.random(SYNTHETIC_ROWS) < 0.1, UNSEEN[field.name], values)
         columns[field.name] = values
-    for place, (name, mean, scale) in enumerate(numbers(bundle.encoders)):
-        feature = bundle.model.forest.n_features - len(classic.HISTORY_COLUMNS) - 1 + place
+    for index, (name, mean, scale) in enumerate(numbers(bundle.encoders)):
+        feature = bundle.model.forest.n_features - len(classic.HISTORY_COLUMNS) - 1 + index
         edges = edge_values(thresholds(bundle.model.forest, feature), mean, scale)
         if len(edges):
             chosen = rng.random(SYNTHETIC_ROWS) < 0.4
@@ -207,10 +207,10 @@ def test_spark_and_the_predictor_answer_alike_on_synthetic_rows(
     spark: SparkSession, hostile: runs.Run, bundle: Bundle, synthetic: pa.Table, tmp_path: Path
 ) -> None:
     wanted_classes, wanted = spark_answers(spark, hostile, synthetic, tmp_path)
-    found = bundle.model.predict(feature_matrix(synthetic, bundle.encoders))
-    assert np.array_equal(found.labels, wanted_classes)
+    actual = bundle.model.predict(feature_matrix(synthetic, bundle.encoders))
+    assert np.array_equal(actual.labels, wanted_classes)
     # Asked for are 1e-9; the bits are the same.
-    assert np.array_equal(found.probabilities, wanted)
+    assert np.array_equal(actual.probabilities, wanted)
     assert np.unique(wanted_classes).tolist() == [1, 2, 3]
 
 
@@ -234,6 +234,6 @@ def spark_answers(spark: SparkSession, run: runs.Run, rows: pa.Table, folder: Pa
     answers = RandomForestClassificationModel.load(str(run.folder / paths.FOREST_MODEL)).transform(frame)
     answers = answers.select("row", "prediction", vector_to_array("probability").alias("p"))
     answers.write.parquet(str(folder / "answers.parquet"))
-    found = pq.read_table(folder / "answers.parquet").sort_by("row")
-    shares = np.stack(found.column("p").to_numpy(zero_copy_only=False))
-    return found.column("prediction").to_numpy(), shares[:, list(schema.CLASS_NAMES)]
+    actual = pq.read_table(folder / "answers.parquet").sort_by("row")
+    shares = np.stack(actual.column("p").to_numpy(zero_copy_only=False))
+    return actual.column("prediction").to_numpy(), shares[:, list(schema.CLASS_NAMES)]

@@ -104,7 +104,7 @@ def test_servers_that_training_never_saw_are_not_dropped(hostile: runs.Run, rows
 def test_the_service_answers_for_servers_that_training_never_saw(
     service: FlaskClient, records: list[dict[str, Any]]
 ) -> None:
-    asked = [{**record, schema.SERVER: STRANGER} if place % 2 else record for place, record in enumerate(records)]
+    asked = [{**record, schema.SERVER: STRANGER} if index % 2 else record for index, record in enumerate(records)]
     response = service.post("/score", json=asked)
     assert response.status_code == 200
     answers = list(response.get_json().values())

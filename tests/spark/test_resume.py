@@ -39,11 +39,11 @@ def source_files(settings: Settings) -> list[Path]:
     return sorted((Path(str(settings.output)).parent / "data").rglob("request.csv*"))
 
 
-def assert_same(found: runs.Run, wanted: runs.Run) -> None:
+def assert_same(actual: runs.Run, wanted: runs.Run) -> None:
     for name in (paths.FEATURES, paths.HOURLY, paths.DAILY, paths.REJECTED):
-        assert runs.same_bits(runs.table(found, name), runs.table(wanted, name)) == []
-    assert found.quality == wanted.quality
-    assert found.info == wanted.info
+        assert runs.same_bits(runs.table(actual, name), runs.table(wanted, name)) == []
+    assert actual.quality == wanted.quality
+    assert actual.info == wanted.info
 
 
 def elsewhere(settings: Settings, name: str) -> Settings:
@@ -92,9 +92,9 @@ def test_a_run_of_some_servers_keeps_nothing_and_takes_nothing(settings: Setting
     some = settings.model_copy(update={"filter_servers": sessions.SERVERS[:2]})
     runs.etl(settings)
     kept = kept_files(settings)
-    found = runs.etl(some, filter_ip=True)
+    actual = runs.etl(some, filter_ip=True)
     assert kept_files(settings) == kept
-    assert found.quality["otherServer"] > 0
+    assert actual.quality["otherServer"] > 0
 
 
 def test_only_full_runs_keep_results_unless_told_otherwise(tmp_path: Path) -> None:

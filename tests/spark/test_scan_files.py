@@ -47,12 +47,12 @@ def test_each_task_is_a_partition_and_reads_its_own_splits(spark: SparkSession, 
     for name in range(number):
         scanned_files.write(tmp_path / f"{name}.csv", b"a\n" * (name + 1))
     tasks = [plan_splits([file], 3) for file in find_files(f"{tmp_path}/*.csv")]
-    found = defaultdict(list)
+    scanned = defaultdict(list)
     for partition, counts in counts_of(collect(spark, tasks)):
-        found[partition].append((counts["file"], counts["start"], counts["rows"]))
+        scanned[partition].append((counts["file"], counts["start"], counts["rows"]))
     wanted = [[(split.file.path, split.start) for split in task] for task in tasks]
-    assert [[place[:2] for place in found[partition]] for partition in range(number)] == wanted
-    assert sum(rows for task in found.values() for _, _, rows in task) == number * (number + 1) / 2
+    assert [[piece[:2] for piece in scanned[partition]] for partition in range(number)] == wanted
+    assert sum(rows for task in scanned.values() for _, _, rows in task) == number * (number + 1) / 2
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
@@ -61,7 +61,7 @@ def test_compressed_files_give_the_sums_of_plain_ones(spark: SparkSession, tmp_p
     for name in ("plain.csv", f"packed.csv{suffix}"):
         file = scanned_files.write(tmp_path / name, LOG)
         rows = collect(spark, [plan_splits([file], 1 << 30)])
-        sums.append({row.place: bytes(row.payload) for row in rows if row.kind == KIND_BUCKETS})
+        sums.append({row.partition_key: bytes(row.payload) for row in rows if row.kind == KIND_BUCKETS})
     assert sums[0]
     assert sums[0] == sums[1]
 

@@ -75,10 +75,10 @@ def test_classes_and_probabilities_equal_spark_s(
 ) -> None:
     table = hard_rows(bundle, 25_000)
     expected_classes, expected = spark_scores(spark, folder, tmp_path / "rows.parquet", table)
-    found = bundle.model.predict(feature_matrix(table, bundle.encoders))
-    assert np.array_equal(found.probabilities, expected[:, list(schema.CLASS_NAMES)])
-    assert np.array_equal(found.labels, expected_classes)
-    assert set(found.labels.tolist()) == {1, 2, 3}
+    actual = bundle.model.predict(feature_matrix(table, bundle.encoders))
+    assert np.array_equal(actual.probabilities, expected[:, list(schema.CLASS_NAMES)])
+    assert np.array_equal(actual.labels, expected_classes)
+    assert set(actual.labels.tolist()) == {1, 2, 3}
 
 
 def test_the_hard_rows_do_sit_exactly_on_thresholds(bundle: Bundle) -> None:
@@ -93,8 +93,8 @@ def test_the_predictor_s_answers_are_spark_s(spark: SparkSession, folder: Path, 
     expected_classes, expected = spark_scores(spark, folder, tmp_path / "rows.parquet", table)
     answers = list(Predictor.load(folder).predict(table).values())
     assert [answer["prediction"] for answer in answers] == expected_classes.tolist()
-    found = [[answer["probability"][name] for name in schema.CLASS_NAMES.values()] for answer in answers]
-    assert np.array_equal(found, expected[:, list(schema.CLASS_NAMES)])
+    actual = [[answer["probability"][name] for name in schema.CLASS_NAMES.values()] for answer in answers]
+    assert np.array_equal(actual, expected[:, list(schema.CLASS_NAMES)])
     assert [answer["cold_start"] for answer in answers] == [
         not text.startswith("10.") for text in table.column(schema.SERVER).to_pylist()
     ]
@@ -124,7 +124,7 @@ def test_values_that_no_category_has_go_where_spark_sends_them(spark: SparkSessi
     matrix = np.array([(a, b) for a in values for b in (-2.0, 0.0, 0.3, 2.0, float("nan"), float("inf"))])
     vectors = spark.createDataFrame([(i, row) for i, row in enumerate(matrix.tolist())], "row int, x array<double>")
     scored = model.transform(vectors.select("row", array_to_vector("x").alias("features")))
-    found = scored.select("row", "prediction", vector_to_array("probability").alias("p")).orderBy("row").collect()
+    actual = scored.select("row", "prediction", vector_to_array("probability").alias("p")).orderBy("row").collect()
     for raw in (votes(forest, matrix), walk.compiled_votes(forest, walk.compact_nodes(forest), matrix)):
-        assert np.array_equal(probabilities(raw), [row["p"] for row in found])
-        assert classes(raw).tolist() == [row["prediction"] for row in found]
+        assert np.array_equal(probabilities(raw), [row["p"] for row in actual])
+        assert classes(raw).tolist() == [row["prediction"] for row in actual]

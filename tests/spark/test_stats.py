@@ -81,10 +81,10 @@ def in_june(rows: pd.DataFrame, time: str = schema.HOUR) -> pd.DataFrame:
 
 
 def test_the_old_months_stay_as_they_were(june_files: dict[str, bytes], july: runs.Run) -> None:
-    found = runs.file_bytes(july.folder)
+    actual = runs.file_bytes(july.folder)
     kept = {name for name in june_files if name.startswith((f"{paths.HOURLY}/2016/06", f"{paths.DAILY}/2016/06"))}
     assert len(kept) >= 2
-    assert {name: found[name] for name in kept} == {name: june_files[name] for name in kept}
+    assert {name: actual[name] for name in kept} == {name: june_files[name] for name in kept}
 
 
 def test_everything_but_statistics_and_the_account_of_the_input_stays_as_it_was(
@@ -100,12 +100,12 @@ def test_everything_but_statistics_and_the_account_of_the_input_stays_as_it_was(
 
 
 def test_a_month_computed_again_is_replaced_not_doubled(false_hourly: pd.DataFrame, july: runs.Run) -> None:
-    found = in_july(runs.frame(july, paths.HOURLY))
-    assert not found[schema.KEY].duplicated().any()
+    actual = in_july(runs.frame(july, paths.HOURLY))
+    assert not actual[schema.KEY].duplicated().any()
     assert len(in_july(false_hourly)) > 300
     # The other July goes on to the month's end, this one stops before.
     assert false_hourly[schema.HOUR].max() >= datetime(2016, 7, 31)
-    assert found[schema.HOUR].max() <= july.settings.train_end
+    assert actual[schema.HOUR].max() <= july.settings.train_end
 
 
 def test_the_month_s_hours_are_those_of_one_run_over_both_months(hostile: runs.Run, july: runs.Run) -> None:
@@ -114,25 +114,25 @@ def test_the_month_s_hours_are_those_of_one_run_over_both_months(hostile: runs.R
     A server's July begins with its first session of July, where a run over both months has hours without sessions from
     the first of July on (and until the end of June after its last session of that month).
     """
-    whole, found = in_july(runs.frame(hostile, paths.HOURLY)), in_july(runs.frame(july, paths.HOURLY))
-    first = found.groupby(schema.SERVER)[schema.HOUR].min()
+    whole, actual = in_july(runs.frame(hostile, paths.HOURLY)), in_july(runs.frame(july, paths.HOURLY))
+    first = actual.groupby(schema.SERVER)[schema.HOUR].min()
     # A server whose last session was in June is in neither.
     assert set(first.index) == set(whole[schema.SERVER])
     seam = whole[schema.HOUR] < whole[schema.SERVER].map(first)
     assert seam.sum() >= 10
     assert (whole.loc[seam, list(schema.PEAKS)] == 0).all().all()
     assert not whole.loc[seam, schema.OBSERVED].any()
-    pd.testing.assert_frame_equal(found, whole[~seam].reset_index(drop=True), check_exact=True)
+    pd.testing.assert_frame_equal(actual, whole[~seam].reset_index(drop=True), check_exact=True)
 
 
 def test_the_month_s_days_are_those_of_one_run_but_for_the_day_at_the_seam(hostile: runs.Run, july: runs.Run) -> None:
     """The first day's mean is over the hours that the grid has: fewer, where July begins with the first session."""
     whole = in_july(runs.frame(hostile, paths.DAILY), schema.DAY)
-    found = in_july(runs.frame(july, paths.DAILY), schema.DAY)
-    both = found.merge(whole, on=[schema.SERVER, schema.DAY], suffixes=("", "Whole"))
-    assert len(both) == len(found)
-    first = found.groupby(schema.SERVER)[schema.DAY].transform("min")
-    later = found[schema.DAY] > first
+    actual = in_july(runs.frame(july, paths.DAILY), schema.DAY)
+    both = actual.merge(whole, on=[schema.SERVER, schema.DAY], suffixes=("", "Whole"))
+    assert len(both) == len(actual)
+    first = actual.groupby(schema.SERVER)[schema.DAY].transform("min")
+    later = actual[schema.DAY] > first
     assert later.sum() > 50
     for name in schema.DAILY:
         assert (both.loc[later, name] == both.loc[later, f"{name}Whole"]).all()
@@ -143,14 +143,14 @@ def test_features_across_the_seam_are_those_of_one_run_over_both_months(
     hostile: runs.Run, july: runs.Run, begin: datetime
 ) -> None:
     wanted = built(hostile, begin)
-    found = built(july, begin)
+    actual = built(july, begin)
     assert len(wanted) >= 5
-    assert set(found) == set(wanted)
+    assert set(actual) == set(wanted)
     for server, table in wanted.items():
-        assert runs.same_bits(found[server], table) == [], server
+        assert runs.same_bits(actual[server], table) == [], server
 
 
 def built(run: runs.Run, begin: datetime) -> dict[str, pa.Table]:
     """Features of each server's 48 hours from `begin`."""
     sources = scoring_features(open_statistics(Path(run.settings.output)), None, begin)
-    return {one.server: one.table() for one in sources}
+    return {source.server: source.table() for source in sources}

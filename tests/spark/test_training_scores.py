@@ -47,8 +47,8 @@ def test_predictions_are_what_spark_s_transform_says(spark: SparkSession, hostil
     tested.select(*schema.PREDICTION_COLUMNS[:6], *shares).coalesce(1).write.parquet(str(tmp_path / "wanted"))
     keys = runs.SORTED_BY[paths.PREDICTIONS]
     wanted = in_file_order(tmp_path / "wanted").sort_by(keys).combine_chunks()
-    found = runs.table(hostile, paths.PREDICTIONS)
-    assert runs.same_bits(found.replace_schema_metadata(None), wanted.replace_schema_metadata(None)) == []
+    actual = runs.table(hostile, paths.PREDICTIONS)
+    assert runs.same_bits(actual.replace_schema_metadata(None), wanted.replace_schema_metadata(None)) == []
 
 
 def test_rows_are_in_the_order_of_ml_source(hostile: runs.Run) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loadcast.events import STORAGE, log_event
+from loadcast.logs.events import STORAGE, log_event
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from loadcast.kernels.rows import LAYOUT_17
-from loadcast.kernels.scan import RowFilter, ScanResult, scan_block
+from dataclasses import dataclass
+
+from loadcast.kernels.buckets import Buckets
+from loadcast.kernels.rows import LAYOUT_17, Layout
+from loadcast.kernels.scan import Counts, Rejected, RowFilter, Scanner
 
 SECOND = 1_464_739_500  # 2016-06-01 00:05:00
 BUCKET = SECOND // 300
 ALL = RowFilter(SECOND, SECOND + 3600)
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """Sums of the kept rows of a block, its rejected rows in file order, and the counts."""
+
+    buckets: Buckets
+    rejected: list[Rejected]
+    counts: Counts
+
+
+def scan_block(data: bytes | bytearray, layout: Layout, keep: RowFilter) -> ScanResult:
+    """Scan whole lines. `data` begins at a line's start and ends at a line's end or the file's."""
+    scanner = Scanner(layout, keep)
+    rejected = scanner.scan(data)
+    return ScanResult(scanner.buckets(), rejected, scanner.counts())
 
 
 def row(

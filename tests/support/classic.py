@@ -10,12 +10,14 @@ from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.features import CLASSIC, Kind, coming_hours, feature_table, training_table
 from loadcast.kernels.features.classic import LAGS_H
 from loadcast.kernels.features.dates import HOURS_PER_YEAR
+from loadcast.kernels.grid import Grid
 from loadcast.kernels.labels import LabelRule
-from loadcast.kernels.server import Grid
 
 __all__ = ["CLASSIC", "HOURS_PER_YEAR", "LAGS_H"]
-LAG_COLUMNS, ROLLING_COLUMNS = CLASSIC.of_kind(Kind.LAG), CLASSIC.of_kind(Kind.ROLLING)
-CALENDAR_COLUMNS, (LINEAR_TREND,) = CLASSIC.of_kind(Kind.CALENDAR), CLASSIC.of_kind(Kind.TREND)
+LAG_COLUMNS, ROLLING_COLUMNS, CALENDAR_COLUMNS, (LINEAR_TREND,) = (
+    tuple(feature.name for feature in CLASSIC.features if feature.kind is kind)
+    for kind in (Kind.LAG, Kind.ROLLING, Kind.CALENDAR, Kind.TREND)
+)
 HISTORY_COLUMNS, CATEGORICAL_COLUMNS = CLASSIC.scaled, CLASSIC.categories
 FEATURES_SCHEMA, SCORING_SCHEMA, REQUEST_SCHEMA = CLASSIC.schema, CLASSIC.scoring_schema, CLASSIC.request_schema
 

@@ -14,10 +14,10 @@ import classic
 import oracle
 from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
-from loadcast.kernels.buckets import Buckets
+from loadcast.kernels.buckets import Buckets, Float64s, Int64s
 from loadcast.kernels.calendar import CalendarRule, epoch_seconds
+from loadcast.kernels.grid import Grid, build_grid
 from loadcast.kernels.labels import LabelRule
-from loadcast.kernels.server import Grid, build_grid
 from oracle import stages
 from oracle.rows import Session
 
@@ -52,13 +52,18 @@ def random_sessions(seed: int, servers: int = 4, days: int = 45, number: int = 4
     return found
 
 
+def sum_rows(servers: tuple[str, ...], codes: Int64s, buckets: Int64s, values: Float64s) -> Buckets:
+    """Sum rows (`values` is (rows, 8), missing as 0) per server and bucket."""
+    return bucket_kernel.merge(servers, codes, buckets, np.ones(len(codes), dtype=np.int64), values)
+
+
 def buckets_of(sessions: Sequence[Session]) -> Buckets:
     """Their sums, as they come out of the shuffle."""
     names = tuple(dict.fromkeys(one.server for one in sessions))
     codes = np.array([names.index(one.server) for one in sessions], dtype=np.int64)
     starts = np.array([epoch_seconds(one.start) // schema.BUCKET_SECONDS for one in sessions], dtype=np.int64)
     values = np.array([[value or 0.0 for value in one.numbers] for one in sessions]).reshape(-1, len(schema.MEASURES))
-    return bucket_kernel.unpack(*bucket_kernel.pack(bucket_kernel.sum_rows(names, codes, starts, values)))
+    return bucket_kernel.unpack(*bucket_kernel.pack(sum_rows(names, codes, starts, values)))
 
 
 def grid_of(sessions: Sequence[Session]) -> Grid:

@@ -18,12 +18,17 @@ from werkzeug.serving import make_server
 from artefact_files import write_info
 from loadcast import paths, schema
 from loadcast.kernels.features import CLASSIC
-from loadcast.kernels.server import daily_table, grid_from_hourly
+from loadcast.kernels.grid import daily_table, grid_from_hourly
 from loadcast.serving.app import create_app
 from loadcast.serving.contract import RequestContract
 
 TRAIN_BEGIN = datetime(2016, 5, 1)
 EPOCH = datetime(1970, 1, 1)
+
+
+def month_folder(kind: str, year: int, month: int) -> str:
+    """Folder of one month's statistics, e.g. `hourlyfeature/2016/06`; `kind` is HOURLY or DAILY."""
+    return f"{kind}/{year:04d}/{month:02d}"
 
 
 def hourly_statistics(server: str, begin: datetime, hours: int) -> pa.Table:

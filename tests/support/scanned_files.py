@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from block_rows import scan_block
 from loadcast.kernels.rows import Layout, detect_layout
-from loadcast.kernels.scan import Counts, RowFilter, scan_block
+from loadcast.kernels.scan import Counts, RowFilter
 from loadcast.storage.blocks import BLOCK_BYTES, read_blocks, read_head
 from loadcast.storage.compressed import is_compressed
 from loadcast.storage.files import SourceFile, Split, find_files

@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "var" / "loadcast"
 
 
-def place(options: list[str], kind: str) -> Path:
+def archive_in(options: list[str], kind: str) -> Path:
     """The archive that the one option of this kind names; no other names one."""
     (named,) = (option for option in options if option.startswith((USES, LEAVES)))
     assert named.startswith(kind)
@@ -41,14 +41,14 @@ def place(options: list[str], kind: str) -> Path:
 
 def write(java: Path, folder: Path, content: bytes, age_s: float = 0.0) -> Path:
     """What lies where this Java's archive belongs."""
-    archived = place(archive_options(java, KIND, folder), LEAVES)
+    archived = archive_in(archive_options(java, KIND, folder), LEAVES)
     archived.write_bytes(content)
     os.utime(archived, (time.time() - age_s,) * 2)
     return archived
 
 
 def test_where_there_is_no_archive_the_jvm_leaves_one(java: Path, folder: Path) -> None:
-    archived = place(archive_options(java, KIND, folder), LEAVES)
+    archived = archive_in(archive_options(java, KIND, folder), LEAVES)
     assert archived.parent == folder
     assert folder.is_dir()
     assert not archived.exists()
@@ -57,7 +57,7 @@ def test_where_there_is_no_archive_the_jvm_leaves_one(java: Path, folder: Path) 
 @pytest.mark.parametrize("age_s", [0, 1_000_000])
 def test_a_complete_archive_is_used_whatever_its_age(java: Path, folder: Path, age_s: float) -> None:
     archived = write(java, folder, COMPLETE, age_s)
-    assert place(archive_options(java, KIND, folder), USES) == archived
+    assert archive_in(archive_options(java, KIND, folder), USES) == archived
 
 
 @pytest.mark.parametrize("content", [HALF_WRITTEN, COMPLETE[:3], b""])
@@ -69,7 +69,7 @@ def test_one_that_is_perhaps_being_written_is_left_alone(java: Path, folder: Pat
 @pytest.mark.parametrize("content", [HALF_WRITTEN, COMPLETE[:3], b""])
 def test_one_that_was_never_completed_is_made_anew(java: Path, folder: Path, content: bytes) -> None:
     archived = write(java, folder, content, age_s=1000)
-    assert place(archive_options(java, KIND, folder), LEAVES) == archived
+    assert archive_in(archive_options(java, KIND, folder), LEAVES) == archived
 
 
 def test_the_jvm_keeps_quiet_about_an_archive_and_goes_on_without_one_that_does_not_fit(
@@ -103,7 +103,7 @@ def test_an_archive_in_a_folder_that_cannot_be_written_is_used(
     archived = write(java, folder, COMPLETE)
     folder.chmod(0o500)
     monkeypatch.setattr(archive.os, "access", lambda path, mode: False)
-    assert place(archive_options(java, KIND, folder), USES) == archived
+    assert archive_in(archive_options(java, KIND, folder), USES) == archived
 
 
 @pytest.mark.parametrize("sign", [" ", "\t", "'", '"', "\\", ":"])
@@ -116,7 +116,7 @@ def test_a_path_that_options_cannot_name_gives_none(java: Path, tmp_path: Path, 
 
 
 def name(java: Path, folder: Path, kind: str = KIND) -> str:
-    return place(archive_options(java, kind, folder), LEAVES).name
+    return archive_in(archive_options(java, kind, folder), LEAVES).name
 
 
 CHANGES: dict[str, Callable[[Path, pytest.MonkeyPatch], object]] = {
@@ -152,8 +152,8 @@ def test_the_archive_lies_in_the_environment_else_in_the_users_cache(
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "base"))
-    assert place(archive_options(java, KIND), LEAVES).parent == tmp_path / "venv" / "var" / "loadcast"
+    assert archive_in(archive_options(java, KIND), LEAVES).parent == tmp_path / "venv" / "var" / "loadcast"
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "venv"))
-    assert place(archive_options(java, KIND), LEAVES).parent == tmp_path / "home" / ".cache" / "loadcast"
+    assert archive_in(archive_options(java, KIND), LEAVES).parent == tmp_path / "home" / ".cache" / "loadcast"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert place(archive_options(java, KIND), LEAVES).parent == tmp_path / "cache" / "loadcast"
+    assert archive_in(archive_options(java, KIND), LEAVES).parent == tmp_path / "cache" / "loadcast"

@@ -21,15 +21,15 @@ def _table(keys: list[tuple[str, int]] = KEYS, **replaced: Any) -> pa.Table:
         schema.SERVER: [server for server, _ in keys],
         schema.BUCKET_START: pa.array([datetime(2016, 6, 1, 12, minute) for _, minute in keys], schema.TIMESTAMP),
         schema.NUM_SESSION: pa.array(range(1, number + 1), pa.int64()),
-        **{name: pa.array([1000.0 * place] * number) for place, name in enumerate(schema.BUCKET_SUMS)},
+        **{name: pa.array([1000.0 * index] * number) for index, name in enumerate(schema.BUCKET_SUMS)},
     }
     return pa.table({**columns, **replaced})
 
 
-def _sums(**places: float | None) -> pa.Array:
+def _sums(**values_at: float | None) -> pa.Array:
     values: list[float | None] = [1000.0] * len(KEYS)
-    for place, value in places.items():
-        values[int(place[1:])] = value
+    for name, value in values_at.items():
+        values[int(name[1:])] = value
     return pa.array(values, pa.float64())
 
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grids import sum_rows
 from loadcast import schema
 from loadcast.errors import InputError
 from loadcast.kernels import buckets
-from loadcast.kernels.buckets import MAX_RECORDS, Buckets, merge, pack, round_sums, sum_rows, unpack
+from loadcast.kernels.buckets import MAX_RECORDS, Buckets, merge, pack, round_sums, unpack
 from oracle.stages import rounded_sum
 
 WIDTH = len(schema.MEASURES)
@@ -72,8 +73,8 @@ def test_few_and_many_entries_per_place_are_merged_alike(seed: int, monkeypatch:
 @pytest.mark.parametrize("span", [1, 40, 100_000])
 def test_entries_come_out_sorted_and_once(span: int) -> None:
     sums = random_sums(1, servers=5, size=2000, span=span)
-    places = list(zip(sums.codes.tolist(), sums.buckets.tolist(), strict=True))
-    assert places == sorted(set(places))
+    keys = list(zip(sums.codes.tolist(), sums.buckets.tolist(), strict=True))
+    assert keys == sorted(set(keys))
     assert sums.counts.sum() == 2000
 
 
@@ -101,8 +102,8 @@ def test_what_is_packed_comes_out_again(servers: int, size: int, span: int) -> N
 @pytest.mark.parametrize("records", [MAX_RECORDS - 1, MAX_RECORDS, MAX_RECORDS + 1, 2 * MAX_RECORDS, 40_000])
 def test_a_server_with_many_buckets_is_packed_in_pieces(records: int) -> None:
     codes = np.repeat(ints(0, 1, 2), (5, records, 7))
-    places = np.concatenate([np.arange(5), np.arange(records), np.arange(7)])
-    sums = sum_rows(("x", "long", "y"), codes, places, np.ones((len(codes), WIDTH)))
+    row_buckets = np.concatenate([np.arange(5), np.arange(records), np.arange(7)])
+    sums = sum_rows(("x", "long", "y"), codes, row_buckets, np.ones((len(codes), WIDTH)))
     names, payloads = pack(sums)
     pieces = -(-records // MAX_RECORDS)
     assert names.to_pylist() == ["x", *["long"] * pieces, "y"]
@@ -151,33 +152,33 @@ def test_nothing_packed_is_nothing_unpacked() -> None:
     ],
 )  # fmt: skip
 def test_a_sum_keeps_14_significant_digits(value: float, rounded: float) -> None:
-    (found,) = round_sums(np.array([value])).tolist()
-    assert found == rounded
-    assert math.copysign(1.0, found) == 1.0
+    (actual,) = round_sums(np.array([value])).tolist()
+    assert actual == rounded
+    assert math.copysign(1.0, actual) == 1.0
 
 
 @given(digits=st.integers(1, 10**14 - 1), exponent=st.integers(-22, 3))
 @settings(max_examples=200)
 def test_a_decimal_of_14_digits_stays_what_it_is(digits: int, exponent: int) -> None:
     value = float(f"{digits}e{exponent}")
-    (found,) = round_sums(np.array([value])).tolist()
+    (actual,) = round_sums(np.array([value])).tolist()
     # Powers of ten are exact doubles up to 10^22: below 1e-9 the last bit is not.
-    assert found == value if value >= 1e-9 else math.isclose(found, value, rel_tol=1e-15)
+    assert actual == value if value >= 1e-9 else math.isclose(actual, value, rel_tol=1e-15)
 
 
 @given(value=st.floats(0, 1e300))
 @settings(max_examples=300)
 def test_any_sum_is_rounded_as_by_the_oracle_and_never_fails(value: float) -> None:
-    (found,) = round_sums(np.array([value])).tolist()
-    assert math.isclose(found, rounded_sum([value]), rel_tol=2e-14, abs_tol=5e-324)
-    (again,) = round_sums(np.array([found])).tolist()
-    assert math.isclose(again, found, rel_tol=1e-15, abs_tol=5e-324)
+    (actual,) = round_sums(np.array([value])).tolist()
+    assert math.isclose(actual, rounded_sum([value]), rel_tol=2e-14, abs_tol=5e-324)
+    (again,) = round_sums(np.array([actual])).tolist()
+    assert math.isclose(again, actual, rel_tol=1e-15, abs_tol=5e-324)
 
 
 @pytest.mark.parametrize("value", [5e-324, 1e-320, 2.5e-310, 1e-300, 1.2345678901234567e-296, 1e-288])
 def test_the_smallest_sums_are_numbers(value: float) -> None:
-    (found,) = round_sums(np.array([value, 1.0]))[:1].tolist()
-    assert math.isclose(found, rounded_sum([value]), rel_tol=1e-13, abs_tol=5e-324)
+    (actual,) = round_sums(np.array([value, 1.0]))[:1].tolist()
+    assert math.isclose(actual, rounded_sum([value]), rel_tol=1e-13, abs_tol=5e-324)
 
 
 @given(
@@ -196,8 +197,8 @@ def test_neither_order_nor_cutting_shows_in_rounded_sums(cents: list[int], seed:
     parts = [sum_rows(("a", "b"), some, np.zeros_like(some), value) for some, value in rows]
     packed = [pack(part) for part in parts]
     together = unpack(*(pa.concat_arrays([part[column] for part in packed]) for column in (0, 1)))
-    one, other = round_sums(whole.sums)
-    assert one.tolist() == other.tolist() == [rounded_sum([value / 1000 for value in cents])] * WIDTH
+    first, second = round_sums(whole.sums)
+    assert first.tolist() == second.tolist() == [rounded_sum([value / 1000 for value in cents])] * WIDTH
     assert entries(together) == entries(whole)
 
 
@@ -211,8 +212,9 @@ def test_the_order_of_very_many_terms_does_not_show(size: int) -> None:
     rng = np.random.default_rng(size)
     values = np.zeros((size, len(schema.MEASURES)))
     values[:] = np.round(rng.uniform(0, 900, size), 3)[:, None]
-    codes, places = np.zeros(size, dtype=np.int64), np.full(size, 7)
+    codes, row_buckets = np.zeros(size, dtype=np.int64), np.full(size, 7)
     sums = {
-        round_sums(sum_rows(("10.0.0.1",), codes, places, values[rng.permutation(size)]).sums)[0, 0] for _ in range(20)
+        round_sums(sum_rows(("10.0.0.1",), codes, row_buckets, values[rng.permutation(size)]).sums)[0, 0]
+        for _ in range(20)
     }
     assert len(sums) == 1

@@ -12,7 +12,7 @@ from loadcast import schema
 from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule, epoch_seconds
 from loadcast.kernels.features import FeatureRows
-from loadcast.kernels.server import Grid
+from loadcast.kernels.grid import Grid
 
 EPOCH = datetime(1970, 1, 1)
 HOUR = timedelta(hours=1)
@@ -27,7 +27,9 @@ def calendar_columns(hours: np.ndarray, rule: CalendarRule) -> dict[str, np.ndar
     grid = Grid(("::1",), np.array([first]), np.array([last]), peaks, np.broadcast_to(False, slots))
     rows = FeatureRows(grid, hours - first // 24 * 24, hours - first // 24 * 24 - schema.HORIZON_HOURS, rule)
     made = (*classic.CALENDAR_COLUMNS, classic.LINEAR_TREND)
-    return {one.name: one.column(rows).to_numpy() for one in classic.CLASSIC.features if one.name in made}
+    return {
+        feature.name: feature.column(rows).to_numpy() for feature in classic.CLASSIC.features if feature.name in made
+    }
 
 
 def columns_at(*hours: datetime, rule: CalendarRule = RULE) -> dict[str, list[float]]:
@@ -39,7 +41,7 @@ def test_every_day_from_1970_to_2100_is_python_s() -> None:
     days = [date(1970, 1, 1) + timedelta(days=number) for number in range(131 * 365 + 32)]
     assert days[-1] == date(2100, 12, 31)
     hours = np.arange(len(days)) * 24 + np.arange(len(days)) % 24
-    found = calendar_columns(hours, RULE)
+    actual = calendar_columns(hours, RULE)
     wanted = {
         "year": [day.year for day in days],
         "month": [day.month for day in days],
@@ -49,7 +51,7 @@ def test_every_day_from_1970_to_2100_is_python_s() -> None:
         "Holiday": [int(day in RULE.holidays) for day in days],
     }
     for name, values in wanted.items():
-        assert np.array_equal(found[name], values), name
+        assert np.array_equal(actual[name], values), name
 
 
 @pytest.mark.parametrize(
@@ -70,29 +72,29 @@ def test_every_day_from_1970_to_2100_is_python_s() -> None:
     ],
 )
 def test_the_week_of_the_year_s_ends_is_that_of_its_thursday(day: datetime, week: int, weekday: int) -> None:
-    found = columns_at(day, day + 23 * HOUR)
-    assert (found["weekofyear"], found["dayofweek"]) == ([week] * 2, [weekday] * 2)
-    assert found["year"] == [day.year] * 2
+    actual = columns_at(day, day + 23 * HOUR)
+    assert (actual["weekofyear"], actual["dayofweek"]) == ([week] * 2, [weekday] * 2)
+    assert actual["year"] == [day.year] * 2
 
 
 def test_the_hour_s_columns_are_those_of_the_hour_and_not_of_the_day() -> None:
-    found = columns_at(*(datetime(2016, 6, 15) + hour * HOUR for hour in range(24)))
-    assert found["hourofday"] == list(range(24))
-    assert found["dayofmonth"] == [15] * 24
-    assert [hour for hour in range(24) if found["BusinessHour"][hour]] == list(range(8, 19))
-    assert [hour for hour in range(24) if found["Morning"][hour]] == list(range(6, 10))
+    actual = columns_at(*(datetime(2016, 6, 15) + hour * HOUR for hour in range(24)))
+    assert actual["hourofday"] == list(range(24))
+    assert actual["dayofmonth"] == [15] * 24
+    assert [hour for hour in range(24) if actual["BusinessHour"][hour]] == list(range(8, 19))
+    assert [hour for hour in range(24) if actual["Morning"][hour]] == list(range(6, 10))
 
 
 def test_each_hour_of_a_holiday_and_no_other_is_marked() -> None:
-    found = columns_at(*(datetime(2016, 7, 3, 22) + hour * HOUR for hour in range(28)))
-    assert found["Holiday"] == [0, 0, *[1] * 24, 0, 0]
+    actual = columns_at(*(datetime(2016, 7, 3, 22) + hour * HOUR for hour in range(28)))
+    assert actual["Holiday"] == [0, 0, *[1] * 24, 0, 0]
     assert columns_at(datetime(1969, 12, 31, 23))["Holiday"] == [1]
 
 
 def test_the_trend_is_years_since_the_training_began() -> None:
     begin = RULE.train_begin
-    found = columns_at(begin, begin + timedelta(days=365.25), begin + HOUR, begin - timedelta(days=1461))
-    assert found[classic.LINEAR_TREND] == [0, 1, 1 / 8766, -4]
+    actual = columns_at(begin, begin + timedelta(days=365.25), begin + HOUR, begin - timedelta(days=1461))
+    assert actual[classic.LINEAR_TREND] == [0, 1, 1 / 8766, -4]
 
 
 def test_the_trend_counts_from_the_second_the_training_began() -> None:
@@ -103,14 +105,14 @@ def test_the_trend_counts_from_the_second_the_training_began() -> None:
 def test_hours_may_come_in_any_order_and_more_than_once() -> None:
     hours = [datetime(2016, 6, day, hour) for day, hour in ((9, 5), (1, 23), (9, 5), (30, 0), (1, 0))]
     together = columns_at(*hours)
-    for place, hour in enumerate(hours):
-        assert {name: values[place : place + 1] for name, values in together.items()} == columns_at(hour)
+    for index, hour in enumerate(hours):
+        assert {name: values[index : index + 1] for name, values in together.items()} == columns_at(hour)
 
 
 def test_the_columns_are_the_contract_s_in_order() -> None:
-    found = calendar_columns(np.zeros(3, dtype=np.int64), RULE)
-    assert list(found) == [*classic.CALENDAR_COLUMNS, classic.LINEAR_TREND]
-    assert {values.dtype for name, values in found.items() if name in classic.CALENDAR_COLUMNS} == {np.dtype("int32")}
+    actual = calendar_columns(np.zeros(3, dtype=np.int64), RULE)
+    assert list(actual) == [*classic.CALENDAR_COLUMNS, classic.LINEAR_TREND]
+    assert {values.dtype for name, values in actual.items() if name in classic.CALENDAR_COLUMNS} == {np.dtype("int32")}
     assert all(len(values) == 0 for values in calendar_columns(np.zeros(0, dtype=np.int64), RULE).values())
 
 

@@ -11,12 +11,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LOAD = """
-from loadcast.kernels.scan import Counts, RowFilter, scan_block, load
+from loadcast.kernels.scan import Counts, RowFilter, Scanner, load
 from loadcast.kernels.rows import LAYOUT_17
 from loadcast.kernels.sweep import compiled_sweep
 load()
 line = b"0,2016-06-01 00:05:00,9,3,2,0,0,0,11,12,13,14,15,16,1,10.0.0.1,7"
-assert scan_block(line, LAYOUT_17, RowFilter(0, 1 << 40)).counts == Counts(rows=1, good=1)
+scanner = Scanner(LAYOUT_17, RowFilter(0, 1 << 40))
+assert scanner.scan(line) == []
+assert scanner.counts() == Counts(rows=1, good=1)
 print(sum(compiled_sweep().stats.cache_hits.values()), sum(compiled_sweep().stats.cache_misses.values()))
 """
 

@@ -9,7 +9,7 @@ from grids import grid_of, hour_number, random_sessions, session
 from loadcast import schema
 from loadcast.kernels.buckets import Buckets
 from loadcast.kernels.coverage import Coverage, coverage_of
-from loadcast.kernels.server import build_grid
+from loadcast.kernels.grid import build_grid
 from oracle.quality import seen_hours
 from oracle.rows import Session
 
@@ -21,11 +21,11 @@ def rows(coverage: Coverage) -> dict[str, tuple[int, int, int, int]]:
 
 
 def wanted(sessions: list[Session]) -> dict[str, tuple[int, int, int, int]]:
-    found = {}
+    expected = {}
     for server, times in seen_hours(sessions).items():
         first, last = hour_number(min(times)), hour_number(max(times))
-        found[server] = first, last, len(times), last - first + 1 - len(times)
-    return found
+        expected[server] = first, last, len(times), last - first + 1 - len(times)
+    return expected
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -36,10 +36,10 @@ def test_the_coverage_is_that_of_the_sessions(seed: int) -> None:
 
 def test_a_server_of_one_session_was_seen_in_one_hour() -> None:
     sessions = [session("10.0.0.1", 23.99), session("10.0.0.2", 24), session("10.0.0.2", 72.5, None)]
-    found = rows(coverage_of(grid_of(sessions)))
-    assert found == wanted(sessions)
-    assert found["10.0.0.1"][2:] == (1, 0)
-    assert found["10.0.0.2"][2:] == (2, 47)
+    actual = rows(coverage_of(grid_of(sessions)))
+    assert actual == wanted(sessions)
+    assert actual["10.0.0.1"][2:] == (1, 0)
+    assert actual["10.0.0.2"][2:] == (2, 47)
 
 
 def test_many_servers_go_there_and_back_as_text() -> None:
@@ -49,19 +49,19 @@ def test_many_servers_go_there_and_back_as_text() -> None:
     hours = np.stack((np.arange(number), np.arange(number) + 24 * (np.arange(number) % 3 + 1)), axis=1).ravel()
     sums = np.zeros((2 * number, len(schema.MEASURES)))
     names = tuple(f"10.0.{code >> 8}.{code & 255}" for code in range(number))
-    found = coverage_of(build_grid(Buckets(names, codes, hours * 12, np.ones_like(codes), sums)))
-    assert found.servers == names
-    assert found.first.tolist() == list(range(number))
-    assert set(found.observed.tolist()) == {2}
-    assert found.without_data.tolist() == [24 * (code % 3 + 1) - 1 for code in range(number)]
-    assert rows(Coverage.from_json([found.as_json()])) == rows(found)
+    actual = coverage_of(build_grid(Buckets(names, codes, hours * 12, np.ones_like(codes), sums)))
+    assert actual.servers == names
+    assert actual.first.tolist() == list(range(number))
+    assert set(actual.observed.tolist()) == {2}
+    assert actual.without_data.tolist() == [24 * (code % 3 + 1) - 1 for code in range(number)]
+    assert rows(Coverage.from_json([actual.as_json()])) == rows(actual)
 
 
 def test_the_parts_of_several_tasks_are_put_together() -> None:
     parts = [random_sessions(seed, servers=seed) for seed in (1, 3)]
     named = [
-        [Session(f"10.{place}.0.{one.server[-1]}", one.start, one.numbers) for one in part]
-        for place, part in enumerate(parts)
+        [Session(f"10.{number}.0.{session.server[-1]}", session.start, session.numbers) for session in part]
+        for number, part in enumerate(parts)
     ]
     texts = [coverage_of(grid_of(part)).as_json() for part in named]
     assert rows(Coverage.from_json(texts)) == wanted([*named[0], *named[1]])

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from loadcast.cli.common import friendly
-from loadcast.disk import full_disk, is_full_disk
 from loadcast.errors import OutputError
+from loadcast.system.disk import full_disk, is_full_disk
 
 FULL = [
     OSError(errno.ENOSPC, "No space left on device"),

@@ -33,11 +33,11 @@ from loadcast.kernels.features.baseline import BASELINE
 from loadcast.kernels.features.check import check_feature_set
 from loadcast.kernels.features.dates import calendar
 from loadcast.kernels.features.history import lag
-from loadcast.kernels.server import daily_table, hourly_table
+from loadcast.kernels.grid import daily_table, hourly_table
 from loadcast.serving.bundle import load_bundle
 from loadcast.serving.contract import ContractError, RequestContract
 from loadcast.serving.statistics import open_statistics, scoring_features
-from published import TRAIN_BEGIN, hourly_statistics, load_at, publish
+from published import TRAIN_BEGIN, hourly_statistics, load_at, month_folder, publish
 
 RECIPE = recipe.read_recipe()
 
@@ -69,7 +69,7 @@ def test_the_recipe_s_columns_are_what_it_says_of_them(weekly: FeatureSet) -> No
 
 
 def test_the_client_s_columns_are_those_of_training(weekly: FeatureSet) -> None:
-    (server, *_) = (one.server for one in random_sessions(3, servers=1, days=40, number=900))
+    (server, *_) = (row.server for row in random_sessions(3, servers=1, days=40, number=900))
     grid = grid_of(random_sessions(3, servers=1, days=40, number=900))
     trained = training_table(weekly, grid, RULE, LABELS)
     begin = trained.column(schema.HOUR)[-60].as_py()
@@ -87,14 +87,14 @@ def test_tables_contract_and_look_back_follow_from_the_set(weekly: FeatureSet) -
     )  # fmt: skip
     # What the naive forecasts need is in the table, and not in the request.
     assert set(weekly.schema.names) - set(weekly.scoring_schema.names) == {
-        schema.PEAK_LOAD, schema.OBSERVED, schema.LABEL, *(one.name for one in BASELINE)
+        schema.PEAK_LOAD, schema.OBSERVED, schema.LABEL, *(feature.name for feature in BASELINE)
     }  # fmt: skip
     record = {schema.SERVER: "10.0.0.1", schema.HOUR: "2016-06-01 00:00:00", "quarter": 2, "peakLoadLag336": 1.5}
     contract = RequestContract(weekly)
     assert contract.read_records([{**record, "peakLoadUpperWeek": 0, "hourofday": 7}]).num_rows == 1
     with pytest.raises(ContractError) as caught:
         contract.read_records([{**record, "quarter": 5, "peakLoadUpperWeek": -1}, {**record, "peakLoadLag48": 1}])
-    assert [(one["field"], one["wanted"]) for one in caught.value.problems] == [
+    assert [(problem["field"], problem["wanted"]) for problem in caught.value.problems] == [
         ("quarter", "an integer from 1 to 4"),
         ("peakLoadUpperWeek", "a number from 0 to inf"),
         ("peakLoadUpperWeek", "a number from 0 to inf"),
@@ -124,7 +124,7 @@ def test_the_client_reads_no_further_back_than_the_set_looks(weekly: FeatureSet,
     info = {"trainBegin": "2016-05-01 00:00:00", "holidayCountry": "US", "featureSet": described(weekly)}
     run = publish(tmp_path, hourly_statistics("10.0.0.1", TRAIN_BEGIN, 46 * 24), info)
     for kind in (paths.HOURLY, paths.DAILY):
-        (run / paths.month_folder(kind, 2016, 5) / "part-0.parquet").write_bytes(b"broken")
+        (run / month_folder(kind, 2016, 5) / "part-0.parquet").write_bytes(b"broken")
     (source,) = scoring_features(open_statistics(tmp_path), None, datetime(2016, 6, 16))
     assert source.table().num_rows == schema.HORIZON_HOURS
 

@@ -28,8 +28,8 @@ from grids import (
 from loadcast import schema
 from loadcast.errors import InputError
 from loadcast.kernels.calendar import CalendarRule
+from loadcast.kernels.grid import daily_table, hourly_table
 from loadcast.kernels.labels import Bounds, LabelRule
-from loadcast.kernels.server import daily_table, hourly_table
 from oracle.rows import Session
 
 A, B = "10.0.0.1", "10.0.0.2"
@@ -55,18 +55,18 @@ def steady(hours: int, server: str = A, first: int = 0) -> list[Session]:
 @pytest.mark.parametrize("seed", range(5))
 def test_features_are_the_oracle_s(seed: int) -> None:
     sessions = random_sessions(seed, days=60, number=300)
-    found, wanted = by_place(features_of(sessions)).to_pandas(), oracle_frames(sessions)[2]
+    actual, wanted = by_place(features_of(sessions)).to_pandas(), oracle_frames(sessions)[2]
     exact = [name for name in wanted.columns if name not in classic.ROLLING_COLUMNS]
-    pd.testing.assert_frame_equal(found[exact], wanted[exact], check_exact=True)
+    pd.testing.assert_frame_equal(actual[exact], wanted[exact], check_exact=True)
     rolling = list(classic.ROLLING_COLUMNS)
-    pd.testing.assert_frame_equal(found[rolling], wanted[rolling], rtol=SUM_TOLERANCE, atol=0)
+    pd.testing.assert_frame_equal(actual[rolling], wanted[rolling], rtol=SUM_TOLERANCE, atol=0)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_many_servers_at_once_are_as_one_after_the_other(seed: int) -> None:
     sessions = random_sessions(seed, servers=6, days=60)
-    names = list(dict.fromkeys(one.server for one in sessions))
-    alone = [features_of([one for one in sessions if one.server == name]) for name in names]
+    names = list(dict.fromkeys(row.server for row in sessions))
+    alone = [features_of([session for session in sessions if session.server == name]) for name in names]
     assert features_of(sessions).equals(pa.concat_tables(alone).combine_chunks())
 
 
@@ -160,7 +160,7 @@ def test_the_columns_are_the_contract_s() -> None:
 
 
 def statistics_of(sessions: list[Session], server: str) -> tuple[pa.Table, pa.Table]:
-    grid = grid_of([one for one in sessions if one.server == server])
+    grid = grid_of([session for session in sessions if session.server == server])
     return hourly_table(grid), daily_table(grid)
 
 
@@ -169,17 +169,19 @@ def assert_as_in_training(
 ) -> int:
     """The coming hours from `begin` are the rows that ETL has of them, to the last bit; gives how many it has."""
     coming = classic.future_features(*published, BEGIN + begin * HOUR, 48, RULE)
-    rows = by_place(features_of([one for one in sessions if one.server == server])).select(classic.SCORING_SCHEMA.names)
+    rows = by_place(features_of([session for session in sessions if session.server == server])).select(
+        classic.SCORING_SCHEMA.names
+    )
     hours = (rows.column(schema.HOUR).to_numpy() - np.datetime64(BEGIN)) // np.timedelta64(1, "h")
     trained = rows.filter(pa.array((hours >= begin) & (hours < begin + 48)))
-    place = pa.array(np.flatnonzero(np.isin(np.arange(begin, begin + 48), hours)))
-    assert coming.take(place).equals(trained)
+    indices = pa.array(np.flatnonzero(np.isin(np.arange(begin, begin + 48), hours)))
+    assert coming.take(indices).equals(trained)
     return trained.num_rows
 
 
 def cut_at_begin(sessions: list[Session], server: str, begin: int) -> tuple[pa.Table, pa.Table]:
     """Statistics made before `begin`: of no session from then on."""
-    return statistics_of([one for one in sessions if one.start < BEGIN + begin * HOUR], server)
+    return statistics_of([session for session in sessions if session.start < BEGIN + begin * HOUR], server)
 
 
 def all_of_it(sessions: list[Session], server: str, begin: int) -> tuple[pa.Table, pa.Table]:
@@ -213,8 +215,8 @@ Publish = Callable[[list[Session], str, int], tuple[pa.Table, pa.Table]]
 def test_the_client_s_features_are_those_of_training(seed: int, publish: Publish) -> None:
     sessions = random_sessions(seed, servers=3, days=60, number=1500)
     compared = 0
-    for server in dict.fromkeys(one.server for one in sessions):
-        hours = [(one.start - BEGIN) // HOUR for one in sessions if one.server == server]
+    for server in dict.fromkeys(row.server for row in sessions):
+        hours = [(session.start - BEGIN) // HOUR for session in sessions if session.server == server]
         first, last = min(hours), max(hours)
         for begin in {first + 1, (first // 24 + 1) * 24, (first + last) // 2, last // 24 * 24 - 24, last - 20, last}:
             if first < begin and publish(sessions, server, begin)[0].num_rows:
@@ -287,7 +289,7 @@ def test_the_start_is_a_whole_hour(begin: datetime) -> None:
 
 @pytest.mark.parametrize("servers", [[], [A, B]])
 def test_the_statistics_are_of_exactly_one_server(servers: list[str]) -> None:
-    grid = grid_of([one for server in servers for one in steady(5, server)])
+    grid = grid_of([session for server in servers for session in steady(5, server)])
     with pytest.raises(InputError, match=f"Found statistics of {len(servers)} servers before .* wanted .* exactly one"):
         classic.future_features(hourly_table(grid), daily_table(grid), BEGIN + 5 * HOUR, 48, RULE)
 

@@ -134,7 +134,7 @@ def test_the_compiled_walk_lets_threads_walk_side_by_side() -> None:
     parts = [random_rows(rng, trees, 300) for _ in range(8)]
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda rows: compiled_votes(forest, rows), parts))
-    assert all(np.array_equal(found, votes(forest, rows)) for found, rows in zip(answers, parts, strict=True))
+    assert all(np.array_equal(actual, votes(forest, rows)) for actual, rows in zip(answers, parts, strict=True))
 
 
 def test_chunks_do_not_show_in_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +222,7 @@ def test_the_deepest_tree_that_spark_grows_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "change", "reason"),
+    ("node", "change", "reason"),
     [
         (0, {"leftChild": 0}, "child that its tree does not have"),
         (0, {"leftChild": 3}, "child that its tree does not have"),
@@ -255,9 +255,9 @@ def test_the_deepest_tree_that_spark_grows_is_taken() -> None:
         (1, {"impurityStats": [0.0, np.nan, 2.0, 0.0]}, "class counts"),
     ],
 )
-def test_a_malformed_tree_is_refused(place: int, change: dict[str, Any], reason: str) -> None:
+def test_a_malformed_tree_is_refused(node: int, change: dict[str, Any], reason: str) -> None:
     tree = stump()
-    tree[place] = {**tree[place], **change}
+    tree[node] = {**tree[node], **change}
     with pytest.raises(ArtefactError, match=reason):
         build_forest(node_table([tree]), 2)
 

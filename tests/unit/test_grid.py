@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from grids import BEGIN, by_place, grid_of, hour_number, oracle_frames, random_sessions, session
+from grids import BEGIN, by_place, grid_of, hour_number, oracle_frames, random_sessions, session, sum_rows
 from loadcast import schema
-from loadcast.kernels.buckets import Buckets, sum_rows
-from loadcast.kernels.server import Grid, build_grid, daily_table, grid_from_hourly, hourly_table, keys_of, portions
+from loadcast.kernels.buckets import Buckets
+from loadcast.kernels.grid import Grid, build_grid, daily_table, grid_from_hourly, hourly_table, keys_of, portions
 from oracle.rows import Session
 
 A, B = "10.0.0.1", "10.0.0.2"
@@ -42,22 +42,22 @@ def daily_of(*sessions: Session) -> list[tuple[str, datetime, float]]:
 @pytest.mark.parametrize("seed", range(6))
 def test_hourly_statistics_are_the_oracle_s_to_the_last_bit(seed: int) -> None:
     sessions = random_sessions(seed)
-    found = by_place(hourly_table(grid_of(sessions))).to_pandas()
-    pd.testing.assert_frame_equal(found, oracle_frames(sessions)[0], check_exact=True)
+    actual = by_place(hourly_table(grid_of(sessions))).to_pandas()
+    pd.testing.assert_frame_equal(actual, oracle_frames(sessions)[0], check_exact=True)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_daily_statistics_are_the_oracle_s(seed: int) -> None:
     sessions = random_sessions(seed)
-    found = by_place(daily_table(grid_of(sessions)), schema.DAY).to_pandas()
-    pd.testing.assert_frame_equal(found, oracle_frames(sessions)[1], rtol=SUM_TOLERANCE, atol=0)
+    actual = by_place(daily_table(grid_of(sessions)), schema.DAY).to_pandas()
+    pd.testing.assert_frame_equal(actual, oracle_frames(sessions)[1], rtol=SUM_TOLERANCE, atol=0)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_many_servers_at_once_are_as_one_after_the_other(seed: int) -> None:
     sessions = random_sessions(seed, servers=6)
-    names = list(dict.fromkeys(one.server for one in sessions))
-    alone = [grid_of([one for one in sessions if one.server == name]) for name in names]
+    names = list(dict.fromkeys(session.server for session in sessions))
+    alone = [grid_of([session for session in sessions if session.server == name]) for name in names]
     together = grid_of(sessions)
     for make in (hourly_table, daily_table):
         assert make(together).equals(pa.concat_tables([make(grid) for grid in alone]).combine_chunks())
@@ -133,9 +133,9 @@ def test_a_server_without_sums_is_left_out() -> None:
 
 
 def test_a_daily_mean_is_over_the_grid_s_hours_of_the_day() -> None:
-    found = daily_of(session(A, 20, 8), session(A, 23, 4), session(A, 72.5, 6), session(B, 30, 5))
+    actual = daily_of(session(A, 20, 8), session(A, 23, 4), session(A, 72.5, 6), session(B, 30, 5))
     days = [BEGIN + timedelta(days=day) for day in range(4)]
-    assert found == [(A, days[0], 3), (A, days[1], 0), (A, days[2], 0), (A, days[3], 6), (B, days[1], 5)]
+    assert actual == [(A, days[0], 3), (A, days[1], 0), (A, days[2], 0), (A, days[3], 6), (B, days[1], 5)]
 
 
 def test_a_daily_mean_does_not_depend_on_what_else_the_server_did() -> None:
@@ -147,9 +147,9 @@ def test_a_daily_mean_does_not_depend_on_what_else_the_server_did() -> None:
 # --- published statistics -------------------------------------------------------------------------------------------
 
 
-def assert_same_grid(found: Grid, wanted: Grid) -> None:
+def assert_same_grid(actual: Grid, wanted: Grid) -> None:
     for make, time in ((hourly_table, schema.HOUR), (daily_table, schema.DAY)):
-        assert by_place(make(found), time).equals(by_place(make(wanted), time))
+        assert by_place(make(actual), time).equals(by_place(make(wanted), time))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -170,22 +170,22 @@ def test_statistics_can_have_other_columns_and_finer_or_coarser_times() -> None:
     table = hourly_of(session(A, 5, 1), session(A, 60, 2))
     bare = table.select([schema.OBSERVED, *schema.PEAKS, schema.HOUR, schema.SERVER])
     for unit in ("s", "ms", "us", "ns"):
-        place = bare.column_names.index(schema.HOUR)
-        other = bare.set_column(place, schema.HOUR, bare.column(schema.HOUR).cast(pa.timestamp(unit)))
+        index = bare.column_names.index(schema.HOUR)
+        other = bare.set_column(index, schema.HOUR, bare.column(schema.HOUR).cast(pa.timestamp(unit)))
         assert_same_grid(grid_from_hourly(other), grid_from_hourly(table))
 
 
 def test_until_an_hour_the_grid_goes_on_without_sessions_or_is_cut() -> None:
     table = hourly_of(session(A, 5, 1), session(A, 8, 2), session(B, 2, 3), session(B, 7, 4), session("::1", 9, 5))
     grid = grid_from_hourly(table, until=hour_number(BEGIN) + 8)
-    found = {place: load for place, load in loads(hourly_table(grid)).items() if load}
-    assert found == {(A, 5): 1, (B, 2): 3, (B, 7): 4}
+    actual = {key: load for key, load in loads(hourly_table(grid)).items() if load}
+    assert actual == {(A, 5): 1, (B, 2): 3, (B, 7): 4}
     assert grid.servers == (A, B)
     assert (grid.last - hour_number(BEGIN)).tolist() == [7, 7]
     later = grid_from_hourly(table, until=hour_number(BEGIN) + 40)
     assert (later.last - hour_number(BEGIN)).tolist() == [39] * 3
     assert later.observed.sum() == 5
-    assert {place: load for place, load in loads(hourly_table(later)).items() if load} == {
+    assert {key: load for key, load in loads(hourly_table(later)).items() if load} == {
         (A, 5): 1,
         (A, 8): 2,
         (B, 2): 3,
@@ -204,9 +204,9 @@ def test_until_before_the_first_hour_leaves_an_empty_grid() -> None:
 def test_portions_hold_whole_servers_and_bound_the_slots() -> None:
     far = 12 * 24 * 1000  # two sessions a thousand days apart
     codes = np.repeat(np.arange(5), 2)
-    places = np.tile(np.array([0, far]), 5)
+    positions = np.tile(np.array([0, far]), 5)
     names = tuple(f"10.0.0.{number}" for number in range(5))
-    sums = Buckets(names, codes, places, np.ones(10, dtype=np.int64), np.ones((10, 8)))
+    sums = Buckets(names, codes, positions, np.ones(10, dtype=np.int64), np.ones((10, 8)))
     grids = [build_grid(portion) for portion in portions(sums, 2 * 1001 * 24)]
     assert [grid.servers for grid in grids] == [names[:2], names[2:4], names[4:]]
     assert hourly_table(build_grid(sums)).equals(

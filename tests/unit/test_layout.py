@@ -86,7 +86,7 @@ def test_functions_are_small() -> None:
         for path in MODULES
         for node in _functions(path)
     }
-    assert {place: length for place, length in lengths.items() if length > LONGEST_FUNCTION} == {}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
 
 
 def test_functions_take_few_parameters() -> None:
@@ -100,7 +100,7 @@ def test_functions_take_few_parameters() -> None:
         # A command's function takes what its command line takes.
         if not any("option" in ast.unparse(decorator) for decorator in node.decorator_list)
     }
-    assert {place: count for place, count in counts.items() if count > MOST_PARAMETERS} == {}
+    assert {name: count for name, count in counts.items() if count > MOST_PARAMETERS} == {}
 
 
 def _imported(node: ast.Import) -> list[str]:
@@ -159,13 +159,13 @@ def test_importing_anything_but_the_rooms_that_work_with_spark_imports_neither_p
 
 
 def test_no_file_names_a_package_registry() -> None:
-    found = {
+    actual = {
         f"{_name(path)}: {host}"
         for path in _tracked_files()
         for host in REGISTRY_HOSTS
         if host.encode() in path.read_bytes()
     }
-    assert found == set()
+    assert actual == set()
 
 
 def test_every_locked_package_has_a_hash() -> None:

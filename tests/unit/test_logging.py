@@ -21,12 +21,12 @@ from urllib3.exceptions import ReadTimeoutError
 import commands
 import old_run
 from bundles import random_features, records
-from loadcast import log_relay
 from loadcast.cli.main import main
 from loadcast.errors import InputError
-from loadcast.events import RUN, SERVICE, STORAGE, log_event
 from loadcast.kernels.features import CLASSIC
-from loadcast.log_setup import LOGGER, set_up_logging
+from loadcast.logs import relay
+from loadcast.logs.events import RUN, SERVICE, STORAGE, log_event
+from loadcast.logs.setup import LOGGER, set_up_logging
 from loadcast.progress import logged_run, silent
 from loadcast.report.run import RichProgress
 from loadcast.serving.app import create_app
@@ -119,7 +119,7 @@ def test_a_bar_on_a_terminal_stays_below_the_log(monkeypatch: pytest.MonkeyPatch
     screen = Terminal()
     monkeypatch.setattr("sys.stderr", screen)
     console = Console(stderr=True, force_terminal=True, width=60)
-    monkeypatch.setattr("loadcast.log_setup.stderr_console", lambda: console)
+    monkeypatch.setattr("loadcast.logs.setup.stderr_console", lambda: console)
     set_up_logging()
     with RichProgress(console)("Scanning") as update:
         update(1, 2)
@@ -154,7 +154,7 @@ def test_a_marked_sas_is_nowhere_in_the_log(form: str, capsys: pytest.CaptureFix
 def test_without_any_setting_up_a_warning_is_seen_and_holds_no_secret() -> None:
     code = f"""
 import logging
-from loadcast.events import STORAGE, log_event
+from loadcast.logs.events import STORAGE, log_event
 log_event(STORAGE, logging.WARNING, "retry", "again {SAS_URL}", status=503, url="{SAS_URL}")
 log_event(STORAGE, logging.INFO, "retry", "not shown")
 """
@@ -302,13 +302,13 @@ def test_events_of_another_process_reach_this_ones_log(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up_logging(form="json")
-    monkeypatch.setattr(log_relay, "_relay", log_relay._Relay())
+    monkeypatch.setattr(relay, "_relay", relay._Relay())
     monkeypatch.setenv("LOADCAST_LOG_PIPE", "")
-    log_relay.open_relay()
+    relay.open_relay()
     code = f"""
 import logging
-from loadcast.events import STORAGE, log_event
-from loadcast.log_relay import send_to_driver
+from loadcast.logs.events import STORAGE, log_event
+from loadcast.logs.relay import send_to_driver
 send_to_driver()
 log_event(STORAGE, logging.INFO, "retry", "not shown")
 log_event(STORAGE, logging.WARNING, "retry", "x" * 100_000 + "{SAS_URL}")
@@ -329,7 +329,7 @@ log_event(STORAGE, logging.WARNING, "retry", "waiting {SAS_URL}", status=503, wa
 
 def test_a_worker_does_not_wait_for_a_driver_that_is_gone(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    code = "import logging; from loadcast.log_relay import *; send_to_driver(); LOGGER.warning('x')"
+    code = "import logging; from loadcast.logs.relay import *; send_to_driver(); LOGGER.warning('x')"
     environment = {**os.environ, "LOADCAST_LOG_PIPE": f"30:{tmp_path / 'pipe'}"}
     assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=60).returncode == 0
 
@@ -337,7 +337,7 @@ def test_a_worker_does_not_wait_for_a_driver_that_is_gone(tmp_path: Path) -> Non
 @pytest.mark.parametrize("line", [b"", b"x", b"[]", b"{}", b'{"name": 1, "levelno": "a"}', b"\xff", b"[" * 100_000])
 def test_what_no_worker_sends_is_ignored(line: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging("debug", "json")
-    log_relay._log(line)
+    relay._log(line)
     assert logged(capsys) == []
 
 

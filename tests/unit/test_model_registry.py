@@ -77,10 +77,10 @@ def test_an_unknown_name_is_refused_with_those_that_there_are(installed: Install
 def test_an_installed_family_is_known_by_name_and_by_what_it_saved(installed: Install) -> None:
     installed(toy="toymodel:FAMILY")
     assert family_named("toy").saved_class == SAVED_CLASS
-    found = load_model(saved(SAVED_CLASS), 2).predict(np.array([[1.0, 0.0], [4.0, 1.0], [2.0, 7.0]]))
-    assert found.labels.tolist() == [1, 3, 1]  # the first of equals
-    assert found.probabilities[:, 1].tolist() == [0, 0, 0]
-    assert found.probabilities.sum(axis=1) == pytest.approx(1)
+    actual = load_model(saved(SAVED_CLASS), 2).predict(np.array([[1.0, 0.0], [4.0, 1.0], [2.0, 7.0]]))
+    assert actual.labels.tolist() == [1, 3, 1]  # the first of equals
+    assert actual.probabilities[:, 1].tolist() == [0, 0, 0]
+    assert actual.probabilities.sum(axis=1) == pytest.approx(1)
 
 
 def test_a_package_cannot_stand_in_for_loadcast_s_own(installed: Install) -> None:

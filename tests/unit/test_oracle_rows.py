@@ -204,13 +204,13 @@ def test_the_period_includes_both_its_ends_and_is_checked_before_the_server():
 def test_offsets_of_rejected_lines_count_bytes_of_the_decompressed_file(tmp_path):
     path = tmp_path / "request.csv.gz"
     path.write_bytes(gzip.compress(b"\xef\xbb\xbfn\xc3\xa9\r\n" + raw() + b"\r\n\xff\r" + b"z" * 2000))
-    found = oracle.run(
+    actual = oracle.run(
         [path], train_begin=BEGIN, train_end=END, test_split_start=None, low=1, high=2, holidays=set()
     ).rejected
-    assert list(found["byteOffset"]) == [3, 8 + len(raw()) + 2, 8 + len(raw()) + 4]
-    assert list(found["line"]) == ["né", r"\xff", "z" * 1000]
-    assert set(found["file"]) == {str(path)}
-    assert set(found["reason"]) == {"field_count"}
+    assert list(actual["byteOffset"]) == [3, 8 + len(raw()) + 2, 8 + len(raw()) + 4]
+    assert list(actual["line"]) == ["né", r"\xff", "z" * 1000]
+    assert set(actual["file"]) == {str(path)}
+    assert set(actual["reason"]) == {"field_count"}
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------
@@ -278,17 +278,17 @@ CONTRACT = {"TotalLoad": {"min": 1, "max": 9, "onBreach": "reject"}, "MbytesTran
 
 
 @pytest.mark.parametrize(
-    ("total", "mbytes", "found"),
+    ("total", "mbytes", "actual"),
     [
         *[("1", "5", []), ("9.0", "0", []), ("-1", "-1", []), ("1e16", "1e16", []), ("x", "", [])],
         *[("0.999", "5", ["TotalLoad"]), ("9.001", "5.001", ["TotalLoad", "MbytesTransferred"])],
         *[("-0", "1", ["TotalLoad"]), ("1", "1e15", ["MbytesTransferred"])],
     ],
 )
-def test_a_number_beyond_a_bound_is_a_breach_and_one_that_is_not_there_is_none(total, mbytes, found):
+def test_a_number_beyond_a_bound_is_a_breach_and_one_that_is_not_there_is_none(total, mbytes, actual):
     reading = read(raw(total=total, mbytes=mbytes), contract=CONTRACT)
-    assert list(reading.breaches) == found
-    assert [row[1] for row in reading.rejected] == (["contract"] if "TotalLoad" in found else [])
+    assert list(reading.breaches) == actual
+    assert [row[1] for row in reading.rejected] == (["contract"] if "TotalLoad" in actual else [])
     assert len(reading.sessions) + len(reading.rejected) == 1
 
 

@@ -18,7 +18,7 @@ from loadcast import feature_sets
 from loadcast.kernels.features import FeatureSet
 from loadcast.storage.tables import FolderTables
 
-server = pytest.importorskip("loadcast.spark.server")
+server = pytest.importorskip("loadcast.spark.server_task")
 portable = pytest.importorskip("loadcast.spark.portable")
 cloudpickle = pytest.importorskip("pyspark.cloudpickle")
 

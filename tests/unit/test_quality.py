@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from block_rows import scan_block
 from loadcast import schema
 from loadcast.artefacts.quality import Quality
 from loadcast.errors import InputError, QualityError
 from loadcast.kernels.coverage import Coverage
 from loadcast.kernels.rows import LAYOUT_17
-from loadcast.kernels.scan import Counts, RowFilter, scan_block
+from loadcast.kernels.scan import Counts, RowFilter
 from loadcast.pipeline.quality import LISTED_SERVERS, check_quality, quality_report
 
 BEGIN = (datetime(2016, 6, 1) - datetime(1970, 1, 1)) // timedelta(hours=1)
@@ -48,7 +49,7 @@ def coverage(*servers: tuple[str, int, int, int]) -> Coverage:
 
 
 def report_of(*splits: str, seen: Coverage | None = None, **sizes: int) -> dict[str, Any]:
-    files = sorted({json.loads(one)["file"] for one in splits})
+    files = sorted({json.loads(entry)["file"] for entry in splits})
     return made(splits, seen or coverage(), {file: sizes.get(file, 0) for file in files})
 
 
@@ -166,7 +167,7 @@ def file(name: str, rejected: int, rows: int) -> str:
 def test_a_file_stands_out_by_ten_times_the_reject_rate_of_all_others(files: list[str], wanted: list[str]) -> None:
     report = report_of(*files)
     assert report["filesThatStandOut"] == wanted
-    assert [one["file"] for one in report["files"] if one["standsOut"]] == wanted
+    assert [entry["file"] for entry in report["files"] if entry["standsOut"]] == wanted
 
 
 # --- servers --------------------------------------------------------------------------------------------------------
@@ -180,7 +181,7 @@ def test_the_period_is_that_of_the_kept_sessions() -> None:
 def test_hours_without_data_lie_between_a_server_s_first_and_last() -> None:
     servers = servers_of(("b", 0, 9, 10), ("c", 0, 9, 4), ("a", 0, 0, 1), ("d", 0, 9, 4))
     assert (servers["number"], servers["hoursWithoutData"]) == (4, 12)
-    assert [(one["server"], one["hoursObserved"], one["hoursWithoutData"]) for one in servers["listed"]] == [
+    assert [(entry["server"], entry["hoursObserved"], entry["hoursWithoutData"]) for entry in servers["listed"]] == [
         ("c", 4, 6),
         ("d", 4, 6),
         ("a", 1, 0),
@@ -213,7 +214,7 @@ def test_of_many_servers_lists_are_cut_and_numbers_are_not() -> None:
     servers = made((), Coverage(names, first, last, np.full(number, 61)), {})["servers"]
     assert (servers["number"], servers["appearedNumber"], servers["disappearedNumber"]) == (number, 50_000, 50_000)
     assert [len(servers[name]) for name in ("appeared", "disappeared", "listed")] == [LISTED_SERVERS] * 3
-    assert {one["hoursWithoutData"] for one in servers["listed"]} == {6}
+    assert {entry["hoursWithoutData"] for entry in servers["listed"]} == {6}
     assert servers["hoursWithoutData"] == sum(n % 7 for n in range(number))
 
 

@@ -125,7 +125,7 @@ def test_a_quoted_comma_is_not_counted_as_one_between_fields() -> None:
 def test_a_layout_travels_to_the_workers_with_its_positions() -> None:
     copy = pickle.loads(pickle.dumps(LAYOUT_16))
     assert (copy, copy.server, copy.start) == (LAYOUT_16, 15, 0)
-    assert [copy.columns[place] for place in copy.measures] == list(schema.MEASURES)
+    assert [copy.columns[index] for index in copy.measures] == list(schema.MEASURES)
 
 
 # --- placing --------------------------------------------------------------------------------------------------------

@@ -143,12 +143,12 @@ def test_same_spec_gives_same_bytes_and_another_seed_others(tmp_path: Path) -> N
 
 def test_bytes_summary_and_progress_do_not_depend_on_jobs(tmp_path: Path) -> None:
     spec = SampleSpec(servers=4, days=5, rows=4_000, dirty=0.05)
-    one, two = [], []
-    first = write_sample(spec, tmp_path / "1", on_progress=one.append)
-    second = write_sample(spec, tmp_path / "2", jobs=2, on_progress=two.append)
+    alone, together = [], []
+    first = write_sample(spec, tmp_path / "1", on_progress=alone.append)
+    second = write_sample(spec, tmp_path / "2", jobs=2, on_progress=together.append)
     assert tree(tmp_path / "1") == tree(tmp_path / "2")
     assert first == second
-    assert sum(one) == sum(two) == spec.rows
+    assert sum(alone) == sum(together) == spec.rows
 
 
 @pytest.mark.parametrize(("servers", "seed"), [(2, 42), (5, 3), (20, 42), (60, 7)])

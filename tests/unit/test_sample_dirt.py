@@ -93,11 +93,11 @@ def test_all_kinds_of_dirt_are_in_the_files_as_counted(tmp_path: Path) -> None:
     summary = write_sample(SampleSpec(servers=4, rows=20_000), tmp_path)
     lines = [line for data in tree(tmp_path).values() for line in lines_of(data)]
     assert set(summary.dirty_by_kind) == set(DirtyKind)
-    found = [outcome(line) for line in lines]
+    actual = [outcome(line) for line in lines]
     for reason in (*Reason, *Repair):
-        assert found.count(reason) == sum(n for kind, n in summary.dirty_by_kind.items() if EXPECTED[kind] is reason)
+        assert actual.count(reason) == sum(n for kind, n in summary.dirty_by_kind.items() if EXPECTED[kind] is reason)
     assert sum(line.endswith(b"\r") for line in lines) == summary.dirty_by_kind[DirtyKind.CRLF]
-    assert summary.rejected == sum(isinstance(item, Reason) for item in found)
+    assert summary.rejected == sum(isinstance(item, Reason) for item in actual)
     assert 0.4 < summary.rejected / summary.dirty < 0.6
 
 

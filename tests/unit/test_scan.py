@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from block_rows import ALL, row, scan, sums_of
+from block_rows import ALL, ScanResult, row, scan, scan_block, sums_of
 from loadcast import schema
 from loadcast.kernels import rows as row_kernel
 from loadcast.kernels.rows import LAYOUT_16, LAYOUT_17, Layout
-from loadcast.kernels.scan import Counts, Rejected, RowFilter, Scanner, ScanResult, scan_block
+from loadcast.kernels.scan import Counts, Rejected, RowFilter, Scanner
 from loadcast.schema import Reason
 
 
@@ -166,9 +166,9 @@ def test_a_comma_in_quotes_parts_no_fields() -> None:
 def test_fully_quoted_rows_need_no_reading_alone(read_alone: list[bytes]) -> None:
     lines = [row(total=total) for total in ("1", "2.5", "NULL", "x", "-1", "")]
     quoted = [b",".join(b'"' + field + b'"' for field in line.split(b",")) for line in lines]
-    found = scan(*quoted)
+    actual = scan(*quoted)
     assert read_alone == []
-    assert (sums_of(found), found.counts) == (sums_of(scan(*lines)), scan(*lines).counts)
+    assert (sums_of(actual), actual.counts) == (sums_of(scan(*lines)), scan(*lines).counts)
 
 
 def test_a_block_of_nothing_but_dirt_is_read() -> None:
@@ -223,9 +223,9 @@ def test_nothing_scanned_is_empty_sums() -> None:
 
 
 def test_counts_add_up_and_travel_as_json() -> None:
-    one = replace(scan(row(total="x"), b"bad", b"").counts, breaches=Counter(TotalLoad=3))
+    counts = replace(scan(row(total="x"), b"bad", b"").counts, breaches=Counter(TotalLoad=3))
     total = Counts()
-    for text in (json.dumps(one.as_dict()), json.dumps(one.as_dict())):
+    for text in (json.dumps(counts.as_dict()), json.dumps(counts.as_dict())):
         total.add(Counts(**json.loads(text)))
     assert total.as_dict() == {
         "rows": 4,
@@ -242,5 +242,5 @@ def test_counts_add_up_and_travel_as_json() -> None:
 def test_sums_are_of_all_rows_whatever_their_order() -> None:
     rng = np.random.default_rng(1)
     lines = [row(f"2016-06-01 00:{rng.integers(5, 60):02d}:00", f"10.0.0.{rng.integers(9)}", "3") for _ in range(500)]
-    shuffled = [lines[place] for place in rng.permutation(len(lines))]
+    shuffled = [lines[index] for index in rng.permutation(len(lines))]
     assert sums_of(scan(*lines)) == sums_of(scan(*shuffled))

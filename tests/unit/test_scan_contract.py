@@ -11,7 +11,7 @@ import pytest
 from block_rows import ALL, row, scan, sums_of
 from loadcast import schema
 from loadcast.kernels import rows as row_kernel
-from loadcast.kernels.contract import Contract
+from loadcast.kernels.data_contract import Contract
 from loadcast.kernels.scan import Counts, Rejected
 from loadcast.schema import Reason
 from loadcast.settings import parse_settings
@@ -78,10 +78,10 @@ def test_rows_that_break_the_contract_stand_among_other_rejected_rows_in_file_or
     lines = [broken, bad, row(), dirty, broken, bad, broken]
     result = scan(*lines, end=end, keep=BOUND)
     starts = np.cumsum([0, *(len(line) + len(end) for line in lines)]).tolist()
-    assert [(one.offset, one.line) for one in result.rejected] == [
+    assert [(rejected.offset, rejected.line) for rejected in result.rejected] == [
         (start, line) for start, line in zip(starts, lines, strict=False) if line != row()
     ]
-    assert [one.reason.value for one in result.rejected] == ["contract", "field_count"] + ["contract"] * 2 + [
+    assert [rejected.reason.value for rejected in result.rejected] == ["contract", "field_count"] + ["contract"] * 2 + [
         "field_count",
         "contract",
     ]
@@ -101,7 +101,7 @@ def test_results_kept_under_another_contract_are_not_taken() -> None:
     spark_scan = pytest.importorskip("loadcast.spark.scan")
     split = Split(SourceFile("a.csv", 9, "1"), 0, 9)
     ranges = ((1.0, None, True), (None, 1.0, True), (1.0, 2.0, True), (1.0, 2.0, False))
-    contracts = [None, *(Contract.of({name: one}) for name in schema.MEASURES for one in ranges)]
+    contracts = [None, *(Contract.of({name: allowed}) for name in schema.MEASURES for allowed in ranges)]
     names = {spark_scan.result_name(split, None, replace(ALL, contract=contract)) for contract in contracts}
     assert len(names) == len(contracts)
     assert spark_scan.result_name(split, None, replace(BOUND)) == spark_scan.result_name(split, None, BOUND)

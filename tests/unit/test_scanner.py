@@ -9,13 +9,13 @@ import time
 import numpy as np
 import pytest
 
-from block_rows import ALL, BUCKET, row, sums_of
+from block_rows import ALL, BUCKET, ScanResult, row, sums_of
 from loadcast import schema
-from loadcast.kernels import scan, tables
+from loadcast.kernels import scan, scan_tables
 from loadcast.kernels.buckets import round_sums
 from loadcast.kernels.rows import LAYOUT_17
-from loadcast.kernels.scan import Counts, RowFilter, Scanner, ScanResult
-from loadcast.kernels.tables import NAMES, SLOTS
+from loadcast.kernels.scan import Counts, RowFilter, Scanner
+from loadcast.kernels.scan_tables import NAMES, SLOTS
 from oracle.stages import rounded_sum
 
 
@@ -39,10 +39,12 @@ def test_a_hundred_thousand_servers_have_their_own_sums(form: str) -> None:
     begin = time.perf_counter()
     scanner = scanned([*lines, *lines[::-1]], blocks=3)
     assert time.perf_counter() - begin < 20
-    found = scanner.buckets()
-    assert (scanner.counts().good, len(found.codes)) == (200_000, 100_000)
-    assert (found.counts == 2).all()
-    totals = dict(zip((found.servers[code] for code in found.codes.tolist()), found.sums[:, 0].tolist(), strict=True))
+    actual = scanner.buckets()
+    assert (scanner.counts().good, len(actual.codes)) == (200_000, 100_000)
+    assert (actual.counts == 2).all()
+    totals = dict(
+        zip((actual.servers[code] for code in actual.codes.tolist()), actual.sums[:, 0].tolist(), strict=True)
+    )
     assert totals == {server: 2.0 * number for number, server in enumerate(servers)}
 
 
@@ -50,8 +52,8 @@ def test_servers_come_out_sorted_and_once() -> None:
     rng = random.Random(1)
     lines = [row(f"2016-06-01 00:{rng.randrange(5, 60):02d}:00", address(rng.randrange(9))) for _ in range(3000)]
     sums = scanned(lines).buckets()
-    places = list(zip(sums.codes.tolist(), sums.buckets.tolist(), strict=True))
-    assert places == sorted(set(places))
+    keys = list(zip(sums.codes.tolist(), sums.buckets.tolist(), strict=True))
+    assert keys == sorted(set(keys))
     assert sums.counts.sum() == 3000
 
 
@@ -111,16 +113,16 @@ def test_many_forms_of_few_addresses_are_forgotten_too(monkeypatch: pytest.Monke
 
 
 def test_tables_double_when_they_are_full() -> None:
-    made = tables.new_tables()
-    room = len(made.names), len(made.slot_places)
+    made = scan_tables.new_tables()
+    room = len(made.names), len(made.slot_records)
     scanner = scanned([row(server=address(number)) for number in range(room[1] + 1)])
     assert scanner._tables.used[NAMES] == scanner._tables.used[SLOTS] == room[1] + 1
-    assert len(scanner._tables.slot_places) == 2 * room[1]
-    assert len(scanner._tables.slot_index) >= 2 * len(scanner._tables.slot_places)
+    assert len(scanner._tables.slot_records) == 2 * room[1]
+    assert len(scanner._tables.slot_index) >= 2 * len(scanner._tables.slot_records)
 
 
 def test_rows_read_alone_are_added_to_sums_that_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "_FIRST_SLOTS", 1)
+    monkeypatch.setattr(scan_tables, "_FIRST_SLOTS", 1)
     lines = [row(server=address(number), kind='a"') for number in range(10_000)]
     scanner = scanned(lines)
     assert (scanner.counts().good, len(scanner.buckets().codes)) == (10_000, 10_000)
@@ -130,9 +132,9 @@ def test_a_block_of_more_events_than_are_noted_at_once_keeps_their_order() -> No
     lines = [row(server=f"x{number}") if number % 3 else row(kind=f'"{number}"7') for number in range(20_000)]
     scanner = Scanner(LAYOUT_17, ALL)
     rejected = scanner.scan(b"\r\n".join(lines))
-    assert [one.line for one in rejected] == [line for line in lines if b"x" in line]
+    assert [entry.line for entry in rejected] == [line for line in lines if b"x" in line]
     starts = np.cumsum([0, *(len(line) + 2 for line in lines)]).tolist()
-    assert [one.offset for one in rejected] == [
+    assert [entry.offset for entry in rejected] == [
         start for start, line in zip(starts, lines, strict=False) if b"x" in line
     ]
     assert scanner.counts().good == 20_000 - len(rejected)

@@ -18,42 +18,46 @@ def of(*rows: tuple[int, int, int]) -> dict:
 
 
 def test_scores_are_the_hand_computed_ones() -> None:
-    found = of((5, 1, 0), (2, 6, 2), (0, 1, 3))
+    actual = of((5, 1, 0), (2, 6, 2), (0, 1, 3))
     precision = {"low": 5 / 7, "medium": 6 / 8, "high": 3 / 5}
     recall = {"low": 5 / 6, "medium": 6 / 10, "high": 3 / 4}
     f1 = {name: 2 * precision[name] * recall[name] / (precision[name] + recall[name]) for name in precision}
     support = {"low": 6, "medium": 10, "high": 4}
-    for name, one in found["perClass"].items():
+    for name, of_class in actual["perClass"].items():
         wanted = {"precision": precision[name], "recall": recall[name], "f1": f1[name], "support": support[name]}
-        assert one == pytest.approx(wanted, rel=1e-15)
-    assert found["rows"] == 20
-    assert found["accuracy"] == 14 / 20
-    assert found["macroF1"] == pytest.approx(sum(f1.values()) / 3, rel=1e-15)
+        assert of_class == pytest.approx(wanted, rel=1e-15)
+    assert actual["rows"] == 20
+    assert actual["accuracy"] == 14 / 20
+    assert actual["macroF1"] == pytest.approx(sum(f1.values()) / 3, rel=1e-15)
     for name, values in (("weightedPrecision", precision), ("weightedRecall", recall), ("weightedF1", f1)):
-        assert found[name] == pytest.approx(sum(values[key] * support[key] for key in values) / 20, rel=1e-15)
-    assert found["weightedRecall"] == pytest.approx(found["accuracy"], rel=1e-15)
+        assert actual[name] == pytest.approx(sum(values[key] * support[key] for key in values) / 20, rel=1e-15)
+    assert actual["weightedRecall"] == pytest.approx(actual["accuracy"], rel=1e-15)
 
 
 def test_a_right_forecast_scores_one_everywhere() -> None:
-    found = of((3, 0, 0), (0, 2, 0), (0, 0, 1))
-    assert {found[name] for name in ("accuracy", "macroF1", "weightedPrecision", "weightedRecall", "weightedF1")} == {1}
+    actual = of((3, 0, 0), (0, 2, 0), (0, 0, 1))
+    assert {actual[name] for name in ("accuracy", "macroF1", "weightedPrecision", "weightedRecall", "weightedF1")} == {
+        1
+    }
 
 
 def test_a_wrong_forecast_scores_zero_everywhere() -> None:
-    found = of((0, 3, 0), (0, 0, 2), (1, 0, 0))
-    assert {found[name] for name in ("accuracy", "macroF1", "weightedPrecision", "weightedRecall", "weightedF1")} == {0}
+    actual = of((0, 3, 0), (0, 0, 2), (1, 0, 0))
+    assert {actual[name] for name in ("accuracy", "macroF1", "weightedPrecision", "weightedRecall", "weightedF1")} == {
+        0
+    }
 
 
 def test_a_class_never_forecast_has_precision_zero_and_counts() -> None:
-    found = of((4, 0, 0), (0, 4, 0), (2, 0, 0))
-    assert found["perClass"]["high"] == {"precision": 0, "recall": 0, "f1": 0, "support": 2}
-    assert found["macroF1"] == pytest.approx((0.8 + 1 + 0) / 3, rel=1e-15)
+    actual = of((4, 0, 0), (0, 4, 0), (2, 0, 0))
+    assert actual["perClass"]["high"] == {"precision": 0, "recall": 0, "f1": 0, "support": 2}
+    assert actual["macroF1"] == pytest.approx((0.8 + 1 + 0) / 3, rel=1e-15)
 
 
 def test_a_class_forecast_but_never_true_counts_too() -> None:
-    found = of((4, 0, 1), (0, 5, 0), (0, 0, 0))
-    assert found["perClass"]["high"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
-    assert found["macroF1"] == pytest.approx((8 / 9 + 1 + 0) / 3, rel=1e-15)
+    actual = of((4, 0, 1), (0, 5, 0), (0, 0, 0))
+    assert actual["perClass"]["high"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+    assert actual["macroF1"] == pytest.approx((8 / 9 + 1 + 0) / 3, rel=1e-15)
 
 
 def test_a_class_that_is_neither_is_left_out_of_the_macro_mean() -> None:
@@ -62,13 +66,13 @@ def test_a_class_that_is_neither_is_left_out_of_the_macro_mean() -> None:
 
 
 def test_nothing_is_known_of_no_rows() -> None:
-    found = of((0, 0, 0), (0, 0, 0), (0, 0, 0))
-    assert found["rows"] == 0
-    rates = [value for name, value in found.items() if name not in ("rows", "perClass", "confusionMatrix")]
+    actual = of((0, 0, 0), (0, 0, 0), (0, 0, 0))
+    assert actual["rows"] == 0
+    rates = [value for name, value in actual.items() if name not in ("rows", "perClass", "confusionMatrix")]
     assert rates == [None] * 5
-    for values in found["perClass"].values():
+    for values in actual["perClass"].values():
         assert values == {"precision": None, "recall": None, "f1": None, "support": 0}
-    assert set(found) == set(of((1, 0, 0), (0, 0, 0), (0, 0, 0)))
+    assert set(actual) == set(of((1, 0, 0), (0, 0, 0), (0, 0, 0)))
 
 
 def test_few_rows_say_how_few_they_are() -> None:
@@ -91,9 +95,9 @@ def test_the_table_of_no_scores_shows_none(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_scores_travel_as_json_with_the_matrix_they_are_from() -> None:
-    found = of((5, 1, 0), (2, 6, 2), (0, 1, 3))
-    assert json.loads(json.dumps(found)) == found
-    assert found["confusionMatrix"] == {
+    actual = of((5, 1, 0), (2, 6, 2), (0, 1, 3))
+    assert json.loads(json.dumps(actual)) == actual
+    assert actual["confusionMatrix"] == {
         "labels": ["low", "medium", "high"],
         "rowsAreTrueClass": [[5, 1, 0], [2, 6, 2], [0, 1, 3]],
     }

@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import classic
+from grids import sum_rows
 from loadcast import paths, schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.labels import LabelRule
 from loadcast.storage.tables import FolderTables
 
-server = pytest.importorskip("loadcast.spark.server")
+server = pytest.importorskip("loadcast.spark.server_task")
 scan = pytest.importorskip("loadcast.spark.scan")
 
 BEGIN = 1_464_739_200 // schema.BUCKET_SECONDS
@@ -32,9 +33,9 @@ def pieces(name: str, number: int, buckets: int, seed: int) -> list[pa.RecordBat
     rng = np.random.default_rng(seed)
     batches = []
     for _ in range(number):
-        places = np.flatnonzero(rng.random(buckets) < 0.7)
-        values = rng.integers(0, 1000, (len(places), len(schema.MEASURES))) / 8
-        sums = bucket_kernel.sum_rows((name,), np.zeros(len(places), dtype=np.int64), BEGIN + places, values)
+        offsets = np.flatnonzero(rng.random(buckets) < 0.7)
+        values = rng.integers(0, 1000, (len(offsets), len(schema.MEASURES))) / 8
+        sums = sum_rows((name,), np.zeros(len(offsets), dtype=np.int64), BEGIN + offsets, values)
         names, payloads = bucket_kernel.pack(sums)
         kinds = pa.array([scan.KIND_BUCKETS] * len(names), pa.int32())
         batches.append(pa.RecordBatch.from_arrays([names, kinds, payloads], schema=scan.SCAN_SCHEMA))

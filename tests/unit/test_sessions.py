@@ -52,13 +52,13 @@ def test_a_log_holds_every_reason_kind_class_and_server(log, tmp_path):
 
 
 def test_shuffled_rows_and_other_files_change_nothing(log, tmp_path):
-    one = run_log(sessions.write_split(log, tmp_path / "one", 1, 1, plain=True))
+    plain = run_log(sessions.write_split(log, tmp_path / "one", 1, 1, plain=True))
     for seed, parts in ((1, 4), (2, 9)):
         other = run_log(sessions.write_split(log, tmp_path / str(seed), parts, seed, shuffle=True))
         for name in ("hourly", "daily", "features"):
-            pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name), check_exact=True)
-        assert one.counts == other.counts
-        assert one.levels == other.levels
+            pd.testing.assert_frame_equal(getattr(plain, name), getattr(other, name), check_exact=True)
+        assert plain.counts == other.counts
+        assert plain.levels == other.levels
 
 
 def test_an_undirtied_log_has_nothing_to_reject_or_repair(tmp_path):

@@ -161,9 +161,9 @@ FAULTS: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(("key", "value", "wanted"), FAULTS)
 def test_a_value_that_cannot_be_is_a_fault_that_names_key_found_and_wanted(key: str, value: Any, wanted: str) -> None:
     message = fault_of(**{key: value})
-    found = next(line for line in message.splitlines() if line.startswith(f"  {key}"))
-    assert f": found {repr(value)[:60]}" in found or f": found {repr(value[0])[:60]}" in found
-    assert wanted in found
+    line = next(line for line in message.splitlines() if line.startswith(f"  {key}"))
+    assert f": found {repr(value)[:60]}" in line or f": found {repr(value[0])[:60]}" in line
+    assert wanted in line
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,10 @@ def test_without_a_contract_nothing_is_said_of_any_column() -> None:
 
 
 def test_every_numeric_column_may_have_bounds_and_breaches_are_counted_unless_said() -> None:
-    given = {name: {"min": place, "max": 10.5 * place} for place, name in enumerate(schema.MEASURES)}
+    given = {name: {"min": index, "max": 10.5 * index} for index, name in enumerate(schema.MEASURES)}
     contract = parse_settings({**PLAIN, "contract": given}).contract
-    assert {name: (one.min, one.max, one.on_breach) for name, one in contract.items()} == {
-        name: (float(place), 10.5 * place, "count") for place, name in enumerate(schema.MEASURES)
+    assert {name: (allowed.min, allowed.max, allowed.on_breach) for name, allowed in contract.items()} == {
+        name: (float(index), 10.5 * index, "count") for index, name in enumerate(schema.MEASURES)
     }
 
 
@@ -42,9 +42,9 @@ def test_every_numeric_column_may_have_bounds_and_breaches_are_counted_unless_sa
     [{"min": 0}, {"max": -1.5}, {"min": 3, "max": 3}, {"min": None, "max": 1}, {"max": 1e308, "onBreach": "reject"}],
 )
 def test_one_bound_is_enough_and_both_may_be_the_same(allowed: dict[str, Any]) -> None:
-    found = parse_settings({**PLAIN, "contract": {schema.TOTAL_LOAD: allowed}}).contract[schema.TOTAL_LOAD]
-    assert (found.min, found.max) == (allowed.get("min"), allowed.get("max"))
-    assert found.on_breach == allowed.get("onBreach", "count")
+    actual = parse_settings({**PLAIN, "contract": {schema.TOTAL_LOAD: allowed}}).contract[schema.TOTAL_LOAD]
+    assert (actual.min, actual.max) == (allowed.get("min"), allowed.get("max"))
+    assert actual.on_breach == allowed.get("onBreach", "count")
 
 
 def test_a_range_does_not_change() -> None:

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from interrupting import Command
-from loadcast import signals
-from loadcast.processes import descendants
+from loadcast.system import signals
+from loadcast.system.processes import descendants
 
 CODE = Path(__file__).resolve().parents[2] / "Code"
 _PROGRAM = """
 import os, signal, subprocess, sys, threading, time
 sys.path.insert(0, {code!r})
-from loadcast import signals
+from loadcast.system import signals
 
 def send(signum=signal.SIGINT):
     os.kill(os.getpid(), signum)
@@ -283,7 +283,7 @@ def test_without_proc_ps_tells_the_same(monkeypatch: pytest.MonkeyPatch) -> None
         try:
             while len(wanted := descendants(child.pid)) != 1:
                 time.sleep(0.01)
-            monkeypatch.setattr("loadcast.processes._PROCESSES", Path("/nonexistent"))
+            monkeypatch.setattr("loadcast.system.processes._PROCESSES", Path("/nonexistent"))
             assert descendants(child.pid) == wanted
         finally:
             for pid in [*descendants(child.pid), child.pid]:

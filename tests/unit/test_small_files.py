@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from loadcast import small_files
 from loadcast.errors import ConfigError
 from loadcast.settings import load_settings
-from loadcast.small_files import read_small_file
+from loadcast.system import small_files
+from loadcast.system.small_files import read_small_file
 
 
 def test_a_file_is_read_up_to_the_limit(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from artefact_files import made_up_info, write_info
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError, InputError
 from loadcast.serving.statistics import newest_hour, open_statistics, scoring_features
-from published import TRAIN_BEGIN, hourly_statistics, load_at, publish
+from published import TRAIN_BEGIN, hourly_statistics, load_at, month_folder, publish
 
 FIRST, SECOND, THIRD = "115.220.193.16", "210.181.165.92", "10.0.0.7"
 JULY = datetime(2016, 7, 1)
@@ -101,7 +101,7 @@ def test_months_that_no_feature_looks_back_to_are_not_read(tmp_path: Path) -> No
     run = publish(tmp_path, hourly_statistics(FIRST, datetime(2016, 3, 1), 122 * 24))
     expected = records_of(tmp_path)
     for kind in (paths.HOURLY, paths.DAILY):
-        (run / paths.month_folder(kind, 2016, 4) / "part-0.parquet").write_bytes(b"broken")
+        (run / month_folder(kind, 2016, 4) / "part-0.parquet").write_bytes(b"broken")
     assert records_of(tmp_path) == expected
 
 
@@ -164,11 +164,11 @@ def test_a_begin_within_an_hour_is_refused(output: Path) -> None:
 
 # --- what may be wrong with the folder -------------------------------------------------------------------------------
 def replace(run: Path, kind: str, table: pa.Table) -> None:
-    pq.write_table(table, run / paths.month_folder(kind, 2016, 6) / "part-0.parquet")
+    pq.write_table(table, run / month_folder(kind, 2016, 6) / "part-0.parquet")
 
 
 def june(run: Path) -> pa.Table:
-    return pq.ParquetFile(run / paths.month_folder(paths.HOURLY, 2016, 6) / "part-0.parquet").read()
+    return pq.ParquetFile(run / month_folder(paths.HOURLY, 2016, 6) / "part-0.parquet").read()
 
 
 def test_an_output_without_statistics_says_which_command_makes_them(tmp_path: Path) -> None:

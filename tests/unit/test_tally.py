@@ -72,10 +72,10 @@ def class_of(load: float) -> int:
     return 1 if load <= 100 else 2 if load <= 500 else 3
 
 
-def assert_same(found: PartTally, wanted: PartTally) -> None:
+def assert_same(actual: PartTally, wanted: PartTally) -> None:
     for name in ANSWERS:
-        assert found.confusion[name].tolist() == wanted.confusion[name].tolist(), name
-    assert found.loss == pytest.approx(wanted.loss, rel=1e-12, abs=1e-12)
+        assert actual.confusion[name].tolist() == wanted.confusion[name].tolist(), name
+    assert actual.loss == pytest.approx(wanted.loss, rel=1e-12, abs=1e-12)
 
 
 @given(st.lists(ROW, max_size=60), st.integers(0, 60))
@@ -83,8 +83,8 @@ def test_counts_are_those_of_each_observed_row(rows: list[Row], cut: int) -> Non
     tally = Tally(SPLIT, BOUNDS)
     for part in (rows[:cut], rows[cut:]):
         add(tally, part)
-    for test, found in zip((False, True), tally.parts(), strict=True):
-        assert_same(found, by_hand(rows, test))
+    for test, actual in zip((False, True), tally.parts(), strict=True):
+        assert_same(actual, by_hand(rows, test))
     assert set(tally.servers) == {f"10.0.0.{row[0]}" for row in rows if row[2]}
 
 
@@ -103,5 +103,5 @@ def test_counts_travel_as_json_and_add_up() -> None:
 
 
 def test_no_rows_are_no_counts() -> None:
-    for found in Tally(SPLIT, BOUNDS).parts():
-        assert_same(found, no_tally())
+    for actual in Tally(SPLIT, BOUNDS).parts():
+        assert_same(actual, no_tally())

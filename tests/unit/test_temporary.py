@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from loadcast import temporary
 from loadcast.errors import OutputError
+from loadcast.system import temporary
 
 CODE = Path(__file__).resolve().parents[2] / "Code"
 _HOLDER = """
 import sys; sys.path.insert(0, {code!r})
-from loadcast import temporary
+from loadcast.system import temporary
 {maker}
 (folder / "part").mkdir()
 (folder / "part" / "file").write_text("x")
@@ -29,7 +29,7 @@ _OF_PROCESS = "folder = temporary.process_folder()"
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def temp_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of temporary files."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -50,25 +50,25 @@ def end(process: subprocess.Popen[str]) -> None:
     process.communicate("\n", timeout=30)
 
 
-def test_a_folder_is_there_for_the_block_and_empty(place: Path) -> None:
+def test_a_folder_is_there_for_the_block_and_empty(temp_root: Path) -> None:
     with temporary.run_folder() as folder:
         assert [*folder.iterdir()] == []
-        assert folder.is_relative_to(place)
+        assert folder.is_relative_to(temp_root)
         assert folder.parent.name.startswith("loadcast-run-")
         assert folder.parent.stat().st_mode & 0o077 == 0
         (folder / "file").touch()
-    assert [*place.iterdir()] == []
+    assert [*temp_root.iterdir()] == []
 
 
-def test_that_of_a_process_goes_with_it(place: Path) -> None:
+def test_that_of_a_process_goes_with_it(temp_root: Path) -> None:
     process, folder = holder()
     assert folder.is_dir()
     end(process)
-    assert [*place.iterdir()] == []
+    assert [*temp_root.iterdir()] == []
 
 
 @pytest.mark.parametrize("maker", [_OF_PROCESS, "block = temporary.run_folder(); folder = block.__enter__()"])
-def test_that_of_a_killed_process_is_removed_by_the_next_one_and_no_other(place: Path, maker: str) -> None:
+def test_that_of_a_killed_process_is_removed_by_the_next_one_and_no_other(temp_root: Path, maker: str) -> None:
     alive, held = holder(maker)
     killed, abandoned = holder(maker)
     killed.send_signal(signal.SIGKILL)
@@ -77,58 +77,58 @@ def test_that_of_a_killed_process_is_removed_by_the_next_one_and_no_other(place:
     with temporary.run_folder() as own:
         assert not abandoned.exists()
         assert (held / "files" / "part" / "file").read_text() == "x"
-        assert {*place.iterdir()} == {held, own.parent}
+        assert {*temp_root.iterdir()} == {held, own.parent}
     end(alive)
 
 
-def test_a_process_killed_in_the_making_leaves_nothing_that_stays(place: Path) -> None:
-    (place / "loadcast-run-empty").mkdir()
-    (place / "loadcast-run-begun").mkdir()
-    (place / "loadcast-run-begun" / ".lock").touch()
+def test_a_process_killed_in_the_making_leaves_nothing_that_stays(temp_root: Path) -> None:
+    (temp_root / "loadcast-run-empty").mkdir()
+    (temp_root / "loadcast-run-begun").mkdir()
+    (temp_root / "loadcast-run-begun" / ".lock").touch()
     temporary.remove_abandoned()
-    assert [*place.iterdir()] == []
+    assert [*temp_root.iterdir()] == []
 
 
-def test_nothing_is_removed_that_is_not_known_to_be_ours(place: Path) -> None:
-    other = place / "loadcast-run-by-hand"
+def test_nothing_is_removed_that_is_not_known_to_be_ours(temp_root: Path) -> None:
+    other = temp_root / "loadcast-run-by-hand"
     (other / "files").mkdir(parents=True)
-    (place / "loadcast-run-file").touch()
-    (place / "else").mkdir()
-    strange = place / "loadcast-run-strange"
+    (temp_root / "loadcast-run-file").touch()
+    (temp_root / "else").mkdir()
+    strange = temp_root / "loadcast-run-strange"
     strange.mkdir()
     os.mkfifo(strange / ".lock")
     temporary.remove_abandoned()
-    assert {path.name for path in place.iterdir()} == {other.name, "loadcast-run-file", "else", strange.name}
+    assert {path.name for path in temp_root.iterdir()} == {other.name, "loadcast-run-file", "else", strange.name}
 
 
-def test_links_lead_nowhere(place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_links_lead_nowhere(temp_root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     target = tmp_path_factory.mktemp("target")
     (target / ".lock").touch()
     (target / "files").mkdir()
     (target / "files" / "precious").touch()
-    (place / "loadcast-run-link").symlink_to(target)
-    inside = place / "loadcast-run-inside"
+    (temp_root / "loadcast-run-link").symlink_to(target)
+    inside = temp_root / "loadcast-run-inside"
     inside.mkdir()
     (inside / ".lock").symlink_to(target / ".lock")
-    holds = place / "loadcast-run-holds"
+    holds = temp_root / "loadcast-run-holds"
     (holds / "files").mkdir(parents=True)
     (holds / ".lock").touch()
     (holds / "files" / "link").symlink_to(target)
     temporary.remove_abandoned()
     assert (target / "files" / "precious").exists()
-    assert {path.name for path in place.iterdir()} == {"loadcast-run-link", "loadcast-run-inside"}
+    assert {path.name for path in temp_root.iterdir()} == {"loadcast-run-link", "loadcast-run-inside"}
 
 
-def test_folders_of_other_users_are_not_touched(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (place / "loadcast-run-begun").mkdir()
-    (place / "loadcast-run-begun" / ".lock").touch()
+def test_folders_of_other_users_are_not_touched(temp_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (temp_root / "loadcast-run-begun").mkdir()
+    (temp_root / "loadcast-run-begun" / ".lock").touch()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)  # root, too, leaves them alone
     temporary.remove_abandoned()
-    assert (place / "loadcast-run-begun").is_dir()
+    assert (temp_root / "loadcast-run-begun").is_dir()
 
 
 def test_a_folder_that_another_process_takes_for_abandoned_is_not_used(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    temp_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = tempfile.mkdtemp
     attempts = []
@@ -144,19 +144,19 @@ def test_a_folder_that_another_process_takes_for_abandoned_is_not_used(
     with temporary.run_folder() as folder:
         assert str(folder.parent) == attempts[-1]
     assert len(attempts) == 3
-    assert [*place.iterdir()] == []
+    assert [*temp_root.iterdir()] == []
 
 
-def test_a_file_system_without_locks_keeps_folders(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_keeps_folders(temp_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(descriptor: int, how: int) -> None:
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    (place / "loadcast-run-begun").mkdir()
-    (place / "loadcast-run-begun" / ".lock").touch()
+    (temp_root / "loadcast-run-begun").mkdir()
+    (temp_root / "loadcast-run-begun" / ".lock").touch()
     with temporary.run_folder() as folder:
         assert folder.is_dir()
-    assert [path.name for path in place.iterdir()] == ["loadcast-run-begun"]
+    assert [path.name for path in temp_root.iterdir()] == ["loadcast-run-begun"]
 
 
 def test_a_forked_process_leaves_its_parents_folder() -> None:
@@ -169,12 +169,12 @@ def test_a_forked_process_leaves_its_parents_folder() -> None:
         assert folder.is_dir()
 
 
-def test_libraries_put_theirs_into_a_folder_for_a_while(place: Path) -> None:
+def test_libraries_put_theirs_into_a_folder_for_a_while(temp_root: Path) -> None:
     with temporary.run_folder() as folder, temporary.default_for_others(folder):
         assert Path(tempfile.mkdtemp()).parent == folder
         assert os.environ["TMPDIR"] == str(folder)
-    assert os.environ["TMPDIR"] == str(place)
-    assert Path(tempfile.gettempdir()) == place
+    assert os.environ["TMPDIR"] == str(temp_root)
+    assert Path(tempfile.gettempdir()) == temp_root
 
 
 def test_where_none_can_be_made_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,10 +51,10 @@ def test_every_second_of_a_day_is_read() -> None:
 
 @pytest.mark.parametrize("good", [GOOD, b"2001-01-01 00:00:00", b"2000-02-29 09:09:09"])
 def test_each_byte_in_each_place_is_judged_as_by_the_reader_of_one_time(good: bytes) -> None:
-    values = [good[:place] + bytes([byte]) + good[place + 1 :] for place in range(19) for byte in range(256)]
-    found = compiled(values)
-    assert found == one_by_one(values)
-    assert 20 < sum(second > NO_TIME for second in found) < 140
+    values = [good[:index] + bytes([byte]) + good[index + 1 :] for index in range(19) for byte in range(256)]
+    actual = compiled(values)
+    assert actual == one_by_one(values)
+    assert 20 < sum(second > NO_TIME for second in actual) < 140
 
 
 @pytest.mark.parametrize("first", ["00", "01", "09", "10", "12", "13", "19", "23", "24", "29", "59", "60", "99"])

@@ -50,17 +50,17 @@ def with_history(values: Sequence[float]) -> pa.Table:
 
 def gathered(table: pa.Table, bounds: Sequence[int], split_seconds: int = NEVER) -> TrainingSummary:
     """The summary of the table, of parts that are cut at these rows."""
-    places = [0, *sorted(bounds), table.num_rows]
-    parts = [table.slice(begin, end - begin) for begin, end in pairwise(places)]
+    cuts_at = [0, *sorted(bounds), table.num_rows]
+    parts = [table.slice(begin, end - begin) for begin, end in pairwise(cuts_at)]
     return combine([summarize(part, CLASSIC, split_seconds).as_json() for part in parts], CLASSIC)
 
 
-def same(one: TrainingSummary, other: TrainingSummary) -> bool:
+def same(left: TrainingSummary, right: TrainingSummary) -> bool:
     """Equal to the last bit."""
     return (
-        (one.rows, one.levels) == (other.rows, other.levels)
-        and one.mean.tobytes() == other.mean.tobytes()
-        and one.deviation.tobytes() == other.deviation.tobytes()
+        (left.rows, left.levels) == (right.rows, right.levels)
+        and left.mean.tobytes() == right.mean.tobytes()
+        and left.deviation.tobytes() == right.deviation.tobytes()
     )
 
 
@@ -163,9 +163,9 @@ def test_many_parts_of_many_rows_are_as_one() -> None:
 
 def test_empty_parts_change_no_bit() -> None:
     table = random_features(40, seed=7)
-    one, two = (summarize(part, CLASSIC, NEVER).as_json() for part in (table.slice(0, 13), table.slice(13)))
+    left, right = (summarize(part, CLASSIC, NEVER).as_json() for part in (table.slice(0, 13), table.slice(13)))
     empty = summarize(table, CLASSIC, 0).as_json()
-    assert same(combine([empty, one, empty, empty, two, empty], CLASSIC), combine([one, two], CLASSIC))
+    assert same(combine([empty, left, empty, empty, right, empty], CLASSIC), combine([left, right], CLASSIC))
 
 
 @pytest.mark.parametrize("texts", [[], [summarize(random_features(5), CLASSIC, 0).as_json()] * 3])
@@ -200,8 +200,8 @@ def exact(values: Sequence[float]) -> tuple[float, float]:
 @pytest.mark.parametrize(("mean", "spread"), [(0, 1), (1e6, 1e-3), (1e12, 0.01), (1e-8, 1e-9), (500, 1e15)])
 def test_no_digits_are_lost_where_the_mean_is_large(mean: float, spread: float, cuts: Sequence[int]) -> None:
     values = (mean + np.random.default_rng(9).random(100) * spread).tolist()
-    found = gathered(with_history(values), cuts)
-    assert (found.mean[0], found.deviation[0]) == exact(values)
+    actual = gathered(with_history(values), cuts)
+    assert (actual.mean[0], actual.deviation[0]) == exact(values)
 
 
 @pytest.mark.parametrize("number", [2, 3, 7, 100, 4096])
@@ -209,8 +209,8 @@ def test_no_digits_are_lost_where_the_mean_is_large(mean: float, spread: float, 
 def test_equal_values_have_their_own_mean_and_no_deviation_at_all(value: float, number: int) -> None:
     table = with_history([value] * number)
     for cuts in ((), (1,), (number // 3, number // 2)):
-        found = gathered(table, cuts)
-        assert (found.mean[0], found.deviation[0]) == (value, 0.0)
+        actual = gathered(table, cuts)
+        assert (actual.mean[0], actual.deviation[0]) == (value, 0.0)
 
 
 # --- what it teaches ------------------------------------------------------------------------------------------------

@@ -23,15 +23,15 @@ def vectors(draw: st.DrawFn, size: int) -> dict[str, Any]:
     if draw(st.booleans()):
         values = draw(st.lists(NUMBER, min_size=size, max_size=size))
         return {"type": 1, "size": None, "indices": None, "values": values}
-    places = sorted(draw(st.sets(st.integers(0, size - 1), max_size=size)))
-    return {"type": 0, "size": size, "indices": places, "values": [draw(NUMBER) for _ in places]}
+    indices = sorted(draw(st.sets(st.integers(0, size - 1), max_size=size)))
+    return {"type": 0, "size": size, "indices": indices, "values": [draw(NUMBER) for _ in indices]}
 
 
 def written_out(vector: dict[str, Any]) -> list[float]:
     if vector["type"]:
         return list(vector["values"])
     given = dict(zip(vector["indices"], vector["values"], strict=True))
-    return [given.get(place, 0.0) for place in range(vector["size"])]
+    return [given.get(index, 0.0) for index in range(vector["size"])]
 
 
 @given(st.data(), st.integers(0, 12), st.integers(1, 4), st.integers(1, 7))
@@ -54,8 +54,8 @@ def test_a_row_wider_than_a_block_is_a_block(monkeypatch: pytest.MonkeyPatch) ->
     assert [matrix.tolist() for matrix in blocks] == [[[1.0, 3.0]], [[2.0, 4.0]]]
 
 
-def sparse(size: int, places: list[int]) -> dict[str, Any]:
-    return {"type": 0, "size": size, "indices": places, "values": [1.0] * len(places)}
+def sparse(size: int, indices: list[int]) -> dict[str, Any]:
+    return {"type": 0, "size": size, "indices": indices, "values": [1.0] * len(indices)}
 
 
 @pytest.mark.parametrize(

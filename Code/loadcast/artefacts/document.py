@@ -183,7 +183,7 @@ def _object(pairs: list[tuple[str, Any]]) -> Document:
     members = dict(pairs)
     if len(members) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+        twice = next(key for index, key in enumerate(keys) if key in keys[:index])
         raise DocumentError(f"the key {printable(twice[:_SHOWN_CHARACTERS])!r} stands in it twice")
     return members
 

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 import click
 
-from loadcast import signals
 from loadcast.cli.logs import log_options
-from loadcast.disk import full_disk, is_full_disk
 from loadcast.errors import LoadcastError
 from loadcast.extras import missing_named
 from loadcast.secrets import without_secrets
 from loadcast.spark.options import SparkOptions
+from loadcast.system import signals
+from loadcast.system.disk import full_disk, is_full_disk
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _MASTER = "spark.master"

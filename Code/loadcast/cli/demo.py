@@ -17,12 +17,12 @@ from typing import IO
 
 import click
 
-from loadcast import signals
 from loadcast.cli.common import friendly
 from loadcast.cli.hints import command_line
 from loadcast.cli.usage import Command
 from loadcast.errors import LoadcastError, OutputError, ServiceError
 from loadcast.extras import require
+from loadcast.system import signals
 
 _CLONE = Path(__file__).resolve().parents[3]
 _CONFIG = "Config/demo.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from loadcast.log_setup import FORMATS, LEVELS, set_up_logging
+from loadcast.logs.setup import FORMATS, LEVELS, set_up_logging
 
 
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ def run(module: str, command: str, name: str | None = None) -> None:
     _end_at_first_signal()
     import importlib
 
-    from loadcast import signals
+    from loadcast.system import signals
 
     with signals.handled(_remove_temporary_folders):
         getattr(importlib.import_module(f"loadcast.cli.{module}"), command)(prog_name=name)
@@ -40,6 +40,6 @@ def _end(signum: int, frame: FrameType | None) -> None:
 
 
 def _remove_temporary_folders() -> None:
-    temporary = sys.modules.get("loadcast.temporary")  # where it is not, there are none
+    temporary = sys.modules.get("loadcast.system.temporary")  # where it is not, there are none
     if temporary is not None:
         temporary.remove_own()

@@ -46,12 +46,6 @@ class Buckets:
     sums: Float64s  # (m, 8), in the order of schema.MEASURES
 
 
-def sum_rows(servers: tuple[str, ...], codes: Int64s, buckets: Int64s, values: Float64s) -> Buckets:
-    """Sum rows (`values` is (rows, 8), missing as 0) per server and bucket."""
-    ones = np.ones(len(codes), dtype=np.int64)
-    return merge(servers, codes, buckets, ones, values)
-
-
 def merge(servers: tuple[str, ...], codes: Int64s, buckets: Int64s, counts: Int64s, sums: Float64s) -> Buckets:
     """Add up entries of the same server and bucket; the entries may come in any order."""
     if len(codes) == 0:
@@ -75,9 +69,11 @@ def merge(servers: tuple[str, ...], codes: Int64s, buckets: Int64s, counts: Int6
     )
 
 
-def _merge_dense(servers: tuple[str, ...], place: tuple[Int64s, int, int], counts: Int64s, sums: Float64s) -> Buckets:
+def _merge_dense(
+    servers: tuple[str, ...], key_range: tuple[Int64s, int, int], counts: Int64s, sums: Float64s
+) -> Buckets:
     """As merge, where most of servers × buckets occur: a table filled by position needs no sort."""
-    keys, low, span = place
+    keys, low, span = key_range
     size = len(servers) * span
     totals = np.bincount(keys, weights=counts, minlength=size)
     present = np.flatnonzero(totals)

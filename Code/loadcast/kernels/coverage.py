@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadcast.kernels.buckets import Int64s
-from loadcast.kernels.server import Grid
+from loadcast.kernels.grid import Grid
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,10 @@ class Encoders:
 
     def __post_init__(self) -> None:
         wanted = set(self.features.categories)
-        found = (*self.only_indexed, *self.for_encode)
-        if set(found) != wanted or len(found) != len(wanted) or set(self.levels) != wanted:
+        given = (*self.only_indexed, *self.for_encode)
+        if set(given) != wanted or len(given) != len(wanted) or set(self.levels) != wanted:
             raise ArtefactError(
-                f"The encoders are for {', '.join(sorted({*found, *self.levels}))}; "
+                f"The encoders are for {', '.join(sorted({*given, *self.levels}))}; "
                 f"wanted each of {', '.join(sorted(wanted))} once. Train again with this version of loadcast."
             )
         doubled = [name for name, levels in self.levels.items() if len(set(levels)) != len(levels)]
@@ -87,12 +87,12 @@ def encoders_of(features: FeatureSet, training: TrainingSummary) -> Encoders:
 def string_index(table: pa.Table, column: str, encoders: Encoders) -> NDArray[np.intp]:
     """Index of each row's level: (n,). An unseen or missing level gets the number of training levels."""
     positions = encoders.positions[column]
-    found = table.column(column).combine_chunks().dictionary_encode(null_encoding="encode")
-    if isinstance(found, pa.ChunkedArray):  # no rows
+    encoded = table.column(column).combine_chunks().dictionary_encode(null_encoding="encode")
+    if isinstance(encoded, pa.ChunkedArray):  # no rows
         return np.zeros(0, dtype=np.intp)
-    texts = found.dictionary.cast(pa.string()).to_pylist()
-    places = np.array([positions.get(text, len(positions)) for text in texts], dtype=np.intp)
-    indices: NDArray[np.intp] = places[found.indices.to_numpy()]
+    texts = encoded.dictionary.cast(pa.string()).to_pylist()
+    level_indices = np.array([positions.get(text, len(positions)) for text in texts], dtype=np.intp)
+    indices: NDArray[np.intp] = level_indices[encoded.indices.to_numpy()]
     return indices
 
 
@@ -134,11 +134,11 @@ def encoded_table(table: pa.Table, encoders: Encoders) -> pa.Table:
 def _one_hot(index: NDArray[np.intp], slots: int) -> pa.StructArray:
     seen = index < slots
     offsets = pa.array(np.concatenate(([0], np.cumsum(seen))).astype(np.int32))
-    places = pa.ListArray.from_arrays(offsets, pa.array(index[seen].astype(np.int32)))
+    positions = pa.ListArray.from_arrays(offsets, pa.array(index[seen].astype(np.int32)))
     ones = pa.ListArray.from_arrays(offsets, pa.array(np.ones(int(seen.sum()))))
     sparse = pa.array(np.zeros(len(index), dtype=np.int8))
     sizes = pa.array(np.full(len(index), slots, dtype=np.int32))
-    return pa.StructArray.from_arrays([sparse, sizes, places, ones], ["type", "size", "indices", "values"])
+    return pa.StructArray.from_arrays([sparse, sizes, positions, ones], ["type", "size", "indices", "values"])
 
 
 def feature_matrix(table: pa.Table, encoders: Encoders) -> NDArray[np.float64]:

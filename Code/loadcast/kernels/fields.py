@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from loadcast import schema
-from loadcast.kernels.tables import REPAIRS
+from loadcast.kernels.scan_tables import REPAIRS
 from loadcast.kernels.words import (
     COLON,
     COMMA,
@@ -35,7 +35,7 @@ from loadcast.kernels.words import (
 )
 
 # A number that is repaired, by its kind; other numbers are not negative.
-_MISSING, _NOT_A_NUMBER, _NEGATIVE, _TOO_LARGE = (-1.0 - place for place in range(len(REPAIRS)))
+_MISSING, _NOT_A_NUMBER, _NEGATIVE, _TOO_LARGE = (-1.0 - index for index in range(len(REPAIRS)))
 UNSURE = -9.0
 #: Seconds of no time, and of what may be the mark of a header.
 NO_TIME, UNSURE_TIME = -(1 << 62), -(1 << 62) - 1
@@ -74,35 +74,35 @@ def is_delimiter(byte: int) -> bool:
 
 
 @compiled
-def skip_field(data: Bytes, place: int) -> int:
-    """The delimiter of the field at `place`."""
+def skip_field(data: Bytes, position: int) -> int:
+    """The delimiter of the field at `position`."""
     # Where the field is not last, a comma is behind its first byte or later.
-    if data[place] > COMMA and data[place + 1] == COMMA:
-        return place + 1
-    end = next_low(data, place)
+    if data[position] > COMMA and data[position + 1] == COMMA:
+        return position + 1
+    end = next_low(data, position)
     while not is_delimiter(data[end]):
         if data[end] == QUOTE:
-            return field_at(data, place)[2]
+            return field_at(data, position)[2]
         end = next_low(data, end + 1)
     return end
 
 
 @compiled
-def field_at(data: Bytes, place: int) -> tuple[int, int, int]:
-    """The text of the field at `place`, from and to, without blanks and quotes around it; and its delimiter."""
-    while is_blank(data[place]):
-        place += 1
-    begin = place + (data[place] == QUOTE)
+def field_at(data: Bytes, position: int) -> tuple[int, int, int]:
+    """The text of the field at `position`, from and to, without blanks and quotes around it; and its delimiter."""
+    while is_blank(data[position]):
+        position += 1
+    begin = position + (data[position] == QUOTE)
     end = begin
-    if begin > place:
+    if begin > position:
         while data[end] != QUOTE:
             if data[end] == LF or data[end] == CR:
                 return begin, begin, -1
             end += 1
-        place = end + 1
-        while is_blank(data[place]):
-            place += 1
-        if not is_delimiter(data[place]):
+        position = end + 1
+        while is_blank(data[position]):
+            position += 1
+        if not is_delimiter(data[position]):
             return begin, begin, -1
         while begin < end and is_blank(data[begin]):
             begin += 1
@@ -111,19 +111,19 @@ def field_at(data: Bytes, place: int) -> tuple[int, int, int]:
             if data[end] == QUOTE:
                 return begin, begin, -1
             end += 1
-        place = end
+        position = end
     while end > begin and is_blank(data[end - 1]):
         end -= 1
-    return begin, end, place
+    return begin, end, position
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------
 
 
 @compiled
-def number_at(data: Bytes, place: int) -> tuple[float, int]:
-    """The number in the field at `place`, and the field's delimiter."""
-    text = load(data, place)
+def number_at(data: Bytes, position: int) -> tuple[float, int]:
+    """The number in the field at `position`, and the field's delimiter."""
+    text = load(data, position)
     length = first(marks(text, _COMMAS))
     if 0 < length < 8:
         # Most numbers are as short as this: read at once, without a look at each character.
@@ -137,21 +137,21 @@ def number_at(data: Bytes, place: int) -> tuple[float, int]:
         if digits > 0:
             value = digits_value(text, digits)
             if value >= 0:
-                return np.float64(value) / _POWERS[fraction], place + length
-    begin, end, delimiter = field_at(data, place)
+                return np.float64(value) / _POWERS[fraction], position + length
+    begin, end, delimiter = field_at(data, position)
     return (number_of(data, begin, end) if delimiter >= 0 else UNSURE), delimiter
 
 
 @compiled
-def number_of(data: Bytes, place: int, end: int) -> float:
+def number_of(data: Bytes, position: int, end: int) -> float:
     """The number that a text of any form says."""
-    if _is_missing(data, place, end):
+    if _is_missing(data, position, end):
         return _MISSING
-    negative = data[place] == MINUS
-    if negative or data[place] == PLUS:
-        place += 1
-    (significand, exponent, significant), exact, place = _significand(data, place, end)
-    power, fine = _power(data, place, end)
+    negative = data[position] == MINUS
+    if negative or data[position] == PLUS:
+        position += 1
+    (significand, exponent, significant), exact, position = _significand(data, position, end)
+    power, fine = _power(data, position, end)
     if significant < 0 or not fine:
         return _NOT_A_NUMBER
     exponent += power
@@ -189,15 +189,15 @@ def _is_missing(data: Bytes, begin: int, end: int) -> bool:
 
 
 @compiled
-def _significand(data: Bytes, place: int, end: int) -> tuple[tuple[int, int, int], bool, int]:
+def _significand(data: Bytes, position: int, end: int) -> tuple[tuple[int, int, int], bool, int]:
     """Digits with at most one point: (significand, power of ten, its digits), whether that is all, where they end.
 
     The number of digits is -1 where there is none, not even a 0.
     """
     significand, exponent, significant, seen, exact, point = 0, 0, 0, False, True, False
-    while place < end:
-        digit = np.int64(data[place]) - ZERO
-        if data[place] == DOT and not point:
+    while position < end:
+        digit = np.int64(data[position]) - ZERO
+        if data[position] == DOT and not point:
             point = True
         elif digit < 0 or digit > 9:
             break
@@ -209,28 +209,28 @@ def _significand(data: Bytes, place: int, end: int) -> tuple[tuple[int, int, int
         else:
             exact = exact and digit == 0
             exponent += not point
-        place += 1
-    return (significand, exponent, significant if seen else -1), exact, place
+        position += 1
+    return (significand, exponent, significant if seen else -1), exact, position
 
 
 @compiled
-def _power(data: Bytes, place: int, end: int) -> tuple[int, bool]:
+def _power(data: Bytes, position: int, end: int) -> tuple[int, bool]:
     """The power of ten that the rest of a number says; False where it says anything else."""
-    if place == end:
+    if position == end:
         return 0, True
-    if data[place] | 32 != 101:  # e, E
+    if data[position] | 32 != 101:  # e, E
         return 0, False
-    place += 1
-    negative = place < end and data[place] == MINUS
-    if place < end and (negative or data[place] == PLUS):
-        place += 1
+    position += 1
+    negative = position < end and data[position] == MINUS
+    if position < end and (negative or data[position] == PLUS):
+        position += 1
     power = 0
-    fine = place < end
-    while place < end:
-        digit = np.int64(data[place]) - ZERO
+    fine = position < end
+    while position < end:
+        digit = np.int64(data[position]) - ZERO
         fine = fine and digit >= 0 and digit <= 9
         power = min(power * 10 + digit, 1 << 40)
-        place += 1
+        position += 1
     return (-power if negative else power), fine
 
 
@@ -279,7 +279,7 @@ def time_of(data: Bytes, begin: int, end: int) -> int:
 
 
 @compiled
-def _pair(data: Bytes, place: int) -> int:
+def _pair(data: Bytes, position: int) -> int:
     """Two digits as a number; far below 0 where they are none."""
-    tens, ones = np.int64(data[place]) - ZERO, np.int64(data[place + 1]) - ZERO
+    tens, ones = np.int64(data[position]) - ZERO, np.int64(data[position + 1]) - ZERO
     return tens * 10 + ones if tens >= 0 and tens <= 9 and ones >= 0 and ones <= 9 else -10_000

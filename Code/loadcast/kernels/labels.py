@@ -48,7 +48,7 @@ class LabelRule:
         low, high = self.common.low, self.common.high
         if self.of_server:
             bounds = [self.bounds(server) for server in servers]
-            low = np.array([one.low for one in bounds])[codes]
-            high = np.array([one.high for one in bounds])[codes]
+            low = np.array([bound.low for bound in bounds])[codes]
+            high = np.array([bound.high for bound in bounds])[codes]
         labels: npt.NDArray[np.int32] = (1 + (peak_load > low) + (peak_load > high)).astype(np.int32)
         return labels

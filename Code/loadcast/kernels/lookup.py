@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from loadcast.kernels.buckets import Float64s
-from loadcast.kernels.tables import (
+from loadcast.kernels.scan_tables import (
     NAME_WORDS,
     NAMES,
     NAMES_INDEXED,
@@ -25,10 +25,10 @@ _WORD = 8  # bytes
 
 @inner
 def _hash_of(data: Bytes, begin: int, length: int) -> np.uint64:
-    found = mixed(load_some(data, begin, length), load_some(data, begin + _WORD, length - _WORD))
-    for place in range(2 * _WORD, length, _WORD):
-        found = mixed(found, load_some(data, begin + place, length - place))
-    return found
+    digest = mixed(load_some(data, begin, length), load_some(data, begin + _WORD, length - _WORD))
+    for offset in range(2 * _WORD, length, _WORD):
+        digest = mixed(digest, load_some(data, begin + offset, length - offset))
+    return digest
 
 
 @inner
@@ -36,8 +36,8 @@ def _is_name(tables: Tables, name: int, data: Bytes, begin: int, length: int) ->
     if tables.name_lengths[name] != length:
         return False
     for number in range((length + _WORD - 1) // _WORD):
-        place = number * _WORD
-        if tables.names[name, number] != load_some(data, begin + place, length - place):
+        offset = number * _WORD
+        if tables.names[name, number] != load_some(data, begin + offset, length - offset):
             return False
     return True
 
@@ -46,11 +46,11 @@ def _is_name(tables: Tables, name: int, data: Bytes, begin: int, length: int) ->
 def find_name(tables: Tables, data: Bytes, begin: int, end: int) -> int:
     """The number of a name; -1 where it is new."""
     last = len(tables.name_index) - 1
-    place = np.int64(_hash_of(data, begin, end - begin)) & last
-    name = tables.name_index[place]
+    position = np.int64(_hash_of(data, begin, end - begin)) & last
+    name = tables.name_index[position]
     while name >= 0 and not _is_name(tables, name, data, begin, end - begin):
-        place = (place + 1) & last
-        name = tables.name_index[place]
+        position = (position + 1) & last
+        name = tables.name_index[position]
     return name
 
 
@@ -59,8 +59,8 @@ def add_name(tables: Tables, data: Bytes, begin: int, end: int) -> None:
     """Note a new name, for which there must be room."""
     name = tables.used[NAMES]
     for number in range(NAME_WORDS):
-        place = number * _WORD
-        tables.names[name, number] = load_some(data, begin + place, end - begin - place)
+        offset = number * _WORD
+        tables.names[name, number] = load_some(data, begin + offset, end - begin - offset)
     tables.name_lengths[name] = end - begin
     tables.name_hashes[name] = _hash_of(data, begin, end - begin)
     tables.used[NAMES] = name + 1
@@ -72,10 +72,10 @@ def index_names(tables: Tables) -> None:
     """Make those names findable that are not yet."""
     last = len(tables.name_index) - 1
     for name in range(tables.used[NAMES_INDEXED], tables.used[NAMES]):
-        place = np.int64(tables.name_hashes[name]) & last
-        while tables.name_index[place] >= 0:
-            place = (place + 1) & last
-        tables.name_index[place] = name
+        position = np.int64(tables.name_hashes[name]) & last
+        while tables.name_index[position] >= 0:
+            position = (position + 1) & last
+        tables.name_index[position] = name
     tables.used[NAMES_INDEXED] = tables.used[NAMES]
 
 
@@ -83,15 +83,15 @@ def index_names(tables: Tables) -> None:
 
 
 @inner
-def _place_of(tables: Tables, code: int, bucket: int) -> int:
-    """The place in the index that has the slot of a server and bucket, or is free for it."""
+def _position_of(tables: Tables, code: int, bucket: int) -> int:
+    """The position in the index that has the slot of a server and bucket, or is free for it."""
     last = len(tables.slot_index) - 1
-    place = np.int64(mixed(np.uint64(code), np.uint64(bucket))) & last
-    slot = tables.slot_index[place]
-    while slot >= 0 and not (tables.slot_places[slot, 0] == code and tables.slot_places[slot, 1] == bucket):
-        place = (place + 1) & last
-        slot = tables.slot_index[place]
-    return place
+    position = np.int64(mixed(np.uint64(code), np.uint64(bucket))) & last
+    slot = tables.slot_index[position]
+    while slot >= 0 and not (tables.slot_records[slot, 0] == code and tables.slot_records[slot, 1] == bucket):
+        position = (position + 1) & last
+        slot = tables.slot_index[position]
+    return position
 
 
 @inner
@@ -99,12 +99,12 @@ def slot_of(tables: Tables, code: int, bucket: int) -> int:
     """The slot of a server and bucket, made where there is none yet; there must be room for one."""
     if tables.last_buckets[code] == bucket:
         return tables.last_slots[code]
-    place = _place_of(tables, code, bucket)
-    slot = np.int64(tables.slot_index[place])
+    position = _position_of(tables, code, bucket)
+    slot = np.int64(tables.slot_index[position])
     if slot < 0:
         slot = tables.used[SLOTS]
-        tables.slot_index[place] = slot
-        tables.slot_places[slot, 0], tables.slot_places[slot, 1] = code, bucket
+        tables.slot_index[position] = slot
+        tables.slot_records[slot, 0], tables.slot_records[slot, 1] = code, bucket
         tables.used[SLOTS] = tables.used[SLOTS_INDEXED] = slot + 1
     tables.last_buckets[code], tables.last_slots[code] = bucket, slot
     return slot
@@ -114,8 +114,8 @@ def slot_of(tables: Tables, code: int, bucket: int) -> int:
 def index_slots(tables: Tables) -> None:
     """Make those slots findable that are not yet."""
     for slot in range(tables.used[SLOTS_INDEXED], tables.used[SLOTS]):
-        place = _place_of(tables, tables.slot_places[slot, 0], tables.slot_places[slot, 1])
-        tables.slot_index[place] = slot
+        position = _position_of(tables, tables.slot_records[slot, 0], tables.slot_records[slot, 1])
+        tables.slot_index[position] = slot
     tables.used[SLOTS_INDEXED] = tables.used[SLOTS]
 
 
@@ -132,12 +132,12 @@ def add_row(tables: Tables, slot: int, values: Float64s) -> None:
         added = after - before
         tables.sums[slot, measure] = after
         tables.sums[slot, WIDTH + measure] += (before - (after - added)) + (value - added)
-    tables.slot_places[slot, 2] += 1
+    tables.slot_records[slot, 2] += 1
 
 
 @inner
 def slots_full(tables: Tables) -> bool:
-    return tables.used[SLOTS] == len(tables.slot_places)
+    return tables.used[SLOTS] == len(tables.slot_records)
 
 
 @inner
@@ -146,7 +146,7 @@ def add_pending(tables: Tables) -> bool:
     for row in range(tables.used[PENDING_DONE], tables.used[PENDING]):
         if slots_full(tables):
             return False
-        slot = slot_of(tables, tables.pending_places[row, 0], tables.pending_places[row, 1])
+        slot = slot_of(tables, tables.pending_keys[row, 0], tables.pending_keys[row, 1])
         add_row(tables, slot, tables.pending[row])
         tables.used[PENDING_DONE] = row + 1
     tables.used[PENDING] = tables.used[PENDING_DONE] = 0

@@ -135,8 +135,8 @@ def _add(values: Int64s, bins: Int64s) -> None:
             sums[2] += low
 
 
-def _joined(limbs: Sequence[int], places: Sequence[int]) -> int:
-    return sum(limb << place for limb, place in zip(limbs, places, strict=True))
+def _joined(limbs: Sequence[int], shifts: Sequence[int]) -> int:
+    return sum(limb << shift for limb, shift in zip(limbs, shifts, strict=True))
 
 
 def _root(numerator: int, denominator: int) -> float:

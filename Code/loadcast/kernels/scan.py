@@ -15,9 +15,9 @@ import numpy as np
 
 from loadcast import schema
 from loadcast.kernels import rows as row_kernel
-from loadcast.kernels import tables as table_kernel
+from loadcast.kernels import scan_tables as table_kernel
 from loadcast.kernels.buckets import Buckets
-from loadcast.kernels.contract import Contract
+from loadcast.kernels.data_contract import Contract
 from loadcast.kernels.rows import Layout, Row
 from loadcast.schema import Reason
 
@@ -73,15 +73,6 @@ class Rejected:
     line: bytes
 
 
-@dataclass(frozen=True)
-class ScanResult:
-    """Sums of the kept rows of a block, its rejected rows in file order, and the counts."""
-
-    buckets: Buckets
-    rejected: list[Rejected]
-    counts: Counts
-
-
 def load() -> None:
     """Load the compiled code, which Scanner otherwise does when it first needs it; compiles it where that is to do."""
     _sweep_kernel().compiled_sweep()
@@ -92,13 +83,6 @@ def _sweep_kernel() -> ModuleType:
     from loadcast.kernels import sweep
 
     return sweep
-
-
-def scan_block(data: bytes | bytearray, layout: Layout, keep: RowFilter) -> ScanResult:
-    """Scan whole lines. `data` begins at a line's start and ends at a line's end or the file's."""
-    scanner = Scanner(layout, keep)
-    rejected = scanner.scan(data)
-    return ScanResult(scanner.buckets(), rejected, scanner.counts())
 
 
 class Scanner:
@@ -116,16 +100,16 @@ class Scanner:
         """The rejected rows of whole lines: `data` begins at a line's start and ends at a line's end or the file's."""
         sweep, view = self._kernel.compiled_sweep(), self._kernel.sweep_bytes(data)
         rejected: list[Rejected] = []
-        place, status = 0, self._kernel.EVENTS_FULL
+        position, status = 0, self._kernel.EVENTS_FULL
         while status != self._kernel.DONE or self._tables.used[table_kernel.PENDING]:
-            status, place = sweep(view, place, self._rules, self._tables)
+            status, position = sweep(view, position, self._rules, self._tables)
             rejected += self._take_events(data)
             if status == self._kernel.NAMES_NEW:
                 self._judge_names()
             elif status == self._kernel.NAMES_FULL:
                 self._make_room_for_names()
             elif status == self._kernel.SLOTS_FULL:
-                self._tables = table_kernel.with_slots(self._tables, 2 * len(self._tables.slot_places))
+                self._tables = table_kernel.with_slots(self._tables, 2 * len(self._tables.slot_records))
         return rejected
 
     def counts(self) -> Counts:
@@ -133,13 +117,13 @@ class Scanner:
         counts = Counts()
         counts.add(self._counts)
         tables = self._tables
-        for name, place in (
+        for name, index in (
             ("blank", table_kernel.BLANK),
             ("good", table_kernel.GOOD),
             ("outside_period", table_kernel.OUTSIDE_PERIOD),
             ("other_server", table_kernel.OTHER_SERVER),
         ):
-            setattr(counts, name, getattr(counts, name) + int(tables.counts[place]))
+            setattr(counts, name, getattr(counts, name) + int(tables.counts[index]))
         for measure, name in enumerate(schema.MEASURES):
             for kind, repaired in zip(table_kernel.REPAIRS, tables.repaired[measure].tolist(), strict=True):
                 counts.repaired += Counter({f"{name}:{kind.value}": repaired})
@@ -150,7 +134,7 @@ class Scanner:
     def buckets(self) -> Buckets:
         """Sums of the rows kept so far."""
         used = self._tables.used[table_kernel.SLOTS]
-        codes, buckets, rows = self._tables.slot_places[:used].T
+        codes, buckets, rows = self._tables.slot_records[:used].T
         order = np.lexsort((buckets, codes))
         sums = self._tables.sums[order]
         width = table_kernel.WIDTH
@@ -234,7 +218,7 @@ class Scanner:
         """Leave a row to compiled code, to be added to the sums."""
         code = self._code(row.server)
         number = self._tables.used[table_kernel.PENDING]
-        self._tables.pending_places[number] = code, row.second // schema.BUCKET_SECONDS
+        self._tables.pending_keys[number] = code, row.second // schema.BUCKET_SECONDS
         self._tables.pending[number] = [value or 0.0 for value in row.values]
         self._tables.used[table_kernel.PENDING] = number + 1
 
@@ -243,6 +227,6 @@ def _kinds(layout: Layout, kernel: ModuleType) -> tuple[int, ...]:
     """What each column is to the compiled code."""
     kinds = [kernel.UNUSED] * len(layout.columns)
     kinds[layout.start], kinds[layout.server] = kernel.START, kernel.SERVER
-    for measure, place in enumerate(layout.measures):
-        kinds[place] = kernel.MEASURE + measure
+    for measure, index in enumerate(layout.measures):
+        kinds[index] = kernel.MEASURE + measure
     return tuple(kinds)

@@ -19,10 +19,10 @@ import numpy.typing as npt
 from loadcast import schema
 from loadcast.kernels import fields as field_kernel
 from loadcast.kernels import lookup as lookup_kernel
-from loadcast.kernels import tables as table_kernel
+from loadcast.kernels import scan_tables as table_kernel
 from loadcast.kernels import words as word_kernel
 from loadcast.kernels.buckets import Float64s, Int64s
-from loadcast.kernels.contract import Contract
+from loadcast.kernels.data_contract import Contract
 from loadcast.kernels.fields import (
     NO_TIME,
     UNSURE,
@@ -44,7 +44,7 @@ from loadcast.kernels.lookup import (
     slot_of,
     slots_full,
 )
-from loadcast.kernels.tables import (
+from loadcast.kernels.scan_tables import (
     BAD_NAME,
     BLANK,
     EVENTS,
@@ -61,7 +61,7 @@ from loadcast.kernels.tables import (
 )
 from loadcast.kernels.words import COMMA, CR, LF, Bytes, compiled, inner, load, next_low, word
 
-#: What a column is to the scan; a measure is MEASURE and its place among schema.MEASURES.
+#: What a column is to the scan; a measure is MEASURE + its index in schema.MEASURES.
 UNUSED, START, SERVER, MEASURE = range(4)
 #: Why a pass ends: all is read; new names must be judged; tables of names or slots or the list of events are full.
 DONE, NAMES_NEW, NAMES_FULL, SLOTS_FULL, EVENTS_FULL = range(5)
@@ -71,7 +71,7 @@ _SINGLY, _FIELD_COUNT, _HEADER, _SERVER_IP, _SESSION_START, _CONTRACT = range(le
 _KEPT = -1
 
 _LINES_AHEAD = 64
-_PLACE_OF_COMMA = 19  # behind a time
+_COMMA_OFFSET = 19  # behind a time
 _NEVER = word((1 << 64) - 1)
 _SECONDS = schema.BUCKET_SECONDS
 
@@ -90,63 +90,63 @@ class Rules(NamedTuple):
 
 
 @inner
-def _read_time(tables: Tables, data: Bytes, place: int) -> int:
+def _read_time(tables: Tables, data: Bytes, position: int) -> int:
     """Read SessionStart; its delimiter. Logs are near sorted: mostly it is the time read last."""
-    one, two, end = load(data, place), load(data, place + 8), load(data, place + 12)
+    start, middle, end = load(data, position), load(data, position + 8), load(data, position + 12)
     memo = tables.time
-    if one == memo[0] and two == memo[1] and end == memo[2]:
-        return place + _PLACE_OF_COMMA
-    if place + _PLACE_OF_COMMA < len(data) and data[place + _PLACE_OF_COMMA] == COMMA:
-        tables.second[0] = time_of(data, place, place + _PLACE_OF_COMMA)
+    if start == memo[0] and middle == memo[1] and end == memo[2]:
+        return position + _COMMA_OFFSET
+    if position + _COMMA_OFFSET < len(data) and data[position + _COMMA_OFFSET] == COMMA:
+        tables.second[0] = time_of(data, position, position + _COMMA_OFFSET)
         if tables.second[0] > NO_TIME:
-            memo[0], memo[1], memo[2] = one, two, end
-            return place + _PLACE_OF_COMMA
+            memo[0], memo[1], memo[2] = start, middle, end
+            return position + _COMMA_OFFSET
     memo[1], memo[2] = _NEVER, _NEVER >> np.uint64(1)  # they overlap in four bytes: no text is both
-    begin, stop, delimiter = field_at(data, place)
+    begin, stop, delimiter = field_at(data, position)
     tables.second[0] = time_of(data, begin, stop)
     return delimiter
 
 
 @inner
-def _read_name(tables: Tables, data: Bytes, place: int) -> tuple[int, int, int]:
+def _read_name(tables: Tables, data: Bytes, position: int) -> tuple[int, int, int]:
     """Where the server's text is, from and to, and its delimiter."""
-    end = next_low(data, place)
-    return (place, end, end) if is_delimiter(data[end]) else field_at(data, place)
+    end = next_low(data, position)
+    return (position, end, end) if is_delimiter(data[end]) else field_at(data, position)
 
 
 @inner
-def _read_fields(data: Bytes, place: int, rules: Rules, tables: Tables) -> tuple[int, int, tuple[int, int]]:
+def _read_fields(data: Bytes, position: int, rules: Rules, tables: Tables) -> tuple[int, int, tuple[int, int]]:
     """Read a line's fields: how many it has, the last delimiter seen, and where the server's text is.
 
     One more than there are columns stands for any larger number, and -1 for a line that must be read singly.
     """
     sure = True
-    begin, end = place, place
+    begin, end = position, position
     columns = len(rules.kinds)
     for column in range(columns):
         kind = rules.kinds[column]
         if kind == UNUSED:
-            place = skip_field(data, place)
+            position = skip_field(data, position)
         elif kind >= MEASURE:
-            tables.values[kind - MEASURE], place = number_at(data, place)
+            tables.values[kind - MEASURE], position = number_at(data, position)
             sure = sure and tables.values[kind - MEASURE] != UNSURE
         elif kind == START:
-            place = _read_time(tables, data, place)
+            position = _read_time(tables, data, position)
         else:
-            begin, end, place = _read_name(tables, data, place)
-        if place < 0:
-            return -1, place, (begin, end)
-        if data[place] != COMMA:
-            return (column + 1 if sure or column + 1 < columns else -1), place, (begin, end)
-        place += 1
-    return columns + 1, place, (begin, end)
+            begin, end, position = _read_name(tables, data, position)
+        if position < 0:
+            return -1, position, (begin, end)
+        if data[position] != COMMA:
+            return (column + 1 if sure or column + 1 < columns else -1), position, (begin, end)
+        position += 1
+    return columns + 1, position, (begin, end)
 
 
 @inner
-def _line_end(data: Bytes, place: int) -> int:
-    while data[place] != LF and data[place] != CR:
-        place += 1
-    return place
+def _line_end(data: Bytes, position: int) -> int:
+    while data[position] != LF and data[position] != CR:
+        position += 1
+    return position
 
 
 @inner
@@ -155,10 +155,10 @@ def _next_line(data: Bytes, end: int) -> int:
 
 
 @inner
-def _is_blank_line(data: Bytes, place: int, end: int) -> bool:
-    while place < end and is_blank(data[place]):
-        place += 1
-    return place == end
+def _is_blank_line(data: Bytes, position: int, end: int) -> bool:
+    while position < end and is_blank(data[position]):
+        position += 1
+    return position == end
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
@@ -225,12 +225,12 @@ def _note(tables: Tables, begin: int, end: int, reason: int) -> None:
 
 
 @inner
-def _learn_names(data: Bytes, place: int, rules: Rules, tables: Tables) -> int:
+def _learn_names(data: Bytes, position: int, rules: Rules, tables: Tables) -> int:
     """Note the new names from this line on, until there are none for a while; NAMES_NEW or NAMES_FULL."""
     ahead = 0
     status = NAMES_FULL
-    while place < len(data) and ahead < _LINES_AHEAD:
-        fields, end, (begin, stop) = _read_fields(data, place, rules, tables)
+    while position < len(data) and ahead < _LINES_AHEAD:
+        fields, end, (begin, stop) = _read_fields(data, position, rules, tables)
         ahead += 1
         named = fields == len(rules.kinds) and stop - begin <= LONGEST_NAME
         if named and find_name(tables, data, begin, stop) < 0:
@@ -239,39 +239,39 @@ def _learn_names(data: Bytes, place: int, rules: Rules, tables: Tables) -> int:
             add_name(tables, data, begin, stop)
             status = NAMES_NEW
             ahead = 0
-        place = _next_line(data, _line_end(data, place if end < 0 else end))
+        position = _next_line(data, _line_end(data, position if end < 0 else end))
     return status
 
 
 @inner
-def _sweep_lines(data: Bytes, place: int, rules: Rules, tables: Tables) -> tuple[int, int]:
+def _sweep_lines(data: Bytes, position: int, rules: Rules, tables: Tables) -> tuple[int, int]:
     index_names(tables)
     index_slots(tables)
     if not add_pending(tables):
-        return SLOTS_FULL, place
-    while place < len(data):
+        return SLOTS_FULL, position
+    while position < len(data):
         if tables.used[EVENTS] == len(tables.events):
-            return EVENTS_FULL, place
+            return EVENTS_FULL, position
         if slots_full(tables):
-            return SLOTS_FULL, place
-        fields, end, (begin, stop) = _read_fields(data, place, rules, tables)
+            return SLOTS_FULL, position
+        fields, end, (begin, stop) = _read_fields(data, position, rules, tables)
         target = BAD_NAME
         if fields == len(rules.kinds):
             if stop - begin <= LONGEST_NAME:
                 name = find_name(tables, data, begin, stop)
                 if name < 0:
-                    return _learn_names(data, place, rules, tables), place
+                    return _learn_names(data, position, rules, tables), position
                 target = tables.targets[name]
         else:
-            end = _line_end(data, place if end < 0 else end)
-        if fields == 1 and _is_blank_line(data, place, end):
+            end = _line_end(data, position if end < 0 else end)
+        if fields == 1 and _is_blank_line(data, position, end):
             tables.counts[BLANK] += 1
         else:
             reason = _judge(rules, tables, fields, target)
             if reason != _KEPT:
-                _note(tables, place, end, reason)
-        place = _next_line(data, end)
-    return DONE, place
+                _note(tables, position, end, reason)
+        position = _next_line(data, end)
+    return DONE, position
 
 
 # --- the compiled function ------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ Sweep = Callable[[Bytes, int, Rules, Tables], tuple[int, int]]
 
 @cache
 def compiled_sweep() -> Sweep:
-    """The function (text that ends with LF, place of a line, rules, tables) → (why it ends, place of the next line).
+    """The function (text that ends with LF, position of a line, rules, tables) → (why it ends, that of the next line).
 
     The first process ever compiles it, for seconds, and leaves it on disk, where numba keeps such: beside this file or
     in the user's cache folder. Where that cannot be written or read, each process compiles for itself.
@@ -302,8 +302,8 @@ def _ready(stamp: int, cached: bool) -> Sweep:
     numba knows what it keeps by this function's own code and closure: `stamp` stands for the code of all it calls.
     """
 
-    def sweep(data: Bytes, place: int, rules: Rules, tables: Tables) -> tuple[int, int]:
-        return _sweep_lines(data, place, rules, tables) if stamp else (DONE, place)
+    def sweep(data: Bytes, position: int, rules: Rules, tables: Tables) -> tuple[int, int]:
+        return _sweep_lines(data, position, rules, tables) if stamp else (DONE, position)
 
     # Without the GIL: meanwhile threads of the blob client take in the bytes that come next.
     function = compiled(sweep, cache=cached, nogil=True)
@@ -314,9 +314,9 @@ def _ready(stamp: int, cached: bool) -> Sweep:
 
 def sweep_bytes(data: bytes | bytearray) -> Bytes:
     """The bytes of lines as the compiled function takes them; a copy where the LF at the end is missing."""
-    found = np.frombuffer(data if not data or data[-1] == LF else bytes(data) + b"\n", dtype=np.uint8)
-    found.flags.writeable = False  # another type to numba, of which one will do
-    return found
+    view = np.frombuffer(data if not data or data[-1] == LF else bytes(data) + b"\n", dtype=np.uint8)
+    view.flags.writeable = False  # another type to numba, of which one will do
+    return view
 
 
 def new_rules(kinds: tuple[int, ...], period: tuple[int, int], contract: Contract | None) -> Rules:

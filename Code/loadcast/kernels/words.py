@@ -54,11 +54,11 @@ _EVERY_SECOND, _EVERY_FOURTH = word(0x00FF00FF00FF00FF), word(0x0000FFFF0000FFFF
 _MIX, _MIX_TOO = word(0x9E3779B97F4A7C15), word(0xC2B2AE3D27D4EB4F)
 
 
-def _type_load(_: Any, data: Any, place: Any) -> Any:
+def _type_load(_: Any, data: Any, position: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, values[0])
-        place = builder.gep(array.data, [values[1]])
-        return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
+        address = builder.gep(array.data, [values[1]])
+        return builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()), align=1)
 
     return types.uint64(data, types.int64), generate
 
@@ -70,29 +70,29 @@ def _type_trailing_zeros(_: Any, number: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
-#: The eight bytes at a place, the first one lowest; not checked against the array's end.
+#: The eight bytes at a position, the first one lowest; not checked against the array's end.
 _load = cast(Callable[[Bytes, int], np.uint64], intrinsic(_type_load))
 _trailing_zeros = cast(Callable[[np.uint64], int], intrinsic(_type_trailing_zeros))
 
 
 @compiled
-def load(data: Bytes, place: int) -> np.uint64:
-    """The eight bytes from `place` on, the first one lowest; 0 for those behind the end."""
-    if place + 8 <= len(data):
-        return _load(data, place)
-    found = _0
-    for number in range(len(data) - place):
-        found |= np.uint64(data[place + number]) << np.uint64(8 * number)
-    return found
+def load(data: Bytes, position: int) -> np.uint64:
+    """The eight bytes from `position` on, the first one lowest; 0 for those behind the end."""
+    if position + 8 <= len(data):
+        return _load(data, position)
+    text = _0
+    for number in range(len(data) - position):
+        text |= np.uint64(data[position + number]) << np.uint64(8 * number)
+    return text
 
 
 @compiled
-def load_some(data: Bytes, place: int, number: int) -> np.uint64:
+def load_some(data: Bytes, position: int, number: int) -> np.uint64:
     """As load, but of the first `number` bytes only; 0 to 8, and less or more counts as these."""
     if number <= 0:
         return _0
-    found = load(data, place)
-    return found if number >= 8 else found & ((_1 << np.uint64(8 * number)) - _1)
+    text = load(data, position)
+    return text if number >= 8 else text & ((_1 << np.uint64(8 * number)) - _1)
 
 
 @compiled
@@ -103,30 +103,30 @@ def marks(text: np.uint64, bytes_sought: np.uint64) -> np.uint64:
 
 
 @compiled
-def first(found: np.uint64) -> int:
-    """The place of the first mark; 8 where there is none."""
-    return _trailing_zeros(found) >> 3
+def first(marked: np.uint64) -> int:
+    """The index of the first marked byte; 8 where there is none."""
+    return _trailing_zeros(marked) >> 3
 
 
 @compiled
-def next_low(data: Bytes, place: int) -> int:
-    """The next place whose byte is not above the comma's: a comma, quote, blank, line end or other sign.
+def next_low(data: Bytes, position: int) -> int:
+    """The next position whose byte is not above the comma's: a comma, quote, blank, line end or other sign.
 
     The LF at the end is one, so there always is one.
     """
-    text = load(data, place)
-    found = (text - _ABOVE_COMMA) & ~text & _TOPS
-    while found == _0:
-        place += 8
-        text = load(data, place)
-        found = (text - _ABOVE_COMMA) & ~text & _TOPS
-    return place + first(found)
+    text = load(data, position)
+    lows = (text - _ABOVE_COMMA) & ~text & _TOPS
+    while lows == _0:
+        position += 8
+        text = load(data, position)
+        lows = (text - _ABOVE_COMMA) & ~text & _TOPS
+    return position + first(lows)
 
 
 @compiled
-def without(text: np.uint64, place: int) -> np.uint64:
-    """A word without the byte at `place`: those below move up, and 0 comes in."""
-    below = (_1 << np.uint64(8 * place)) - _1
+def without(text: np.uint64, position: int) -> np.uint64:
+    """A word without the byte at `position`: those below move up, and 0 comes in."""
+    below = (_1 << np.uint64(8 * position)) - _1
     return (text & ~((below << _8) | np.uint64(0xFF))) | ((text & below) << _8)
 
 
@@ -142,7 +142,7 @@ def digits_value(text: np.uint64, number: int) -> int:
 
 
 @compiled
-def mixed(one: np.uint64, other: np.uint64) -> np.uint64:
+def mixed(left: np.uint64, right: np.uint64) -> np.uint64:
     """A hash of two words."""
-    found = (one ^ (other * _MIX_TOO)) * _MIX
-    return found ^ (found >> _32)
+    product = (left ^ (right * _MIX_TOO)) * _MIX
+    return product ^ (product >> _32)

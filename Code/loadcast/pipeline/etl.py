@@ -16,9 +16,9 @@ from loadcast.spark.azure import connect
 from loadcast.spark.encoding import encode_features
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
-from loadcast.spark.server import UNENCODED, collect_reports, files_of
+from loadcast.spark.server_task import UNENCODED, collect_reports, files_of
 from loadcast.spark.session import Spark, SparkOptions, create_session
-from loadcast.spark.write import Job, side_by_side
+from loadcast.spark.side_by_side import Job, side_by_side
 from loadcast.storage.output import open_output
 from loadcast.storage.sources import find_sources
 from loadcast.storage.staging import Staging
@@ -33,14 +33,14 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
     With `filter_ip` only the configured servers' sessions are used. Raises a LoadcastError; then nothing was published.
     """
     split, features = settings.split, feature_set(settings.feature_set)
-    found = find_sources(settings, options.extra)
+    matched = find_sources(settings, options.extra)
     output = open_output(settings)
     kept = None if filter_ip or not settings.keeps_scanned else output.kept_results()
     with output.stage() as staging, spark_failures(output.shown):
         with progress("Starting Spark"):
             spark = create_session("loadcast etl", options, brief=True, meanwhile=_ENCODERS)
         connect(spark, staging)
-        source, files = found_files(spark, settings, found)
+        source, files = found_files(spark, settings, matched)
         reading = Reading(files, source, staging.tables, filter_ip, split, kept, features)
         sessions = read_sessions(spark, settings, reading, progress)
         staging.finished(STATISTICS)

@@ -117,13 +117,13 @@ def _servers(coverage: Coverage) -> dict[str, Any]:
         "disappeared": _listed(names, coverage.last, gone),
         "listed": [
             {
-                "server": coverage.servers[place],
-                "firstTime": _time(coverage.first[place]),
-                "lastTime": _time(coverage.last[place]),
-                "hoursObserved": int(coverage.observed[place]),
-                "hoursWithoutData": int(without[place]),
+                "server": coverage.servers[index],
+                "firstTime": _time(coverage.first[index]),
+                "lastTime": _time(coverage.last[index]),
+                "hoursObserved": int(coverage.observed[index]),
+                "hoursWithoutData": int(without[index]),
             }
-            for place in np.lexsort((names, -without))[:LISTED_SERVERS].tolist()
+            for index in np.lexsort((names, -without))[:LISTED_SERVERS].tolist()
         ],
     }
 

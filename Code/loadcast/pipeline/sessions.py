@@ -8,23 +8,23 @@ from datetime import datetime
 
 from loadcast import paths, schema
 from loadcast.artefacts.quality import Quality
-from loadcast.events import RUN, log_event
 from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule, epoch_seconds
-from loadcast.kernels.contract import Contract
 from loadcast.kernels.coverage import Coverage
+from loadcast.kernels.data_contract import Contract
 from loadcast.kernels.features import CLASSIC, FeatureSet
 from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.rows import Layout
 from loadcast.kernels.scan import RowFilter
 from loadcast.kernels.training import TrainingSummary, combine
+from loadcast.logs.events import RUN, log_event
 from loadcast.pipeline.quality import check_quality, quality_report
 from loadcast.progress import Progress
 from loadcast.settings import Settings
 from loadcast.spark.hadoop import find_hadoop_files, scan_lines
 from loadcast.spark.progress import watched
 from loadcast.spark.scan import result_name, scan_sessions
-from loadcast.spark.server import (
+from loadcast.spark.server_task import (
     REPORT_COUNTS,
     REPORT_COVERAGE,
     REPORT_TRAINING,
@@ -58,7 +58,7 @@ class Sessions:
 
     @property
     def unencoded(self) -> list[str]:
-        """The files of feature rows, as paths in the tables' place."""
+        """The files of feature rows, as paths below the tables' root."""
         return sorted(name for name in self.written if name.startswith(UNENCODED))
 
     @property
@@ -93,9 +93,9 @@ class Reading:
 Found = tuple[Source | None, list[SourceFile]]
 
 
-def found_files(spark: Spark, settings: Settings, found: tuple[Source, list[SourceFile]] | None) -> Found:
+def found_files(spark: Spark, settings: Settings, matched: tuple[Source, list[SourceFile]] | None) -> Found:
     """What find_sources has found, else what Spark's file systems have."""
-    return found or (None, find_hadoop_files(spark, settings.data_file))
+    return matched or (None, find_hadoop_files(spark, settings.data_file))
 
 
 def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: Progress) -> Sessions:
@@ -183,6 +183,8 @@ def _layout(settings: Settings) -> Layout | None:
 
 def _row_filter(settings: Settings, filter_ip: bool) -> RowFilter:
     servers = frozenset(settings.filter_servers) if filter_ip else None
-    ranges = {name: (one.min, one.max, one.on_breach == "reject") for name, one in settings.contract.items()}
+    ranges = {
+        name: (allowed.min, allowed.max, allowed.on_breach == "reject") for name, allowed in settings.contract.items()
+    }
     contract = Contract.of(ranges) if ranges else None
     return RowFilter(epoch_seconds(settings.train_begin), epoch_seconds(settings.train_end), servers, contract)

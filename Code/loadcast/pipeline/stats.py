@@ -25,7 +25,7 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
     The new run keeps everything of the newest one but the months of this period, which are replaced, and the quality
     report. Raises ConfigError where that run's times are of another zone.
     """
-    found = find_sources(settings, options.extra)
+    matched = find_sources(settings, options.extra)
     kept = [name for name in paths.ARTEFACTS if name not in _MADE_HERE]
     output = open_output(settings)
     with output.stage(carry=kept) as staging, spark_failures(output.shown):
@@ -35,7 +35,7 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
         with progress("Starting Spark"):
             spark = create_session("loadcast statistics", options, brief=True)
         connect(spark, staging)
-        source, files = found_files(spark, settings, found)
+        source, files = found_files(spark, settings, matched)
         sessions = read_sessions(spark, settings, Reading(files, source, staging.fresh_tables), progress)
         staging.replace([paths.REJECTED, *sessions.months])
         sessions.quality.write(staging.folder)

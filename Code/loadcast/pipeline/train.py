@@ -94,14 +94,14 @@ def _score(spark: Spark, staging: Staging, columns: list[str], settings: Setting
 def _check_same(info: Info, settings: Settings) -> None:
     """Encoders and labels were made with ETL's dates and thresholds: training with others would mix two set-ups."""
     features = feature_set(settings.feature_set)
-    for key, found, wanted in (
+    for key, actual, wanted in (
         ("featureSet", f"{info.feature_set.name} {info.feature_set.version}", f"{features.name} {features.version}"),
         ("trainBegin", info.train_begin, settings.train_begin),
         ("testSplitStart", info.test_split_start, settings.split),
         ("lowThreshold", info.low_threshold, settings.low_threshold),
         ("highThreshold", info.high_threshold, settings.high_threshold),
     ):
-        if found != wanted:
+        if actual != wanted:
             raise ConfigError(
-                f"{key}: ETL ran with {found}, the configuration says {wanted}. Run python Code/etl.py CONFIG again."
+                f"{key}: ETL ran with {actual}, the configuration says {wanted}. Run python Code/etl.py CONFIG again."
             )

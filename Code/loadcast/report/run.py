@@ -13,7 +13,7 @@ from rich.table import Table
 
 from loadcast.artefacts.metrics import PartMetrics, Scores
 from loadcast.artefacts.quality import Quality
-from loadcast.log_setup import stderr_console
+from loadcast.logs.setup import stderr_console
 from loadcast.progress import Update, logged_step
 from loadcast.report.quality import listing
 

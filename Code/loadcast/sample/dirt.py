@@ -138,8 +138,8 @@ def _stray_in(index: int) -> Callable[[list[bytes], random.Random], bytes]:
 
 def _with_stray_byte(value: bytes, rng: random.Random) -> bytes:
     # Never at an end: there NUL or a no-break space could be taken for padding.
-    place = rng.randint(1, max(1, len(value) - 1))
-    return value[:place] + bytes([rng.choice(_STRAY_BYTES)]) + value[place:]
+    position = rng.randint(1, max(1, len(value) - 1))
+    return value[:position] + bytes([rng.choice(_STRAY_BYTES)]) + value[position:]
 
 
 def _stray_byte_number(fields: list[bytes], rng: random.Random) -> bytes:

@@ -16,13 +16,13 @@ Integers = NDArray[np.int64]
 
 #: Of every so many files, one ends in a cut line.
 CUT_EVERY = 3
-_PLACES = 4  # stream of random numbers
+_POSITIONS = 4  # stream of random numbers
 _NEWLINE = 0x0A
 
 
 @dataclass
 class FileDirt:
-    """What goes into one file. Places are row numbers of the file, in order.
+    """What goes into one file. Positions are row numbers of the file, in order.
 
     `cycle_start` is the number of dirty lines in the files before. `done` counts what has been put in so far.
     """
@@ -37,13 +37,13 @@ class FileDirt:
 
 
 def plan_dirt(spec: SampleSpec, file_index: int, file_rows: Integers) -> FileDirt:
-    """Choose the places in the file `file_index` of a tree whose files have `file_rows` rows."""
+    """Choose the positions in the file `file_index` of a tree whose files have `file_rows` rows."""
     shares = np.cumsum(file_rows) / spec.rows
     dirty_until = np.floor(shares * round(spec.rows * spec.dirty) + 0.5).astype(np.int64)
     before = int(dirty_until[file_index - 1]) if file_index else 0
     rows = int(file_rows[file_index])
     count = int(dirty_until[file_index]) - before
-    rng = np.random.default_rng([spec.seed, _PLACES, file_index])
+    rng = np.random.default_rng([spec.seed, _POSITIONS, file_index])
     dirty_rows = np.sort(rng.choice(rows, count, replace=False, shuffle=False))
     cut = count > 0 and file_index % CUT_EVERY == 0
     if cut:

@@ -238,12 +238,12 @@ def _mixes(count: int, rng: np.random.Generator) -> Floats:
 
 
 def _addresses(count: int, rng: np.random.Generator) -> tuple[str, ...]:
-    found = dict.fromkeys(DEMO_SERVERS)
-    while len(found) < count:
+    addresses = dict.fromkeys(DEMO_SERVERS)
+    while len(addresses) < count:
         a, b, c, d = (int(part) for part in rng.integers([11, 0, 0, 1], [224, 256, 256, 255]))
         if a != 127:
-            found[f"{a}.{b}.{c}.{d}"] = None
-    return tuple(found)[:count]
+            addresses[f"{a}.{b}.{c}.{d}"] = None
+    return tuple(addresses)[:count]
 
 
 def _calibrated(spec: SampleSpec, plan: ServerPlan, rng: np.random.Generator) -> ServerPlan:

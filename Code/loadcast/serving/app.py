@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from loadcast import __version__
 from loadcast.errors import ArtefactError, AuthError, ConfigError, LoadcastError, RequestError
-from loadcast.events import SERVICE
+from loadcast.logs.events import SERVICE
 from loadcast.serving import contract
 from loadcast.serving.contract import RequestContract
 from loadcast.serving.request_log import log_requests

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from loadcast import schema
 from loadcast.artefacts.info import Info
-from loadcast.events import MODEL, log_event
 from loadcast.kernels.encode import cold_start, feature_matrix
+from loadcast.logs.events import MODEL, log_event
 from loadcast.serving.bundle import Bundle, load_bundle
 from loadcast.serving.contract import RequestContract
 

@@ -9,7 +9,7 @@ import uuid
 
 from flask import Flask, Response, g, request
 
-from loadcast.events import SERVICE, log_event
+from loadcast.logs.events import SERVICE, log_event
 
 REQUEST_ID = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -18,12 +18,12 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 
 from loadcast.errors import ConfigError, EnvironmentNotReadyError
-from loadcast.events import SERVICE
+from loadcast.logs.events import SERVICE
 from loadcast.secrets import shown
 from loadcast.serving.app import create_app
 from loadcast.serving.predictor import Predictor
-from loadcast.signals import hand_over, stopped_by
-from loadcast.small_files import read_small_file
+from loadcast.system.signals import hand_over, stopped_by
+from loadcast.system.small_files import read_small_file
 
 KEY_VARIABLE = "LOADCAST_SERVICE_KEY"
 _MAX_KEY_BYTES = 4096

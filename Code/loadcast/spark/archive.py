@@ -29,19 +29,19 @@ def archive_options(java_home: Path, kind: str, folder: Path | None = None) -> l
 
     None of either where the folder (the environment's, or the user's cache) cannot be written or has an awkward name.
     """
-    place = (folder or _folder()) / f"{kind}-{_key(java_home)}.jsa"
-    if is_awkward(place):
+    archive = (folder or _folder()) / f"{kind}-{_key(java_home)}.jsa"
+    if is_awkward(archive):
         return []
     quiet = ["-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"]
-    if _is_complete(place):
-        return [f"-XX:SharedArchiveFile={place}", *quiet]
+    if _is_complete(archive):
+        return [f"-XX:SharedArchiveFile={archive}", *quiet]
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place.exists() and time.time() - place.stat().st_mtime < _BEING_WRITTEN_S:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        if archive.exists() and time.time() - archive.stat().st_mtime < _BEING_WRITTEN_S:
             return []
     except OSError:
         return []
-    return [f"-XX:ArchiveClassesAtExit={place}", *quiet] if os.access(place.parent, os.W_OK) else []
+    return [f"-XX:ArchiveClassesAtExit={archive}", *quiet] if os.access(archive.parent, os.W_OK) else []
 
 
 def is_awkward(path: Path) -> bool:
@@ -63,9 +63,9 @@ def _key(java_home: Path) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
-def _is_complete(place: Path) -> bool:
+def _is_complete(archive: Path) -> bool:
     try:
-        with open(place, "rb") as file:
+        with open(archive, "rb") as file:
             return file.read(len(_MAGIC)) == _MAGIC
     except OSError:
         return False

@@ -50,8 +50,8 @@ class _Hadoop:
     def __init__(self, jvm: Any, configuration: Any) -> None:
         self._configuration = configuration
         self._loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
-        found = re.match(r"[0-9.]+", jvm.org.apache.hadoop.util.VersionInfo.getVersion())
-        self.version = tuple(map(int, filter(None, found.group().split(".")))) if found else ()
+        match = re.match(r"[0-9.]+", jvm.org.apache.hadoop.util.VersionInfo.getVersion())
+        self.version = tuple(map(int, filter(None, match.group().split(".")))) if match else ()
 
     def setting(self, key: str) -> str | None:
         value: str | None = self._configuration.get(key)

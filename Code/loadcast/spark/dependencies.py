@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from loadcast.errors import ConfigError
 from loadcast.secrets import redacted
-from loadcast.small_files import read_small_file
+from loadcast.system.small_files import read_small_file
 
 _MAX_BYTES = 64 << 10
 _SHOWN_FAULTS = 20
@@ -93,14 +93,14 @@ class SparkDependencies(BaseModel):
 
     @model_validator(mode="after")
     def _check_said_once(self) -> SparkDependencies:
-        for name, place in ((_PACKAGES, "packages"), (_REPOSITORIES, "repositories")):
+        for name, section in ((_PACKAGES, "packages"), (_REPOSITORIES, "repositories")):
             if name in self.configuration:
-                raise ValueError(f"configuration.{name}: wanted under {place}")
+                raise ValueError(f"configuration.{name}: wanted under {section}")
         return self
 
     def settings(self) -> dict[str, str]:
         """All of it as Spark settings."""
-        packages = ",".join(f"{one.group}:{one.artifact}:{one.version}" for one in self.packages)
+        packages = ",".join(f"{package.group}:{package.artifact}:{package.version}" for package in self.packages)
         jars = {_PACKAGES: packages, _REPOSITORIES: ",".join(self.repositories)}
         return self.configuration | {name: value for name, value in jars.items() if value}
 
@@ -160,7 +160,7 @@ def _reason(error: Exception) -> str:
 
 def _fault(fault: Any) -> str:
     """One fault as `place: what is wanted`; what was found is left out, as it may be a secret."""
-    place = ".".join(str(part)[:100] for part in fault["loc"] if part != "[key]")
+    location = ".".join(str(part)[:100] for part in fault["loc"] if part != "[key]")
     if fault["type"] == "extra_forbidden":
         known = (Package if len(fault["loc"]) > 1 else SparkDependencies).model_fields
         wanted = f"an unknown key. Known keys: {', '.join(known)}"
@@ -172,4 +172,4 @@ def _fault(fault: Any) -> str:
         wanted = "wanted letters, digits, and the signs . _ -"
     else:
         wanted = str(fault["msg"]).removeprefix("Value error, ").replace("Input should be ", "wanted ")
-    return f"{place}: {wanted}" if place else wanted
+    return f"{location}: {wanted}" if location else wanted

@@ -64,16 +64,16 @@ def encoder_models(spark: SparkSession, encoders: Encoders, training: TrainingSu
     indexer = StringIndexer(inputCols=names, outputCols=[schema.indexed(name) for name in names], handleInvalid="keep")
     labels = gateway.new_array(gateway.jvm.java.lang.String, len(names), 0)
     line_end = gateway.jvm.java.util.regex.Pattern.compile("\n")
-    for place, known in enumerate(encoders.levels.values()):
-        labels[place] = line_end.split("\n".join(known))  # one call: setting 100,000 levels singly takes many seconds
+    for index, known in enumerate(encoders.levels.values()):
+        labels[index] = line_end.split("\n".join(known))  # one call: setting 100,000 levels singly takes many seconds
     one_hot = OneHotEncoder(
         inputCols=[schema.indexed(name) for name in encoders.for_encode],
         outputCols=[schema.encoded(name) for name in encoders.for_encode],
         dropLast=True,
     )
     sizes = gateway.new_array(gateway.jvm.int, len(encoders.for_encode))
-    for place, name in enumerate(encoders.for_encode):
-        sizes[place] = len(encoders.levels[name]) + 1
+    for index, name in enumerate(encoders.for_encode):
+        sizes[index] = len(encoders.levels[name]) + 1
     scaler = StandardScaler(inputCol="history", outputCol="scaledHistory", withMean=True, withStd=True)
     vectors = (_py2java(spark.sparkContext, Vectors.dense(values)) for values in (training.deviation, training.mean))
     return EncoderModels(

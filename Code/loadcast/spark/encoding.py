@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from loadcast import paths
 from loadcast.kernels.encode import Encoders, encoded_table
 from loadcast.spark.portable import send_by_value
-from loadcast.spark.server import REPORT_SCHEMA, report_files, task_name
+from loadcast.spark.server_task import REPORT_SCHEMA, report_files, task_name
 from loadcast.spark.types import SPARK_SCHEMA_KEY, to_struct
 from loadcast.storage.parts import PartWriter
 from loadcast.storage.tables import Tables

@@ -16,7 +16,7 @@ from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
 
 from loadcast import errors
-from loadcast.disk import full_disk, is_full_disk
+from loadcast.system.disk import full_disk, is_full_disk
 
 _LONGEST_MESSAGE = 300
 _JAVA_END_S = 3.0

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyspark.worker  # noqa: F401
 from pyspark.daemon import manager
 
-from loadcast.log_relay import send_to_driver
+from loadcast.logs.relay import send_to_driver
 
 
 def fork_workers(prepare: Callable[[], object]) -> None:

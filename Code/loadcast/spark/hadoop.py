@@ -45,17 +45,19 @@ def find_hadoop_files(spark: SparkSession, pattern: str) -> list[SourceFile]:
     jvm = cast(Any, spark.sparkContext._jvm)
     try:
         path = jvm.org.apache.hadoop.fs.Path(pattern)
-        found = path.getFileSystem(_configuration(spark)).globStatus(path)
+        statuses = path.getFileSystem(_configuration(spark)).globStatus(path)
     except Py4JJavaError as error:
         reason = str(error.java_exception.getMessage()).splitlines()[0]
         raise InputError(
             f"Cannot look for dataFile in {pattern}: {reason}. "
             "Check the address, and that Spark knows this file system."
         ) from error
-    files = [status for status in found or () if status.isFile()]
+    files = [status for status in statuses or () if status.isFile()]
     if not files:
         raise InputError(f"dataFile {pattern} matches no file. Check the path.")
-    described = (SourceFile(one.getPath().toString(), one.getLen(), str(one.getModificationTime())) for one in files)
+    described = (
+        SourceFile(status.getPath().toString(), status.getLen(), str(status.getModificationTime())) for status in files
+    )
     return sorted(described, key=lambda file: file.path)
 
 
@@ -67,7 +69,7 @@ def scan_lines(spark: SparkSession, files: list[SourceFile], layout: Layout | No
         layouts = list(pool.map(partial(_layout_of, spark), files)) if layout is None else [layout] * len(files)
     hadoop_path = cast(Any, spark.sparkContext._jvm).org.apache.hadoop.fs.Path
     names = [hadoop_path(file.path).toUri().toString() for file in files]  # as Spark tells them
-    known = {name: (file, found) for name, file, found in zip(names, files, layouts, strict=True)}
+    known = {name: (file, file_layout) for name, file, file_layout in zip(names, files, layouts, strict=True)}
     # A path that Spark reads is a pattern; these are names.
     lines = spark.read.text([_escaped(file.path) for file in files]).select(
         F.col("value").cast("binary").alias("line"),
@@ -106,10 +108,10 @@ class _Following:
         self._rest = rest
 
     def blocks(self) -> Iterator[tuple[None, bytes]]:
-        place = self.next[:2] if self.next else None
+        piece = self.next[:2] if self.next else None
         waiting: list[bytes] = []
         size = 0
-        while self.next is not None and self.next[:2] == place:
+        while self.next is not None and self.next[:2] == piece:
             waiting += self.next[2]
             size += sum(map(len, self.next[2]))
             self.next = next(self._rest, None)

@@ -56,25 +56,25 @@ def choose(runtimes: Iterable[JavaRuntime]) -> JavaRuntime:
         if runtime.fault is None:
             return runtime
         faults.append(runtime.fault)
-    found = "; ".join(faults) or "none"
+    described = "; ".join(faults) or "none"
     raise EnvironmentNotReadyError(
-        f"Java: found {found}; wanted Java {OLDEST_VERSION} or newer with the module {VECTOR_MODULE}: "
+        f"Java: found {described}; wanted Java {OLDEST_VERSION} or newer with the module {VECTOR_MODULE}: "
         "install one (Debian or Ubuntu: apt-get install openjdk-17-jre-headless) or point JAVA_HOME at one."
     )
 
 
 def candidates(environment: Mapping[str, str], jvm_folder: Path) -> Iterator[Path]:
     """Paths of the `java` programs to try, best first, each program once; links are followed."""
-    places = []
+    paths = []
     if environment.get("JAVA_HOME"):
-        places.append(Path(environment["JAVA_HOME"]) / "bin" / "java")
+        paths.append(Path(environment["JAVA_HOME"]) / "bin" / "java")
     on_path = shutil.which("java", path=environment.get("PATH", ""))
     if on_path:
-        places.append(Path(on_path))
-    places.extend(home / "bin" / "java" for home in sorted(jvm_folder.glob("*"), key=_version_in_name))
+        paths.append(Path(on_path))
+    paths.extend(home / "bin" / "java" for home in sorted(jvm_folder.glob("*"), key=_version_in_name))
     seen = set()
-    for place in places:
-        java = place.resolve()
+    for path in paths:
+        java = path.resolve()
         if java not in seen and java.is_file() and os.access(java, os.X_OK):
             seen.add(java)
             yield java

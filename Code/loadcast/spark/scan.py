@@ -22,14 +22,15 @@ from loadcast.storage.kept import KeptResults
 from loadcast.storage.sources import LOCAL, Source
 
 #: To be raised with every change of what the scan of a split gives: results kept by older versions are not used then.
-_RESULT_VERSION = 2
+_RESULT_VERSION = 3
 
 # What a row of the scan's output holds in `payload`.
 KIND_BUCKETS, KIND_REJECTED, KIND_COUNTS = 0, 1, 2
 
-#: `place` is what the shuffle goes by: the server, or for the other kinds the file and start of the split.
-SCAN_SCHEMA = pa.schema([("place", pa.string()), ("kind", pa.int32()), ("payload", pa.binary())])
-SCAN_DDL = "place string, kind int, payload binary"
+#: What the shuffle goes by: the server, or for the other kinds the file and start of the split.
+PARTITION_KEY = "partition_key"
+SCAN_SCHEMA = pa.schema([(PARTITION_KEY, pa.string()), ("kind", pa.int32()), ("payload", pa.binary())])
+SCAN_DDL = f"{PARTITION_KEY} string, kind int, payload binary"
 _REJECTED_PER_VALUE = 2_000
 
 
@@ -82,7 +83,7 @@ def scan_blocks(
         [names, pa.array([KIND_BUCKETS] * len(names), pa.int32()), payloads], schema=SCAN_SCHEMA
     )
     report = {"file": split.file.shown, "start": split.start, **scanner.counts().as_dict()}
-    yield _one(split, KIND_COUNTS, json.dumps(report).encode())
+    yield _row(split, KIND_COUNTS, json.dumps(report).encode())
 
 
 def result_name(split: Split, layout: Layout | None, keep: RowFilter) -> str:
@@ -111,9 +112,9 @@ def scan_sessions(
     return numbers.mapInArrow(ScanTask(plan, layout, keep, kept, source), SCAN_DDL)
 
 
-def _one(split: Split, kind: int, payload: bytes) -> pa.RecordBatch:
-    place = f"{split.file.shown}:{split.start}"
-    return pa.RecordBatch.from_pydict({"place": [place], "kind": [kind], "payload": [payload]}, schema=SCAN_SCHEMA)
+def _row(split: Split, kind: int, payload: bytes) -> pa.RecordBatch:
+    key = f"{split.file.shown}:{split.start}"
+    return pa.RecordBatch.from_pydict({PARTITION_KEY: [key], "kind": [kind], "payload": [payload]}, schema=SCAN_SCHEMA)
 
 
 def _rejected_batch(split: Split, offset: int | None, rows: list[Rejected]) -> pa.RecordBatch:
@@ -126,7 +127,7 @@ def _rejected_batch(split: Split, offset: int | None, rows: list[Rejected]) -> p
         },
         schema=schema.REJECTED_SCHEMA,
     )
-    return _one(split, KIND_REJECTED, to_ipc(table))
+    return _row(split, KIND_REJECTED, to_ipc(table))
 
 
 def _readable(line: bytes) -> str:

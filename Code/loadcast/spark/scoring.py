@@ -18,7 +18,7 @@ from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.tally import TALLIED, PartTally, Tally, no_tally
 from loadcast.kernels.vectors import dense_blocks
 from loadcast.models.model import Model, Prediction
-from loadcast.spark.server import REPORT_SCHEMA, collect_reports, files_of, report, report_files, task_name
+from loadcast.spark.server_task import REPORT_SCHEMA, collect_reports, files_of, report, report_files, task_name
 from loadcast.spark.types import SPARK_SCHEMA_KEY, to_struct
 from loadcast.storage.parts import PartWriter
 from loadcast.storage.tables import Tables

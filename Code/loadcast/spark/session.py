@@ -18,13 +18,13 @@ from typing import TypeGuard
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
-from loadcast import signals
-from loadcast.log_relay import open_relay
+from loadcast.logs.relay import open_relay
 from loadcast.spark.archive import archive_options, is_awkward
 from loadcast.spark.failures import start_failure
 from loadcast.spark.java import find_java
 from loadcast.spark.options import SparkOptions
-from loadcast.temporary import default_for_others, process_folder
+from loadcast.system import signals
+from loadcast.system.temporary import default_for_others, process_folder
 
 __all__ = ["Spark", "SparkOptions", "create_session", "is_local"]
 

@@ -20,11 +20,11 @@ from loadcast import paths
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError, InputError, OutputError
 from loadcast.progress import Progress, Update, silent
-from loadcast.signals import committing
 from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.files import check_writable_name
 from loadcast.storage.output import Output
 from loadcast.storage.run_files import MAX_FILES, RunFiles, files_of_model, foreign_files, is_mark
+from loadcast.system.signals import committing
 
 _LONGEST_NAME_BYTES = 255
 _CHECKED_PARTS = (*paths.BUNDLE_FOLDERS, paths.METRICS)

@@ -22,7 +22,6 @@ from typing import BinaryIO, Protocol
 
 from loadcast import paths
 from loadcast.errors import ArtefactError, LoadcastError, OutputError
-from loadcast.signals import committing
 from loadcast.storage.runs import (
     Entry,
     PublishedRun,
@@ -34,6 +33,7 @@ from loadcast.storage.runs import (
     newest_model,
     order_without_record,
 )
+from loadcast.system.signals import committing
 
 _MODEL_ATTEMPTS = 3
 

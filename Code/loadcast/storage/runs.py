@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from loadcast.events import RUN, log_event
+from loadcast.logs.events import RUN, log_event
 
 _KEPT = 2
 _NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{6}")

@@ -12,8 +12,8 @@ from loadcast.errors import InputError
 from loadcast.kernels.calendar import CalendarRule, epoch_seconds
 from loadcast.kernels.features.feature_set import FeatureSet
 from loadcast.kernels.features.rows import FeatureRows
+from loadcast.kernels.grid import Grid, grid_to_come, keys_of, times_of
 from loadcast.kernels.labels import LabelRule
-from loadcast.kernels.server import Grid, grid_to_come, keys_of, times_of
 
 
 def every_hour(grid: Grid, calendar: CalendarRule) -> FeatureRows:
@@ -41,7 +41,7 @@ def coming_hours(hourly: pa.Table, daily: pa.Table, begin: datetime, hours: int,
 
 def feature_table(features: FeatureSet, rows: FeatureRows) -> pa.Table:
     """`features.scoring_schema`: all that is known of the rows before their hour."""
-    arrays = [*_identity(rows), *(one.column(rows) for one in features.features)]
+    arrays = [*_identity(rows), *(feature.column(rows) for feature in features.features)]
     return pa.Table.from_arrays(arrays, schema=features.scoring_schema)
 
 
@@ -51,7 +51,7 @@ def training_table(features: FeatureSet, grid: Grid, calendar: CalendarRule, rul
     peak_load = rows.peaks(schema.PEAK_LOAD).take(rows.slots)
     labels = rule.labels(peak_load, grid.servers, rows.codes)
     truth = (pa.array(peak_load), pa.array(grid.observed.take(rows.slots)), pa.array(labels))
-    arrays = [*_identity(rows), *truth, *(one.column(rows) for one in features.columns)]
+    arrays = [*_identity(rows), *truth, *(feature.column(rows) for feature in features.columns)]
     return pa.Table.from_arrays(arrays, schema=features.schema)
 
 

@@ -20,7 +20,7 @@ from loadcast.kernels.features.assembly import every_hour
 from loadcast.kernels.features.feature import Encoding, Feature
 from loadcast.kernels.features.feature_set import FeatureSet
 from loadcast.kernels.features.rows import FeatureRows
-from loadcast.kernels.server import Grid
+from loadcast.kernels.grid import Grid
 
 _BEGIN = datetime(2016, 6, 27, 5)
 _CALENDAR = CalendarRule(datetime(2016, 1, 1), frozenset({date(2016, 7, 4)}))

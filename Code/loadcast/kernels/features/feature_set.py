@@ -13,7 +13,7 @@ import pyarrow as pa
 from loadcast import schema
 from loadcast.errors import ConfigError
 from loadcast.kernels.features.baseline import BASELINE
-from loadcast.kernels.features.feature import Encoding, Feature, Kind
+from loadcast.kernels.features.feature import Encoding, Feature
 
 _IDENTITY = ((schema.KEY, pa.string()), (schema.SERVER, pa.string()), (schema.HOUR, schema.TIMESTAMP))
 _TRUTH = ((schema.PEAK_LOAD, pa.float64()), (schema.OBSERVED, pa.bool_()), (schema.LABEL, pa.int32()))
@@ -34,7 +34,7 @@ class FeatureSet:
     categories: tuple[str, ...] = (schema.SERVER,)
 
     def __post_init__(self) -> None:
-        own = tuple(one.name for one in self.features if one.encoding is Encoding.CATEGORY)
+        own = tuple(feature.name for feature in self.features if feature.encoding is Encoding.CATEGORY)
         others = (name for name in own if name not in self.categories)
         object.__setattr__(self, "categories", (*self.categories, *others))
         if self.version < 1:
@@ -49,18 +49,20 @@ class FeatureSet:
             self._refuse(f"found the column {doubled[0]} twice", "each once, and none of those that every row has")
         if strange := set(self.categories) - {schema.SERVER, *own}:
             self._refuse(f"found the category {min(strange)}", "ServerIP or a feature that is one")
-        if vague := [one.name for one in self.features if one.name in own and not one.has_whole_range]:
+        if vague := [feature.name for feature in self.features if feature.name in own and not feature.has_whole_range]:
             self._refuse(f"found the category {vague[0]} without a range", "the smallest and the largest whole number")
-        if changed := [one.name for one in BASELINE if one.name in self.names and one not in self.features]:
+        if changed := [
+            feature.name for feature in BASELINE if feature.name in self.names and feature not in self.features
+        ]:
             self._refuse(f"found another {changed[0]}", "that of the naive forecasts, or another name")
 
-    def _refuse(self, found: str, wanted: str) -> None:
-        raise ConfigError(f"Feature set {self.name[:70]}: {found}, wanted {wanted}.")
+    def _refuse(self, problem: str, wanted: str) -> None:
+        raise ConfigError(f"Feature set {self.name[:70]}: {problem}, wanted {wanted}.")
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The features' names."""
-        return tuple(one.name for one in self.features)
+        return tuple(feature.name for feature in self.features)
 
     @cached_property
     def plain(self) -> tuple[str, ...]:
@@ -75,12 +77,12 @@ class FeatureSet:
     @property
     def look_back_h(self) -> int:
         """How many hours before its own the oldest hour lies that any feature looks at."""
-        return max(one.look_back_h for one in self.features)
+        return max(feature.look_back_h for feature in self.features)
 
     @cached_property
     def columns(self) -> tuple[Feature, ...]:
         """The features, and behind them those that only the naive forecasts need."""
-        return (*self.features, *(one for one in BASELINE if one.name not in self.names))
+        return (*self.features, *(feature for feature in BASELINE if feature.name not in self.names))
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -97,10 +99,6 @@ class FeatureSet:
         """What the service reads of it."""
         return _schema(_IDENTITY[1:], self.features)
 
-    def of_kind(self, kind: Kind) -> tuple[str, ...]:
-        """Names of the features of a kind."""
-        return tuple(one.name for one in self.features if one.kind is kind)
-
     def vector(self, only_indexed: Iterable[str], for_encode: Iterable[str]) -> tuple[str, ...]:
         """Columns of the model's vector, in order.
 
@@ -114,8 +112,8 @@ class FeatureSet:
         )
 
     def _encoded_as(self, encoding: Encoding) -> tuple[str, ...]:
-        return tuple(one.name for one in self.features if one.encoding is encoding)
+        return tuple(feature.name for feature in self.features if feature.encoding is encoding)
 
 
 def _schema(first: Iterable[tuple[str, pa.DataType]], features: Iterable[Feature]) -> pa.Schema:
-    return pa.schema([*first, *((one.name, one.type) for one in features)])
+    return pa.schema([*first, *((feature.name, feature.type) for feature in features)])

@@ -12,7 +12,7 @@ import pyarrow as pa
 from loadcast import schema
 from loadcast.kernels.buckets import Float64s, Int64s
 from loadcast.kernels.calendar import CalendarRule, Dates
-from loadcast.kernels.server import Grid
+from loadcast.kernels.grid import Grid
 
 
 @dataclass(frozen=True)

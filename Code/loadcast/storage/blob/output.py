@@ -32,7 +32,7 @@ from loadcast.storage.publish import no_run
 from loadcast.storage.publishing import Publication, damaged_pointer
 from loadcast.storage.runs import PublishedRun
 from loadcast.storage.staging import Staging
-from loadcast.temporary import run_folder
+from loadcast.system.temporary import run_folder
 
 _LOCK = ".lock"
 _ATTEMPTS = 3

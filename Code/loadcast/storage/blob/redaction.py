@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from loadcast.redaction import Redaction
+from loadcast.logs.redaction import Redaction
 
 #: These warn of bodies that break off, which are asked for again, and of logins that are not there, which is no fault.
 _TRANSPORT, _IDENTITY = "azure.core.pipeline.transport._requests_basic", "azure.identity"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from requests.exceptions import Timeout
 from urllib3.exceptions import TimeoutError as PoolTimeoutError
 
-from loadcast.events import STORAGE, log_event
+from loadcast.logs.events import STORAGE, log_event
 
 #: Many requests wait at the same time: of one reason, a process tells no more often, and how many there were.
 _QUIET_S = 5.0

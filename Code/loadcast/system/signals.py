@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from loadcast.processes import end_descendants
+from loadcast.system.processes import end_descendants
 
 #: Seconds for the main thread to clean up. Docker kills 10 s after it has asked.
 CLEAN_UP_S = 7.0

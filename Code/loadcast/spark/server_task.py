@@ -15,14 +15,14 @@ from pyspark.sql import functions as F
 
 from loadcast import paths, schema
 from loadcast.kernels import buckets as bucket_kernel
-from loadcast.kernels import server as server_kernel
+from loadcast.kernels import grid as grid_kernel
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.coverage import coverage_of
 from loadcast.kernels.features import FeatureSet, training_table
 from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.training import summarize
 from loadcast.spark.portable import send_by_value
-from loadcast.spark.scan import KIND_BUCKETS, KIND_COUNTS, KIND_REJECTED, SCAN_SCHEMA
+from loadcast.spark.scan import KIND_BUCKETS, KIND_COUNTS, KIND_REJECTED, PARTITION_KEY, SCAN_SCHEMA
 from loadcast.spark.types import to_struct
 from loadcast.storage.parts import PartWriter
 from loadcast.storage.tables import Tables
@@ -42,7 +42,7 @@ _WORK_SLOTS = 24 * 366 * 30
 
 @dataclass(frozen=True)
 class ServerTask:
-    """The function that Spark runs on rows of scan.SCAN_SCHEMA sorted by place: REPORT_SCHEMA rows out.
+    """The function that Spark runs on rows of scan.SCAN_SCHEMA sorted by partition key: REPORT_SCHEMA rows out.
 
     The tables themselves are written to `tables`: going through the JVM would cost more than making them. Features
     are made where `split_seconds` is given; the rows before it are the training rows.
@@ -68,11 +68,11 @@ class ServerTask:
     def _work(self, sums: pa.Table, parts: PartWriter) -> Iterator[pa.RecordBatch]:
         if not sums.num_rows:
             return
-        places, payloads = (sums.column(name).combine_chunks() for name in ("place", "payload"))
-        for portion in server_kernel.portions(bucket_kernel.unpack(places, payloads), _WORK_SLOTS):
-            grid = server_kernel.build_grid(portion)
-            parts.write_monthly(paths.HOURLY, server_kernel.hourly_table(grid), schema.HOUR)
-            parts.write_monthly(paths.DAILY, server_kernel.daily_table(grid), schema.DAY)
+        servers, payloads = (sums.column(name).combine_chunks() for name in (PARTITION_KEY, "payload"))
+        for portion in grid_kernel.portions(bucket_kernel.unpack(servers, payloads), _WORK_SLOTS):
+            grid = grid_kernel.build_grid(portion)
+            parts.write_monthly(paths.HOURLY, grid_kernel.hourly_table(grid), schema.HOUR)
+            parts.write_monthly(paths.DAILY, grid_kernel.daily_table(grid), schema.DAY)
             yield report(REPORT_COVERAGE, coverage_of(grid).as_json())
             if self.split_seconds is not None:
                 rows = training_table(self.features, grid, self.calendar, self.rule)
@@ -112,13 +112,15 @@ def task_name() -> str:
 
 
 def _cut_last_server(sums: pa.Table) -> tuple[pa.Table, pa.Table]:
-    places = sums.column("place")
-    first = pc.index(places, places[-1]).as_py()
+    servers = sums.column(PARTITION_KEY)
+    first = pc.index(servers, servers[-1]).as_py()
     return sums.slice(0, first), sums.slice(first)
 
 
 def _compacted(sums: pa.Table) -> pa.Table:
-    names, payloads = bucket_kernel.compact(*(sums.column(name).combine_chunks() for name in ("place", "payload")))
+    names, payloads = bucket_kernel.compact(
+        *(sums.column(name).combine_chunks() for name in (PARTITION_KEY, "payload"))
+    )
     kinds = pa.array([KIND_BUCKETS] * len(names), pa.int32())
     return pa.Table.from_arrays([names, kinds, payloads], schema=sums.schema)
 
@@ -143,7 +145,7 @@ def report_files(parts: PartWriter) -> pa.RecordBatch:
 
 
 def files_of(reports: Mapping[str, list[str]]) -> list[str]:
-    """The files that the tasks behind some reports have written, as paths in their tables' place."""
+    """The files that the tasks behind some reports have written, as paths below their tables' root."""
     return [name for text in reports[REPORT_FILES] for name in json.loads(text)]
 
 
@@ -158,5 +160,5 @@ def collect_reports(frame: DataFrame) -> dict[str, list[str]]:
 def serve(scanned: DataFrame, partitions: int, task: ServerTask) -> DataFrame:
     """The one shuffle: all sums of a server together, then the server kernel."""
     send_by_value(task.features)
-    shuffled = scanned.repartition(partitions, F.col("place")).sortWithinPartitions("place")
+    shuffled = scanned.repartition(partitions, F.col(PARTITION_KEY)).sortWithinPartitions(PARTITION_KEY)
     return shuffled.mapInArrow(task, to_struct(REPORT_SCHEMA))

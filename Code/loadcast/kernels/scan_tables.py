@@ -25,9 +25,9 @@ NO_BUCKET = -(1 << 62)
 # What is known of a server's text: the code of the server it names, or one of these.
 NOT_WANTED, BAD_NAME, HEADER_NAME = -1, -2, -3
 
-# Places in Tables.used.
+# Indices into Tables.used.
 NAMES, NAMES_INDEXED, NAMES_JUDGED, SLOTS, SLOTS_INDEXED, EVENTS, PENDING, PENDING_DONE = range(8)
-# Places in Tables.counts.
+# Indices into Tables.counts.
 BLANK, GOOD, OUTSIDE_PERIOD, OTHER_SERVER = range(4)
 
 _EVENTS = 4096
@@ -38,12 +38,12 @@ class Tables(NamedTuple):
     """Arrays that compiled code fills. Those of names and of slots can be full, and are then replaced by larger ones.
 
     A slot is a server and bucket. Both are found by hash: the index has the number of a name or slot, or -1, at the
-    place that the hash says or, where others are, at one of the next.
+    position that the hash says or, where others are, at one of the next.
     """
 
     used: Int64s  # how many entries of the others are
     counts: Int64s
-    repaired: Int64s  # (measure, place among REPAIRS)
+    repaired: Int64s  # (measure, index in REPAIRS)
     breaches: Int64s  # by measure
     events: Int64s  # (event, 3): where a line begins and ends, and what it needs or why it is rejected
 
@@ -60,10 +60,10 @@ class Tables(NamedTuple):
     last_slots: Int64s
 
     slot_index: Int32s
-    slot_places: Int64s  # (slot, 3): code, bucket, rows
+    slot_records: Int64s  # (slot, 3): code, bucket, rows
     sums: Float64s  # (slot, 2 × WIDTH): sums, and what rounding took from them
 
-    pending_places: Int64s  # (row, 2): code and bucket of rows that were read singly
+    pending_keys: Int64s  # (row, 2): code and bucket of rows that were read singly
     pending: Float64s  # (row, WIDTH)
 
 
@@ -120,7 +120,7 @@ def with_slots(tables: Tables, number: int) -> Tables:
     tables.used[SLOTS_INDEXED] = 0
     return tables._replace(
         slot_index=_new_index(number),
-        slot_places=_longer(tables.slot_places, number),
+        slot_records=_longer(tables.slot_records, number),
         sums=_longer(tables.sums, number),
     )
 

@@ -25,11 +25,11 @@ class Contract:
     @classmethod
     def of(cls, ranges: Mapping[str, tuple[float | None, float | None, bool]]) -> Contract:
         """From (smallest, largest, whether a breach rejects the row) by column; None is no bound."""
-        found = [ranges.get(name, (None, None, False)) for name in schema.MEASURES]
+        bounds = [ranges.get(name, (None, None, False)) for name in schema.MEASURES]
         return cls(
-            tuple(-math.inf if low is None else low for low, _, _ in found),
-            tuple(math.inf if high is None else high for _, high, _ in found),
-            tuple(reject for _, _, reject in found),
+            tuple(-math.inf if low is None else low for low, _, _ in bounds),
+            tuple(math.inf if high is None else high for _, high, _ in bounds),
+            tuple(reject for _, _, reject in bounds),
         )
 
     def breaks(self, values: Sequence[float | None], breaches: Counter[str]) -> bool:

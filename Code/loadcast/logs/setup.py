@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from loadcast.events import SERVICE
-from loadcast.redaction import Redaction
+from loadcast.logs.events import SERVICE
+from loadcast.logs.redaction import Redaction
 from loadcast.secrets import redacted
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """The server kernel, first half: 5-minute sums → complete hourly grid → daily means, for any number of servers at once.
 
 Each server has a run of whole days in the arrays of a Grid: 24 slots a day, from the day of its first to the day of its
-last hour. Slots
-before its first and after its last hour hold zeros and are no grid hours. So a lag of 48 hours is 48 slots.
+last hour. Slots before its first and after its last hour hold zeros and are no grid hours. So a lag of 48 hours is 48
+slots.
 """
 
 from __future__ import annotations
@@ -146,17 +146,17 @@ def _fill(
     names: tuple[str, ...], codes: Int64s, hours: Int64s, peaks: Float64s, observed: npt.NDArray[np.bool_]
 ) -> Grid:
     """A grid from entries sorted by (code, hour); `codes` index `names`, each of which has at least one entry."""
-    places = np.arange(len(names))
-    begins = np.searchsorted(codes, places)
-    first, last = hours[begins], hours[np.searchsorted(codes, places, side="right") - 1]
+    indices = np.arange(len(names))
+    begins = np.searchsorted(codes, indices)
+    first, last = hours[begins], hours[np.searchsorted(codes, indices, side="right") - 1]
     days = last // 24 - first // 24 + 1
     day_begins = np.cumsum(days) - days
     slots = int(days.sum()) * 24
-    place = hours - (first // 24 * 24)[codes] + day_begins[codes] * 24
+    slot = hours - (first // 24 * 24)[codes] + day_begins[codes] * 24
     full = np.zeros((_PEAKS, slots))
-    full[:, place] = peaks
+    full[:, slot] = peaks
     seen = np.zeros(slots, dtype=bool)
-    seen[place] = observed
+    seen[slot] = observed
     return Grid(names, first, last, full, seen)
 
 
@@ -164,8 +164,7 @@ def grid_from_hourly(hourly: pa.Table, until: int | None = None) -> Grid:
     """The grid of hourly statistics (schema.HOURLY_SCHEMA, any order, gaps allowed).
 
     With `until` (an hour since 1970), each server's grid goes on, with hours without sessions, to the hour before it;
-    what lies
-    from there on is left out.
+    what lies from there on is left out.
     """
     hours = hours_of(hourly.column(schema.HOUR))
     if until is not None:
@@ -245,10 +244,10 @@ def _known_days(grid: Grid, daily: pa.Table, last_day: int) -> tuple[Float64s, I
 
 def keys_of(servers: pa.Array, hours: Int64s) -> pa.Array:
     """`<ServerIP>_<yyyy-MM-dd HH:mm:ss>` for each row."""
-    distinct, place = _distinct(hours)
+    distinct, index = _distinct(hours)
     texts = np.datetime_as_string(distinct.astype("datetime64[h]"), unit="s")
     encoded = pa.DictionaryArray.from_arrays(
-        pa.array(place.astype(np.int32)), pa.array([text.replace("T", " ") for text in texts.tolist()])
+        pa.array(index.astype(np.int32)), pa.array([text.replace("T", " ") for text in texts.tolist()])
     )
     return pc.binary_join_element_wise(servers, encoded.cast(pa.string()), "_")
 

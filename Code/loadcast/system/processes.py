@@ -20,12 +20,12 @@ def descendants(of: int | None = None) -> set[int]:
     children: dict[int, list[int]] = {}
     for pid, parent in _parents():
         children.setdefault(parent, []).append(pid)
-    waiting, found = [os.getpid() if of is None else of], set[int]()
+    waiting, known = [os.getpid() if of is None else of], set[int]()
     while waiting:
-        fresh = [pid for pid in children.get(waiting.pop(), ()) if pid not in found]
-        found.update(fresh)
+        fresh = [pid for pid in children.get(waiting.pop(), ()) if pid not in known]
+        known.update(fresh)
         waiting += fresh
-    return found
+    return known
 
 
 def end_descendants(grace_s: float = 0.0, hurry: Callable[[], bool] = lambda: False) -> None:
@@ -65,14 +65,14 @@ def _parents() -> list[tuple[int, int]]:
     """(process, its parent) of all processes that run; those that have ended, and are only to be asked how, do not."""
     if not (_PROCESSES / "self" / "stat").exists():
         return _parents_by_ps()
-    found = []
+    pairs = []
     for name in filter(str.isdigit, os.listdir(_PROCESSES)):
         with suppress(OSError, ValueError, IndexError):  # it has ended meanwhile
             # The program's name stands in brackets, and may hold any sign.
             state, parent = (_PROCESSES / name / "stat").read_bytes().rpartition(b")")[2].split()[:2]
             if state not in (b"Z", b"X"):
-                found.append((int(name), int(parent)))
-    return found
+                pairs.append((int(name), int(parent)))
+    return pairs
 
 
 def _parents_by_ps() -> list[tuple[int, int]]:

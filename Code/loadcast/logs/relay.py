@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from loadcast.log_setup import LOGGER
+from loadcast.logs.setup import LOGGER
 
 _VARIABLE = "LOADCAST_LOG_PIPE"
 _LONGEST = 200

@@ -21,8 +21,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadcast.disk import full_disk, is_full_disk
 from loadcast.errors import OutputError
+from loadcast.system.disk import full_disk, is_full_disk
 
 _PREFIX = "loadcast-run-"
 _LOCK = ".lock"
