@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from azurite import Azurite
 from container_runs import PATTERN, command, write_sample
-from loadcast.cli.runs import etl, stats, train
+from loadcast.cli.jobs import etl, stats, train
 from loadcast.cli.score import score
 from loadcast.cli.serve import serve
 from loadcast.errors import LoadcastError
