@@ -163,7 +163,7 @@ class Guard:
             raise ModuleNotFoundError(f"{name} of {found} is in none of the environment's packages", name=name)
 
 sys.meta_path.insert(0, Guard())
-import loadcast.cli.places
+import loadcast.cli.outputs
 import loadcast.cli.serve
 import loadcast.serving.app
 import loadcast.serving.server

@@ -22,7 +22,7 @@ _COMMANDS = {
     "train": "loadcast.cli.jobs:train",
     "serve": "loadcast.cli.serve:serve",
     "score": "loadcast.cli.score:score",
-    "runs": "loadcast.cli.published:runs",
+    "runs": "loadcast.cli.runs:runs",
     "download": "loadcast.cli.download:download",
     "export": "loadcast.cli.download:download",  # its first name
     "datastore": "loadcast.cli.datastore:datastore",

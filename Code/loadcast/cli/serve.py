@@ -32,7 +32,7 @@ def serve(model: str, key_file: str | None, **options: object) -> None:
       python Code/webservice.py --model Config/storageconfig.json
       LOADCAST_SERVICE_KEY=... python Code/webservice.py --model output/demo --host 0.0.0.0
     """
-    from loadcast.cli.places import folder_of
+    from loadcast.cli.outputs import folder_of
     from loadcast.serving.server import ServeOptions, read_key
     from loadcast.serving.server import serve as run_server
 
