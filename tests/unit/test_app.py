@@ -20,8 +20,8 @@ from loadcast.errors import ArtefactError, ConfigError, RequestError
 from loadcast.kernels.features import CLASSIC
 from loadcast.serving import api, contract
 from loadcast.serving.app import create_app
-from loadcast.serving.contract import RequestContract
 from loadcast.serving.predictor import Predictor
+from loadcast.serving.request_contract import RequestContract
 
 ROOT = Path(__file__).parents[2]
 ROWS = random_features(300)

@@ -166,7 +166,7 @@ sys.meta_path.insert(0, Guard())
 import loadcast.cli.outputs
 import loadcast.cli.serve
 import loadcast.serving.app
-import loadcast.serving.server
+import loadcast.serving.http_server
 from loadcast.serving.bundle import load_bundle
 from loadcast.settings import load_settings
 from loadcast.storage.blob import container

@@ -88,8 +88,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
     """The working folder: with data, statistics, and `configs/good.json`."""
     for module in (etl, stats, train):
         monkeypatch.setattr(module, "create_session", _stopped)
-    monkeypatch.setattr("loadcast.serving.server.create_app", lambda *_, **__: None)
-    monkeypatch.setattr("loadcast.serving.server._Server", _stopped)
+    monkeypatch.setattr("loadcast.serving.http_server.create_app", lambda *_, **__: None)
+    monkeypatch.setattr("loadcast.serving.http_server._Server", _stopped)
     monkeypatch.setattr("loadcast.serving.client._BACKOFF_S", 0.0)
     for parameter in (parameter for _, command in LEAVES for parameter in command.params):
         if isinstance(parameter, click.Option) and parameter.name == "url":

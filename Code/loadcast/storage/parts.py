@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from loadcast.storage.tables import Tables
+from loadcast.storage.table_files import Tables
 
 
 class PartWriter:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from loadcast.storage.tables import FolderTables, Tables
+from loadcast.storage.table_files import FolderTables, Tables
 
 _FRESH = ".fresh"
 

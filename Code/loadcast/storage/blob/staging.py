@@ -17,7 +17,7 @@ from loadcast.storage.blob.transfer import check_arrived, check_parquet, downloa
 from loadcast.storage.blob.uploading import Sent
 from loadcast.storage.publish import is_checksum_file
 from loadcast.storage.staging import Hadoop, file_address, fresh_tables_in, replace_in
-from loadcast.storage.tables import FolderTables, Tables, is_hidden
+from loadcast.storage.table_files import FolderTables, Tables, is_hidden
 
 _COPIES_AT_ONCE = 16
 

@@ -17,8 +17,8 @@ from bundles import random_features, records
 from loadcast import schema
 from loadcast.errors import RequestError, TooLargeError
 from loadcast.kernels.features import CLASSIC
-from loadcast.serving import contract
-from loadcast.serving.contract import ContractError, RequestContract
+from loadcast.serving import request_contract
+from loadcast.serving.request_contract import ContractError, RequestContract
 
 RECORD = records(random_features(1))[0]
 CONTRACT = RequestContract(CLASSIC)
@@ -224,7 +224,7 @@ def test_a_body_that_is_no_array_is_refused_with_a_short_reason(body: bytes | st
 
 def test_a_body_beyond_the_limit_is_too_large() -> None:
     with pytest.raises(TooLargeError, match="wanted at most"):
-        read_request(b" " * (contract.MAX_BODY_BYTES + 1))
+        read_request(b" " * (request_contract.MAX_BODY_BYTES + 1))
 
 
 def test_a_batch_beyond_the_limit_is_too_large() -> None:
