@@ -75,8 +75,8 @@ def read_blob(localFilename: str, blobName: str, container: str, account: str, k
 
 
 def _container(account: str, container: str, key: str | None) -> Container:
-    from loadcast.storage.blob.access import resolve_access
     from loadcast.storage.blob.container import Container
+    from loadcast.storage.blob.credentials import resolve_access
     from loadcast.storage.blob.location import parse_blob_url
 
     host = account if "." in account else f"{account}.blob.core.windows.net"

@@ -91,8 +91,8 @@ def container_at(address: str, own: OwnAccount | None) -> tuple[Container, str]:
     The key of one's own account is used for that account alone. Raises ConfigError.
     """
     # Here, not above: local runs need not wait half a second for Azure's packages.
-    from loadcast.storage.blob.access import resolve_access
     from loadcast.storage.blob.container import Container
+    from loadcast.storage.blob.credentials import resolve_access
     from loadcast.storage.blob.location import parse_blob_url
     from loadcast.storage.datastores import resolve_datastore
 

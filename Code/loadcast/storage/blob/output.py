@@ -27,10 +27,9 @@ from loadcast.storage.blob.staging import Carried, ContainerStaging
 from loadcast.storage.blob.store import ContainerStore
 from loadcast.storage.kept import KeptResults
 from loadcast.storage.months import Months
-from loadcast.storage.output import Wanted
 from loadcast.storage.publish import no_run
 from loadcast.storage.publishing import Publication, damaged_pointer
-from loadcast.storage.runs import PublishedRun
+from loadcast.storage.runs import PublishedRun, Wanted
 from loadcast.storage.staging import Staging
 from loadcast.temporary import run_folder
 
