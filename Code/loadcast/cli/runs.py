@@ -36,17 +36,17 @@ def list_them(output: str) -> None:
     from loadcast.cli.outputs import output_of
     from loadcast.storage.publish import no_run
 
-    place = output_of(output)
-    published, problems = place.runs(), place.problems()
+    target = output_of(output)
+    published, problems = target.runs(), target.problems()
     if published:
-        table = Table("run", "begun (UTC)", "model", "", title=f"Runs in {place.shown}")
+        table = Table("run", "begun (UTC)", "model", "", title=f"Runs in {target.shown}")
         for run in published:
             table.add_row(run.name, f"{run.begun:%Y-%m-%d %H:%M:%S}", "yes" if run.has_model else "", _notes(run))
         Console().print(table)
     if problems:
         raise ArtefactError(problems[0])
     if not published:
-        raise no_run(place.shown, paths.CURRENT)
+        raise no_run(target.shown, paths.CURRENT)
 
 
 @runs.command()
@@ -64,9 +64,9 @@ def rollback(output: str) -> None:
     """
     from loadcast.cli.outputs import output_of
 
-    place = output_of(output)
-    run = place.roll_back()
-    click.echo(f"{place.shown} is back at run {run.name}. Services that should use its model must be started anew.")
+    target = output_of(output)
+    run = target.roll_back()
+    click.echo(f"{target.shown} is back at run {run.name}. Services that should use its model must be started anew.")
 
 
 @runs.command()
@@ -84,14 +84,14 @@ def repair(output: str) -> None:
     """
     from loadcast.cli.outputs import output_of
 
-    place = output_of(output)
-    done = place.repair()
+    target = output_of(output)
+    done = target.repair()
     for name, problem in done.flaws.items():
         click.echo(f"The run {name} is damaged: {problem}.")
     if not done.changed:
-        click.echo(f"{place.shown} is in order: nothing was changed.")
+        click.echo(f"{target.shown} is in order: nothing was changed.")
     if paths.CURRENT in done.changed:
-        click.echo(f"{place.shown} is at run {done.current} now.")
+        click.echo(f"{target.shown} is at run {done.current} now.")
     if paths.MODEL in done.changed:
         click.echo(f"Services load the model of run {done.model}." if done.model else "Services find no model now.")
 

@@ -100,11 +100,11 @@ def _gate(key: bytes) -> Callable[[], None]:
 def _check_content_type() -> None:
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if request.mimetype != JSON or charset not in ("utf-8", "utf8", "us-ascii"):
-        found = request.headers.get("Content-Type", "none")
-        raise _UnsupportedMediaType(f"Content-Type: found {found[:100]}, wanted {JSON} in UTF-8.")
+        value = request.headers.get("Content-Type", "none")
+        raise _UnsupportedMediaType(f"Content-Type: found {value[:100]}, wanted {JSON} in UTF-8.")
     if "Content-Encoding" in request.headers:
-        found = request.headers["Content-Encoding"]
-        raise _UnsupportedMediaType(f"Content-Encoding: found {found[:100]}, wanted none.")
+        value = request.headers["Content-Encoding"]
+        raise _UnsupportedMediaType(f"Content-Encoding: found {value[:100]}, wanted none.")
 
 
 class _UnsupportedMediaType(RequestError):
@@ -119,8 +119,8 @@ def _fault(message: str, status: int, **more: object) -> Response:
     return _answer({"error": {"message": message, **more}}, status)
 
 
-def _unknown_service(found: str, name: str) -> Response:
-    return _fault(f"There is no service {found[:70]!r} here, wanted {name!r}.", 404)
+def _unknown_service(asked: str, name: str) -> Response:
+    return _fault(f"There is no service {asked[:70]!r} here, wanted {name!r}.", 404)
 
 
 def _known_error(exc: LoadcastError) -> Response:

@@ -15,15 +15,17 @@ def data_files(folder: str | os.PathLike[str], names: Iterable[str]) -> list[str
     whose name starts with `.` or `_` are left out: checksums of the storage layer, `_SUCCESS` marks, work in progress.
     """
     root = Path(folder)
-    found: list[str] = []
+    relative_paths: list[str] = []
     for name in names:
         if (root / name).is_file():
-            found.append(name)
+            relative_paths.append(name)
         for parent, folders, files in os.walk(root / name):
             folders[:] = [item for item in folders if not item.startswith((".", "_"))]
-            place = Path(parent).relative_to(root)
-            found.extend((place / item).as_posix() for item in files if not item.startswith((".", "_")))
-    return sorted(found)
+            relative_parent = Path(parent).relative_to(root)
+            relative_paths.extend(
+                (relative_parent / item).as_posix() for item in files if not item.startswith((".", "_"))
+            )
+    return sorted(relative_paths)
 
 
 def sha256_of_files(folder: str | os.PathLike[str], names: Iterable[str]) -> dict[str, str]:

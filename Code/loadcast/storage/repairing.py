@@ -36,14 +36,14 @@ class Repair:
 
 def problems(store: RunStore) -> list[str]:
     """What is wrong with the pointers, a line each; none for an output without runs."""
-    found = []
+    lines = []
     for link in (paths.CURRENT, paths.MODEL):
         pointer = store.pointer(link)
         if pointer is not None and (pointer.name is None or flaw(store, pointer.name)):
-            found.append(str(damaged_pointer(store.shown, link, pointer)))
+            lines.append(str(damaged_pointer(store.shown, link, pointer)))
         elif pointer is None and link == paths.CURRENT and any(run.is_complete for run in store.stored()):
-            found.append(missing_pointer(store.shown))
-    return found
+            lines.append(missing_pointer(store.shown))
+    return lines
 
 
 def repair(store: RunStore) -> Repair:

@@ -74,7 +74,7 @@ class Container:
         token: str | None = ""
         while token is not None:
             page, token = self._read(prefix, partial(list_page, self._client.sdk, prefix, token))
-            yield from (_found(blob) for blob in page if marks or not _is_folder(blob))
+            yield from (_as_blob(blob) for blob in page if marks or not _is_folder(blob))
 
     def find(self, pattern: str) -> builtins.list[Blob]:
         """The blobs that match a pattern, sorted by name, as storage/files finds local files; there may be none.
@@ -86,9 +86,9 @@ class Container:
             blob = self.stat(pattern) if pattern and not pattern.endswith("/") else None
             return [blob] if blob else []
         matches = matcher(pattern)
-        found = [blob for blob in self.list(prefix) if matches(blob.name)]
-        exact = [blob for blob in found if blob.name == pattern]
-        return exact or sorted(found, key=lambda blob: blob.name)
+        matching = [blob for blob in self.list(prefix) if matches(blob.name)]
+        exact = [blob for blob in matching if blob.name == pattern]
+        return exact or sorted(matching, key=lambda blob: blob.name)
 
     def stat(self, name: str) -> Blob | None:
         """The blob of this name; None where there is none."""
@@ -97,8 +97,8 @@ class Container:
         def ask(attempts: Attempts) -> BlobProperties | None:
             return _unless_absent(lambda: blob.get_blob_properties(read_timeout=attempts.stall_timeout_s))
 
-        found = self._read(name, ask)
-        return None if found is None or _is_folder(found) else _found(found, name)
+        properties = self._read(name, ask)
+        return None if properties is None or _is_folder(properties) else _as_blob(properties, name)
 
     def get(self, name: str) -> tuple[bytes, str] | None:
         """What a small blob (up to 64 MB) holds, and its ETag; None where there is no such blob."""
@@ -133,9 +133,9 @@ class Container:
                 if status_of(error) not in {409, 412} or error_code(error) not in _CONDITION_FAILED:
                     raise
                 # An earlier attempt may have been done, and only its answer lost.
-                found = _unless_absent(blob.get_blob_properties) if attempts.failures else None
-                if found is not None and found.metadata.get(_WRITER) == writer:
-                    return str(found.etag)
+                properties = _unless_absent(blob.get_blob_properties) if attempts.failures else None
+                if properties is not None and properties.metadata.get(_WRITER) == writer:
+                    return str(properties.etag)
             raise _changed(self.root.at(name))
 
         return self._write(name, upload)
@@ -267,7 +267,7 @@ def _unless_absent(operation: Callable[[], T]) -> T | None:
         raise
 
 
-def _found(blob: Any, name: str | None = None) -> Blob:
+def _as_blob(blob: Any, name: str | None = None) -> Blob:
     md5 = blob.content_settings.content_md5
     return Blob(name or blob.name, blob.size, _etag(blob.etag), bytes(md5) if md5 else None, blob.last_modified)
 

@@ -22,6 +22,7 @@ from loadcast.errors import ArtefactError
 from loadcast.storage import publishing, repairing
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.kept import KeptInContainer
+from loadcast.storage.blob.location import joined
 from loadcast.storage.blob.mirror import Mirror, MonthsInContainer, ReplacedError
 from loadcast.storage.blob.staging import Carried, ContainerStaging
 from loadcast.storage.blob.store import ContainerStore
@@ -83,7 +84,7 @@ class ContainerOutput:
         return MonthsInContainer(Mirror(self.container, self.prefix), run.name)
 
     def kept_results(self) -> KeptResults:
-        return KeptInContainer(self.container, "/".join(filter(None, (self.prefix.strip("/"), paths.SCANNED))))
+        return KeptInContainer(self.container, joined(self.prefix, paths.SCANNED))
 
     def runs(self) -> list[PublishedRun]:
         return publishing.list_runs(self._store)
@@ -105,7 +106,7 @@ class ContainerOutput:
 
     @contextmanager
     def _locked(self) -> Iterator[ContainerStore]:
-        with self.container.lease("/".join(filter(None, (self.prefix.strip("/"), _LOCK)))) as lease:
+        with self.container.lease(joined(self.prefix, _LOCK)) as lease:
             yield ContainerStore(self.container, self.prefix, lease)
 
     def _bring(self, mirror: Mirror, link: str, names: tuple[str, ...]) -> bool:
