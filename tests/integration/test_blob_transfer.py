@@ -85,7 +85,7 @@ def test_some_files_of_a_folder_go_alone(container: Container, folder: Path) -> 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "a//x", "a/", ".", "..", "run/../x"])
 def test_nothing_is_written_outside_the_folder(name: str, container: Container, tmp_path: Path) -> None:
-    blobs = [Blob(place, 1, '"x"', None, NEVER) for place in ("run/good", f"run/{name}")]
+    blobs = [Blob(place, 1, '"x"', None) for place in ("run/good", f"run/{name}")]
     with pytest.raises(InputError, match="Nothing was downloaded"):
         download_blobs(container, blobs, "run", tmp_path / "out")
     assert contents(tmp_path) == {}
@@ -98,7 +98,7 @@ def test_links_do_not_lead_out_of_the_folder(container: Container, tmp_path: Pat
     (tmp_path / "out" / "file").symlink_to(tmp_path / "elsewhere" / "file")
     for name in ("sub/x", "file"):
         with pytest.raises(InputError, match="passes a link"):
-            download_blobs(container, [Blob(name, 1, '"x"', None, NEVER)], "", tmp_path / "out")
+            download_blobs(container, [Blob(name, 1, '"x"', None)], "", tmp_path / "out")
     assert contents(tmp_path / "elsewhere") == {}
 
 
@@ -176,7 +176,7 @@ def test_the_part_of_an_older_state_is_not_used(container: Container, blob: Blob
 
 
 def test_a_blob_that_does_not_have_its_md5_is_refused(container: Container, blob: Blob, tmp_path: Path) -> None:
-    wrong = Blob(blob.name, blob.size, blob.etag, hashlib.md5(b"other").digest(), blob.modified)
+    wrong = Blob(blob.name, blob.size, blob.etag, hashlib.md5(b"other").digest())
     with pytest.raises(InputError, match=r"does not have the MD5 that is stored with it.*Upload the blob again"):
         container.download(wrong, tmp_path / "a")
     assert contents(tmp_path) == {}

@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +21,8 @@ from loadcast.secrets import shown
 from loadcast.storage.blob.access import ANONYMOUS, Access
 from loadcast.storage.blob.client import Client, connect
 from loadcast.storage.blob.downloading import download_file
-from loadcast.storage.blob.errors import BlobChangedError, ChangedError
-from loadcast.storage.blob.faults import error_code, explained, status_of
+from loadcast.storage.blob.errors import BlobChangedError, ChangedError, error_code, status_of
+from loadcast.storage.blob.faults import explained
 from loadcast.storage.blob.lease import Lease, held_lease
 from loadcast.storage.blob.listing import list_page
 from loadcast.storage.blob.location import BlobLocation, check_name
@@ -50,7 +49,6 @@ class Blob:
     size: int
     etag: str
     md5: bytes | None
-    modified: datetime
 
 
 @dataclass(frozen=True)
@@ -269,7 +267,7 @@ def _unless_absent(operation: Callable[[], T]) -> T | None:
 
 def _as_blob(blob: Any, name: str | None = None) -> Blob:
     md5 = blob.content_settings.content_md5
-    return Blob(name or blob.name, blob.size, _etag(blob.etag), bytes(md5) if md5 else None, blob.last_modified)
+    return Blob(name or blob.name, blob.size, _etag(blob.etag), bytes(md5) if md5 else None)
 
 
 def _etag(text: Any) -> str:

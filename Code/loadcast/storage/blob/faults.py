@@ -18,8 +18,7 @@ from urllib3.exceptions import ProxyError as PoolProxyError
 
 from loadcast.errors import ConfigError, InputError, LoadcastError
 from loadcast.storage.blob.access import ANONYMOUS, Access
-from loadcast.storage.blob.errors import error_code as error_code
-from loadcast.storage.blob.errors import status_of as status_of
+from loadcast.storage.blob.errors import error_code, status_of
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.pace import SlowTransferError
 from loadcast.storage.blob.policy import (

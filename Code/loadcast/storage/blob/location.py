@@ -81,11 +81,6 @@ def joined(prefix: str, *parts: str) -> str:
     return "/".join([*filter(None, [prefix.strip("/")]), *parts])
 
 
-def is_blob_url(text: str) -> bool:
-    """Whether the text is an address for parse_blob_url (and no path, `file:` URL or other URL)."""
-    return _SCHEMES.match(text) is not None
-
-
 def parse_blob_url(text: str, endpoints: Mapping[str, str] | None = None) -> tuple[BlobLocation, str | None]:
     """The location that a URL names, and the SAS in it, if any.
 

@@ -17,8 +17,8 @@ from azure.core.exceptions import HttpResponseError
 from loadcast.errors import InputError
 from loadcast.storage.blob.access import Access
 from loadcast.storage.blob.client import RANGE_BYTES, Client, connect
-from loadcast.storage.blob.errors import BlobChangedError
-from loadcast.storage.blob.faults import error_code, explained, status_of
+from loadcast.storage.blob.errors import BlobChangedError, error_code, status_of
+from loadcast.storage.blob.faults import explained
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.policy import Attempts, BrokenAnswerError
 
