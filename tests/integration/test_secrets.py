@@ -43,9 +43,9 @@ class Stage:
 
     def config(self, **keys: str) -> Path:
         """A configuration with these keys, and a small forest."""
-        place = self.configs / "config.json"
-        place.write_text(json.dumps({"duration": "ONE_MONTH", "forest": {"numTrees": 5, "maxDepth": 4}, **keys}))
-        return place
+        path = self.configs / "config.json"
+        path.write_text(json.dumps({"duration": "ONE_MONTH", "forest": {"numTrees": 5, "maxDepth": 4}, **keys}))
+        return path
 
     def run(
         self, watcher: SecretWatcher, script: str, *words: object, **variables: str

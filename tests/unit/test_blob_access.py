@@ -172,7 +172,7 @@ def test_a_login_goes_before_no_credentials(
     monkeypatch: pytest.MonkeyPatch, let_in: set[str], expected: Access
 ) -> None:
     monkeypatch.setattr(credentials, "_has_token", lambda: True)
-    monkeypatch.setattr(credentials, "_is_let_in", lambda location, found: found.kind in let_in)
+    monkeypatch.setattr(credentials, "_is_let_in", lambda location, access: access.kind in let_in)
     assert resolve_access(AZURE, None, None) == expected
 
 
@@ -219,7 +219,7 @@ def test_a_chain_without_a_login_is_passed_over(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_chain_with_a_token_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "make_chain", lambda: Chain(object))
-    monkeypatch.setattr(credentials, "_is_let_in", lambda location, found: True)
+    monkeypatch.setattr(credentials, "_is_let_in", lambda location, access: True)
     assert resolve_access(AZURE, None, None) == Access("chain")
 
 
@@ -232,10 +232,10 @@ def test_a_chain_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.Monk
 # --- keeping secrets ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("found", [Access("key", KEY), Access("sas", SAS)])
-def test_no_text_of_an_access_or_a_container_holds_its_secret(found: Access) -> None:
-    container = Container(AZURE, found)
-    for item in (found, container, [container], {"a": found}):
+@pytest.mark.parametrize("access", [Access("key", KEY), Access("sas", SAS)])
+def test_no_text_of_an_access_or_a_container_holds_its_secret(access: Access) -> None:
+    container = Container(AZURE, access)
+    for item in (access, container, [container], {"a": access}):
         for text in (repr(item), str(item), f"{item}"):
             assert KEY not in text
             assert SIGNATURE not in text
@@ -272,7 +272,7 @@ def test_other_texts_stay_as_they_are() -> None:
 def test_what_urllib3_logs_holds_no_signature(name: str, caplog: pytest.LogCaptureFixture) -> None:
     quiet_loggers()
     quiet_loggers()
-    assert len({id(one) for one in logging.getLogger(name).filters}) == len(logging.getLogger(name).filters)
+    assert len({id(each) for each in logging.getLogger(name).filters}) == len(logging.getLogger(name).filters)
     with caplog.at_level(logging.DEBUG):
         logging.getLogger(name).debug('%s "%s %s" %s', "https://h", "GET", f"/logs/a?{SAS}", 200)
         logging.getLogger(name).debug("bad %s %s", SIGNATURE[:0] + f"?{SAS}")

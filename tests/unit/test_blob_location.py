@@ -226,9 +226,9 @@ def test_patterns_find_what_they_find_in_a_folder(
     except InputError:  # nothing found, or a folder
         local = []
     matches = matcher(pattern)
-    found = [pattern] if pattern in NAMES else sorted(filter(matches, NAMES))
-    assert found == local
-    assert all(name.startswith(fixed_prefix(pattern)) for name in found)
+    matching = [pattern] if pattern in NAMES else sorted(filter(matches, NAMES))
+    assert matching == local
+    assert all(name.startswith(fixed_prefix(pattern)) for name in matching)
 
 
 @pytest.mark.parametrize(

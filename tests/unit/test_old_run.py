@@ -49,10 +49,10 @@ def test_the_old_bundle_gives_the_answers_that_training_wrote_down() -> None:
     answers = Predictor.load(old_run.OUTPUT).predict(
         features.select(classic.REQUEST_SCHEMA.names).cast(classic.REQUEST_SCHEMA)
     )
-    found = np.array([list(answer["probability"].values()) for answer in answers.values()])
+    actual = np.array([list(answer["probability"].values()) for answer in answers.values()])
     columns = [wanted.column(name).to_numpy() for name in schema.PROBABILITY_COLUMNS.values()]
-    assert found.shape == (144, 3)
-    assert np.array_equal(found, np.column_stack(columns))
+    assert actual.shape == (144, 3)
+    assert np.array_equal(actual, np.column_stack(columns))
 
 
 def test_the_old_statistics_make_features_that_the_old_bundle_scores() -> None:

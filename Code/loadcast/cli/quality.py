@@ -46,7 +46,7 @@ def quality(output: str, files: int, servers: int, as_json: bool) -> None:
 
 def _find_run(output: str) -> Path:
     """The run that a command line's OUTPUT stands for. Raises ArtefactError or ConfigError."""
-    from loadcast.cli.outputs import folder_of
+    from loadcast.storage.named import folder_of
     from loadcast.storage.publish import open_run
 
     folder = folder_of(output, paths.CURRENT, [paths.QUALITY])

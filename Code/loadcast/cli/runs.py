@@ -33,7 +33,7 @@ def list_them(output: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from loadcast.cli.outputs import output_of
+    from loadcast.storage.named import output_of
     from loadcast.storage.publish import no_run
 
     target = output_of(output)
@@ -62,7 +62,7 @@ def rollback(output: str) -> None:
     Example:
       loadcast runs rollback Config/storageconfig.json
     """
-    from loadcast.cli.outputs import output_of
+    from loadcast.storage.named import output_of
 
     target = output_of(output)
     run = target.roll_back()
@@ -82,7 +82,7 @@ def repair(output: str) -> None:
     Example:
       loadcast runs repair Config/storageconfig.json
     """
-    from loadcast.cli.outputs import output_of
+    from loadcast.storage.named import output_of
 
     target = output_of(output)
     done = target.repair()
