@@ -18,7 +18,7 @@ from feature_docs import request_rows
 from loadcast import schema
 from loadcast.errors import ArtefactError, ConfigError, RequestError
 from loadcast.kernels.features import CLASSIC
-from loadcast.serving import api, contract
+from loadcast.serving import api, request_contract
 from loadcast.serving.app import create_app
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.request_contract import RequestContract
@@ -130,7 +130,7 @@ def test_a_content_type_with_a_charset_is_fine(client: FlaskClient) -> None:
     assert client.post("/score", data=b"[]", content_type="Application/JSON; charset=UTF-8").status_code == 200
 
 
-@pytest.mark.parametrize("body", [b" " * (contract.MAX_BODY_BYTES + 1), b"[" + b"0," * 10_000 + b"0]"])
+@pytest.mark.parametrize("body", [b" " * (request_contract.MAX_BODY_BYTES + 1), b"[" + b"0," * 10_000 + b"0]"])
 def test_too_much_is_413(client: FlaskClient, body: bytes) -> None:
     answer = client.post("/score", data=body, content_type="application/json")
     assert (answer.status_code, answer.mimetype) == (413, "application/json")

@@ -182,7 +182,7 @@ def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 if when == "renamed":
-    publish._link = die
+    publish.replace_link = die
 if when == "linking":
     publish.os.replace = die
 with publish.stage_run(output) as staging:

@@ -130,7 +130,7 @@ class FolderStore:
         self._check(link, expected)
         if link == paths.CURRENT:
             for artefact in paths.ARTEFACTS:
-                _link(self._output / artefact, f"{paths.CURRENT}/{artefact}")
+                replace_link(self._output / artefact, f"{paths.CURRENT}/{artefact}")
         if name is None:
             path.unlink(missing_ok=True)
             return
@@ -270,8 +270,8 @@ def _sizes(folder: Path) -> dict[str, int]:
     return {name: file.stat().st_size for name, file in sorted(files.items()) if name not in marks}
 
 
-def _link(link: Path, target: str) -> None:
-    """Make `link` a link to `target`, replacing another link atomically."""
+def replace_link(link: Path, target: str) -> None:
+    """Make `link` a link to `target`, replacing another link atomically. Raises OSError."""
     if link.is_symlink() and os.readlink(link) == target:
         return
     fresh = link.with_name(f".{link.name}-{secrets.token_hex(4)}")

@@ -18,6 +18,7 @@ from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.location import joined
 from loadcast.storage.blob.transfer import download_blobs
 from loadcast.storage.months import MONTH
+from loadcast.storage.publish import replace_link
 from loadcast.storage.runs import is_run_name
 
 _VARIABLE = "LOADCAST_CACHE"
@@ -53,7 +54,7 @@ class Mirror:
         with self._explained():
             self._bring(run, names)
             self._check_complete(run)
-            _link(self.folder / link, paths.run_path(run))
+            replace_link(self.folder / link, paths.run_path(run))
             self._prune()
 
     def part(self, run: str, name: str) -> Path:
@@ -148,9 +149,3 @@ class MonthsInContainer:
                 if MONTH.fullmatch(month):
                     months.setdefault(month, set()).add(name)
         return self._listed[table]
-
-
-def _link(link: Path, target: str) -> None:
-    fresh = link.with_name(f".{link.name}-{secrets.token_hex(4)}")
-    fresh.symlink_to(target)
-    os.replace(fresh, link)
