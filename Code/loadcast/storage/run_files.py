@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from loadcast import paths
+from loadcast.artefacts.document import MAX_BYTES
 from loadcast.errors import InputError
 from loadcast.progress import Update
 from loadcast.storage.blob.location import joined
+from loadcast.storage.checksum import listed_sums
 from loadcast.storage.output import FolderOutput, Output
 from loadcast.storage.publish import no_run, open_run
 
@@ -29,7 +30,6 @@ MAX_FILES = 100_000
 #: What Spark and Hadoop leave beside data: a mark of success, and checksums.
 _MARK = re.compile(r"_SUCCESS|\._SUCCESS\.crc|\.part-[^/]*\.crc")
 _TABLE_FILE = re.compile(r"part[^/]*")
-_MAX_INFO_BYTES = 64 << 20
 
 
 def is_mark(name: str) -> bool:
@@ -61,11 +61,9 @@ def _listed(run: Path) -> set[str]:
     """The files that a folder's `info` lists; none where it is not as a run's."""
     try:
         with (run / paths.INFO).open("rb") as file:
-            info = json.loads(file.read(_MAX_INFO_BYTES))
-    except (OSError, ValueError, RecursionError):
+            return set(listed_sums(file.read(MAX_BYTES + 1)))
+    except (OSError, ValueError):
         return set()
-    files = info.get("files") if isinstance(info, dict) else None
-    return set(files) if isinstance(files, dict) else set()
 
 
 class RunFiles(Protocol):
