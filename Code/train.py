@@ -3,4 +3,4 @@
 from loadcast.cli.program import run
 
 if __name__ == "__main__":
-    run("runs", "train")
+    run("jobs", "train")

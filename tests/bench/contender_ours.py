@@ -28,7 +28,7 @@ from loadcast.spark.session import SparkOptions, create_session
 from loadcast.spark.types import to_struct
 from loadcast.storage.files import find_files
 from loadcast.storage.parts import PartWriter
-from loadcast.storage.tables import FolderTables
+from loadcast.storage.table_files import FolderTables
 
 _SCHEMA = pa.schema(
     [

@@ -43,7 +43,7 @@ def with_sas(azurite: Azurite, container: Container, permissions: str = "rl", **
     return Container(container.root, Access("sas", sas))
 
 
-def found(container: Container, name: str) -> Blob:
+def stat_of(container: Container, name: str) -> Blob:
     blob = container.stat(name)
     assert blob is not None
     return blob
@@ -77,14 +77,14 @@ def test_any_name_works_everywhere(kind: str, name: str, azurite: Azurite, conta
         container = with_sas(azurite, container, "racwdl")
     data = name.encode()
     etag = container.put(name, data)
-    blob = found(container, name)
+    blob = stat_of(container, name)
     assert (blob.name, blob.size, blob.etag, blob.md5) == (name, len(data), etag, hashlib.md5(data).digest())
     assert container.get(name) == (data, etag)
     assert container.open(name, blob.size, blob.etag).read() == data
     assert list(container.list()) == list(container.list(name[:3])) == container.find(name) == [blob]
     assert container.name_of(container.root.at(name).url) == name
     container.copy(name, "copy")
-    assert container.get("copy") == (data, found(container, "copy").etag)
+    assert container.get("copy") == (data, stat_of(container, "copy").etag)
     container.delete([name, "copy"])
     assert list(container.list()) == []
 
@@ -226,7 +226,7 @@ def test_public_containers_need_no_credentials(azurite: Azurite) -> None:
     entered(azurite, name, Access("key", azurite.key)).put("a", b"x")
     visitor = entered(azurite, name, ANONYMOUS)
     assert [blob.name for blob in visitor.list()] == ["a"]
-    assert visitor.open("a", 1, found(visitor, "a").etag).read() == b"x"
+    assert visitor.open("a", 1, stat_of(visitor, "a").etag).read() == b"x"
     with pytest.raises(ConfigError):
         visitor.put("a", b"y")
 
@@ -236,7 +236,7 @@ def test_a_forked_process_makes_its_own_connections(azurite: Azurite, container:
     container.put("a", b"x" * 1000)
     script = """
 import os, sys
-from loadcast.storage.blob.access import read_reference, resolve_access
+from loadcast.storage.blob.credentials import read_reference, resolve_access
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.location import parse_blob_url
 root, _ = parse_blob_url(sys.argv[1])
@@ -309,10 +309,10 @@ def test_of_many_writers_at_once_one_wins(container: Container) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         first = list(pool.map(lambda number: write(number, new=True), range(8)))
-        etag = found(container, "a").etag
+        etag = stat_of(container, "a").etag
         second = list(pool.map(lambda number: write(number, etag=etag), range(8)))
     assert (sum(first), sum(second)) == (1, 1)
-    assert container.get("a") == (f"{second.index(True)}".encode(), found(container, "a").etag)
+    assert container.get("a") == (f"{second.index(True)}".encode(), stat_of(container, "a").etag)
 
 
 def test_a_lock_is_held_by_one(azurite: Azurite, container: Container) -> None:

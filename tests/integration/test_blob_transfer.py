@@ -52,12 +52,12 @@ def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files around the size of a block, which is made small."""
     monkeypatch.setattr("loadcast.storage.blob.uploading.BLOCK_BYTES", 1 << 16)
-    place = tmp_path / "in"
+    folder_in = tmp_path / "in"
     for number, size in enumerate((0, 1, 65_535, 65_536, 65_537, 1_000_000)):
-        (place / "sub").mkdir(parents=True, exist_ok=True)
-        (place / "sub" / f"ü {number}").write_bytes(os.urandom(size))
-    (place / "top").write_bytes(b"top")
-    return place
+        (folder_in / "sub").mkdir(parents=True, exist_ok=True)
+        (folder_in / "sub" / f"ü {number}").write_bytes(os.urandom(size))
+    (folder_in / "top").write_bytes(b"top")
+    return folder_in
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -85,7 +85,7 @@ def test_some_files_of_a_folder_go_alone(container: Container, folder: Path) -> 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "a//x", "a/", ".", "..", "run/../x"])
 def test_nothing_is_written_outside_the_folder(name: str, container: Container, tmp_path: Path) -> None:
-    blobs = [Blob(place, 1, '"x"', None, NEVER) for place in ("run/good", f"run/{name}")]
+    blobs = [Blob(path, 1, '"x"', None) for path in ("run/good", f"run/{name}")]
     with pytest.raises(InputError, match="Nothing was downloaded"):
         download_blobs(container, blobs, "run", tmp_path / "out")
     assert contents(tmp_path) == {}
@@ -98,7 +98,7 @@ def test_links_do_not_lead_out_of_the_folder(container: Container, tmp_path: Pat
     (tmp_path / "out" / "file").symlink_to(tmp_path / "elsewhere" / "file")
     for name in ("sub/x", "file"):
         with pytest.raises(InputError, match="passes a link"):
-            download_blobs(container, [Blob(name, 1, '"x"', None, NEVER)], "", tmp_path / "out")
+            download_blobs(container, [Blob(name, 1, '"x"', None)], "", tmp_path / "out")
     assert contents(tmp_path / "elsewhere") == {}
 
 
@@ -176,7 +176,7 @@ def test_the_part_of_an_older_state_is_not_used(container: Container, blob: Blob
 
 
 def test_a_blob_that_does_not_have_its_md5_is_refused(container: Container, blob: Blob, tmp_path: Path) -> None:
-    wrong = Blob(blob.name, blob.size, blob.etag, hashlib.md5(b"other").digest(), blob.modified)
+    wrong = Blob(blob.name, blob.size, blob.etag, hashlib.md5(b"other").digest())
     with pytest.raises(InputError, match=r"does not have the MD5 that is stored with it.*Upload the blob again"):
         container.download(wrong, tmp_path / "a")
     assert contents(tmp_path) == {}
@@ -194,9 +194,9 @@ def test_two_downloads_do_not_write_to_one_file(container: Container, blob: Blob
 
 def test_a_place_that_cannot_be_written_is_an_error(container: Container, blob: Blob, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    for place in (tmp_path / "file" / "a", Path("/proc/none/a"), tmp_path / ("x" * 300)):
+    for path in (tmp_path / "file" / "a", Path("/proc/none/a"), tmp_path / ("x" * 300)):
         with pytest.raises(OutputError, match="Choose another folder"):
-            container.download(blob, place)
+            container.download(blob, path)
 
 
 def test_a_file_that_is_gone_or_grows_is_not_uploaded(
@@ -241,12 +241,12 @@ def test_faults_on_the_way_change_nothing(
     upload_folder(faulty, folder, "in")
     blobs = faulty.find("in/**")
     download_blobs(faulty, blobs, "in", tmp_path / "out")
-    for one in blobs:
-        faulty.copy(one.name, one.name.replace("in/", "copy/"))
+    for blob in blobs:
+        faulty.copy(blob.name, blob.name.replace("in/", "copy/"))
     with faulty.lease(".lock") as lease:
         lease.prove()
         assert faulty.put("new", b"x", new=True) == (container.get("new") or (b"", ""))[1]
-    faulty.delete(one.name for one in blobs)
+    faulty.delete(blob.name for blob in blobs)
     assert contents(tmp_path / "out") == contents(folder)
     download_blobs(container, list(container.list("copy/")), "copy", tmp_path / "copy")
     assert contents(tmp_path / "copy") == contents(folder)
@@ -302,14 +302,14 @@ def test_no_log_line_and_no_error_holds_a_secret(
     accesses = [Access("sas", good), container.access, Access("sas", old), Access("sas", weak), Access("key", wrong)]
     proxy.set_plan(FaultPlan(seed=1, unavailable=0.1, cut=0.2, retry_after_s=0))
     entered = [Container(BlobLocation(proxy.endpoint, name), access) for access in accesses]
-    for place in ("http://127.0.0.1:9/devstoreaccount1", "http://acct.blob.invalid"):
-        entered.append(Container(BlobLocation(place, name), accesses[0]))
+    for endpoint in ("http://127.0.0.1:9/devstoreaccount1", "http://acct.blob.invalid"):
+        entered.append(Container(BlobLocation(endpoint, name), accesses[0]))
     actions: list[Callable[[Container], object]] = [
         lambda at: at.upload(folder / "top", "top"),
         lambda at: upload_folder(at, folder, "in", ["sub/ü 5"]),
         lambda at: at.copy("top", "copy"),
         lambda at: at.put("a", b"x", new=True),
-        lambda at: [at.open(one.name, one.size, one.etag).read() for one in at.find("*")],
+        lambda at: [at.open(blob.name, blob.size, blob.etag).read() for blob in at.find("*")],
         lambda at: at.open("top", 3, "other").read(),
     ]
     texts = []

@@ -53,7 +53,7 @@ def records(statistics: Statistics, servers: list[str] | None) -> list[dict[str,
 
 
 def copied(statistics: Statistics) -> set[str]:
-    return {place.relative_to(statistics.folder).as_posix() for place in statistics.folder.glob("*/*/*")}
+    return {path.relative_to(statistics.folder).as_posix() for path in statistics.folder.glob("*/*/*")}
 
 
 def test_only_the_months_that_features_look_back_to_are_brought(output: ContainerOutput, run: Path) -> None:

@@ -27,7 +27,7 @@ from loadcast.storage.blob.output import ContainerOutput
 from loadcast.storage.blob.staging import ContainerTables
 from loadcast.storage.kept import KeptResults
 from loadcast.storage.staging import Staging
-from loadcast.storage.tables import Tables
+from loadcast.storage.table_files import Tables
 
 CODE = Path(__file__).resolve().parents[2] / "Code"
 EVERYTHING = {paths.CURRENT: paths.ARTEFACTS}

@@ -52,7 +52,7 @@ class Walk:
 
     config: Path
     local_config: Path
-    found: list[Place]
+    actual: list[Place]
     wanted: list[Place]
     environment: Mapping[str, str]
 
@@ -95,7 +95,7 @@ def walk(
         with watched_processes(watcher):
             done = run_command(step[0], config, *step[1:], *MASTER, "--spark-log", env=environment)
         watcher.add(f"{container}: {' '.join(step)}", done.stdout + done.stderr)
-        walk.found.append(Place(container_run(azurite, container, settings, folder / f"found-{number}"), roots))
+        walk.actual.append(Place(container_run(azurite, container, settings, folder / f"found-{number}"), roots))
         walk.wanted.append(Place(locally(step, load_settings(local_config), walk.wanted), (str(data),)))
     return walk
 
@@ -114,12 +114,12 @@ def locally(step: tuple[str, ...], settings: Settings, before: list[Place]) -> r
 
 
 def test_every_step_gives_what_it_gives_of_a_local_folder(walk: Walk) -> None:
-    assert [differences(found, wanted) for found, wanted in zip(walk.found, walk.wanted, strict=True)] == [
+    assert [differences(actual, wanted) for actual, wanted in zip(walk.actual, walk.wanted, strict=True)] == [
         [] for _ in walk.wanted
     ]
-    assert differences(walk.found[0], walk.wanted[-1]) != []  # steps differ
-    assert walk.found[-1].run.quality["rows"] == 60_000
-    assert walk.found[-1].run.quality["rejected"] > 0
+    assert differences(walk.actual[0], walk.wanted[-1]) != []  # steps differ
+    assert walk.actual[-1].run.quality["rows"] == 60_000
+    assert walk.actual[-1].run.quality["rejected"] > 0
 
 
 def test_service_and_client_say_the_same_as_on_a_local_folder(
@@ -145,18 +145,18 @@ def test_a_downloaded_model_is_the_one_in_the_container(walk: Walk, watcher: Sec
     with watched_processes(watcher):
         done = run_command("download_model.py", walk.config, tmp_path / "Model", env=walk.environment)
     watcher.add("download", done.stdout + done.stderr)
-    found = runs.file_bytes(tmp_path / "Model")
-    published = runs.file_bytes(walk.found[-1].run.folder)  # the last step has carried it, or made it
-    assert found.keys() == {name for name in published if name.split("/")[0] in paths.BUNDLE}
-    assert found == {name: published[name] for name in found}
+    downloaded = runs.file_bytes(tmp_path / "Model")
+    published = runs.file_bytes(walk.actual[-1].run.folder)  # the last step has carried it, or made it
+    assert downloaded.keys() == {name for name in published if name.split("/")[0] in paths.BUNDLE}
+    assert downloaded == {name: published[name] for name in downloaded}
 
 
 def test_the_container_holds_two_runs_and_nothing_half_made(walk: Walk, azurite: Azurite) -> None:
     container = str(load_settings(walk.config).storage_container)
     names = azurite.names(container)
-    found = {name.split("/")[1] for name in names if name.startswith(f"{paths.RUNS}/")}
-    assert len(found) <= 3  # the last two, and the last two with a model
-    assert azurite.content(container, paths.CURRENT).decode().strip() == max(found)
+    names_of_runs = {name.split("/")[1] for name in names if name.startswith(f"{paths.RUNS}/")}
+    assert len(names_of_runs) <= 3  # the last two, and the last two with a model
+    assert azurite.content(container, paths.CURRENT).decode().strip() == max(names_of_runs)
     assert [name for name in names if "_temporary" in name or paths.STAGING_PREFIX in name] == []
 
 

@@ -65,25 +65,25 @@ def options_of(driver: Artefacts) -> tuple[str, ...]:
     return tuple(f"--conf={key}={value}" for key, value in driver.settings.items())
 
 
-def check(place: Place, folder: Path, staged: Place, watcher: SecretWatcher, different: tuple[str, ...] = ()) -> None:
-    assert differences(place, staged) == [*different]
+def check(actual: Place, folder: Path, staged: Place, watcher: SecretWatcher, different: tuple[str, ...] = ()) -> None:
+    assert differences(actual, staged) == [*different]
     # Marks that Spark's own writers leave show who wrote the models.
-    assert list((place.run.folder / paths.FOREST_MODEL).rglob("_SUCCESS"))
+    assert list((actual.run.folder / paths.FOREST_MODEL).rglob("_SUCCESS"))
     assert watcher.found(folder) == []
 
 
 def test_writing_directly_gives_what_staging_gives(
     azurite: Azurite, month: str, staged: Place, watcher: SecretWatcher, tmp_path: Path
 ) -> None:
-    found = walk(azurite, month, tmp_path, (*LOCAL, *options_of(ABFS)), watcher)
-    check(found, tmp_path, staged, watcher)
+    direct = walk(azurite, month, tmp_path, (*LOCAL, *options_of(ABFS)), watcher)
+    check(direct, tmp_path, staged, watcher)
 
 
 def test_a_cluster_writes_directly_what_one_machine_stages(
     azurite: Azurite, month: str, staged: Place, standalone: Cluster, watcher: SecretWatcher, tmp_path: Path
 ) -> None:
-    found = walk(azurite, month, tmp_path, (*standalone.options, *options_of(ABFS)), watcher)
-    check(found, tmp_path, staged, watcher)
+    direct = walk(azurite, month, tmp_path, (*standalone.options, *options_of(ABFS)), watcher)
+    check(direct, tmp_path, staged, watcher)
 
 
 def test_an_older_cluster_s_spark_writes_directly_with_wasb(
@@ -91,8 +91,8 @@ def test_an_older_cluster_s_spark_writes_directly_with_wasb(
 ) -> None:
     options = (*LOCAL, *options_of(WASB))
     with wasb_emulator(tmp_path / "azurite.txt") as emulator:
-        found = walk(emulator, month, tmp_path, options, watcher, spark35_packages())
+        direct = walk(emulator, month, tmp_path, options, watcher, spark35_packages())
         # Folders have blobs of their own where WASB has made them.
         assert any(name.endswith(f"/{paths.FOREST_MODEL}/data") for name in emulator.names(emulator.containers()[0]))
-    assert found.run.info["versions"]["pyspark"].startswith("3.5.")
-    check(found, tmp_path, staged, watcher, (paths.INFO,))
+    assert direct.run.info["versions"]["pyspark"].startswith("3.5.")
+    check(direct, tmp_path, staged, watcher, (paths.INFO,))

@@ -177,7 +177,7 @@ def _wait_for_bytes(folder: Path, number: int) -> None:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         with suppress(FileNotFoundError):  # a file that has just got its name
-            files = [file for place in folder.glob(".dest-*.download") for file in place.rglob("*") if file.is_file()]
+            files = [file for part in folder.glob(".dest-*.download") for file in part.rglob("*") if file.is_file()]
             if sum(file.stat().st_size for file in files) > number:
                 return
         time.sleep(0.02)

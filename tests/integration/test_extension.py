@@ -66,9 +66,9 @@ def test_service_and_client_forecast_with_the_package(extended: Extended, tmp_pa
         asked = ("scoring_webservice.py", extended.config, "--url", url, "--format", "json")
         answered = json.loads(run_command(*asked, env=extended.environment).stdout)
     servers = {row[schema.SERVER] for row in runs.table(extended.run, paths.HOURLY).to_pylist()}
-    assert {*DEMO_SERVERS} <= servers == {one[schema.SERVER] for one in answered["forecasts"]}
-    assert {len(one["hours"]) for one in answered["forecasts"]} == {schema.HORIZON_HOURS}
-    assert not any(hour["cold_start"] for one in answered["forecasts"] for hour in one["hours"])
+    assert {*DEMO_SERVERS} <= servers == {forecast[schema.SERVER] for forecast in answered["forecasts"]}
+    assert {len(forecast["hours"]) for forecast in answered["forecasts"]} == {schema.HORIZON_HOURS}
+    assert not any(hour["cold_start"] for forecast in answered["forecasts"] for hour in forecast["hours"])
 
 
 def test_without_the_package_the_set_is_named_as_what_is_missing(extended: Extended) -> None:

@@ -91,11 +91,11 @@ class ContainerBench(Bench):
             return None
 
     def files(self) -> Mapping[str, Mapping[str, bytes | int]]:
-        found: dict[str, dict[str, bytes | int]] = {}
+        sizes: dict[str, dict[str, bytes | int]] = {}
         for blob in self._client.list_blobs(name_starts_with=f"{paths.RUNS}/"):
             _, run, name = blob.name.split("/", 2)
-            found.setdefault(run, {})[name] = blob.size
-        return found
+            sizes.setdefault(run, {})[name] = blob.size
+        return sizes
 
     def read(self, link: str) -> Mapping[str, bytes]:
         return read(self.output, link)

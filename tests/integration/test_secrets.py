@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from azurite import Azurite
 from container_runs import PATTERN, command, write_sample
-from loadcast.cli.runs import etl, stats, train
+from loadcast.cli.jobs import etl, stats, train
 from loadcast.cli.score import score
 from loadcast.cli.serve import serve
 from loadcast.errors import LoadcastError
@@ -43,9 +43,9 @@ class Stage:
 
     def config(self, **keys: str) -> Path:
         """A configuration with these keys, and a small forest."""
-        place = self.configs / "config.json"
-        place.write_text(json.dumps({"duration": "ONE_MONTH", "forest": {"numTrees": 5, "maxDepth": 4}, **keys}))
-        return place
+        path = self.configs / "config.json"
+        path.write_text(json.dumps({"duration": "ONE_MONTH", "forest": {"numTrees": 5, "maxDepth": 4}, **keys}))
+        return path
 
     def run(
         self, watcher: SecretWatcher, script: str, *words: object, **variables: str

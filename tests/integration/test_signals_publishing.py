@@ -26,7 +26,7 @@ from loadcast.system import signals, temporary
 from loadcast.settings import parse_settings
 from loadcast.storage import publish
 from loadcast.storage.blob.container import Container
-from loadcast.storage.blob.output import ContainerOutput
+from loadcast.storage.blob.store import ContainerStore
 from loadcast.storage.output import open_output
 
 def then_signal(kind, name):
@@ -41,8 +41,8 @@ when = sys.argv[1]
 if when == "uploading":
     then_signal(Container, "upload")
 if when == "publishing":
-    then_signal(ContainerOutput, "_point")
-    then_signal(publish, "_link")
+    then_signal(ContainerStore, "replace")
+    then_signal(publish, "replace_link")
 with signals.handled(temporary.remove_own):
     with open_output(parse_settings(json.loads(sys.argv[2]))).stage() as staging:
         (staging.folder / paths.QUALITY).write_text("new")

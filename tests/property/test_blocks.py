@@ -32,11 +32,11 @@ def any_file() -> st.SearchStrategy[bytes]:
 
 def lines_of(splits: list[Split], block_bytes: int) -> Lines:
     """Offset and text of every line, block by block: a block's lines are found without looking beyond it."""
-    found = []
+    lines = []
     for split in splits:
         for offset, block in read_blocks(split, block_bytes):
-            found += [(offset + line.offset, line.text) for line in block_lines(block)]
-    return found
+            lines += [(offset + line.offset, line.text) for line in block_lines(block)]
+    return lines
 
 
 def block_lines(block: bytes) -> list[oracle_rows.Line]:
@@ -55,13 +55,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(
     data=any_file(),
-    places=st.lists(st.integers(0, 2000), max_size=5),
+    cuts=st.lists(st.integers(0, 2000), max_size=5),
     block_bytes=st.integers(1, 40),
     piece_bytes=st.integers(1, 10),
 )
 @settings(max_examples=log_bytes.examples(2))
 def test_any_cut_and_any_block_size_give_the_file_s_lines(
-    folder: Path, data: bytes, places: list[int], block_bytes: int, piece_bytes: int
+    folder: Path, data: bytes, cuts: list[int], block_bytes: int, piece_bytes: int
 ) -> None:
     path = folder / "plain.csv"
     path.write_bytes(data)
@@ -69,7 +69,7 @@ def test_any_cut_and_any_block_size_give_the_file_s_lines(
     with pytest.MonkeyPatch.context() as patch:
         # How much is read at a time in looking for a line's end.
         patch.setattr(blocks, "_PIECE_BYTES", piece_bytes)
-        assert lines_of(scanned_files.cut(scanned_files.source(path), places), block_bytes) == whole
+        assert lines_of(scanned_files.cut(scanned_files.source(path), cuts), block_bytes) == whole
 
 
 @given(data=any_file(), suffix=st.sampled_from((".gz", ".zst")), block_bytes=st.integers(1, 40))
@@ -90,15 +90,15 @@ def test_the_head_of_a_file_tells_the_layout_that_the_oracle_sees(folder: Path, 
     assert detect_layout(*read_head(scanned_files.source(path))).columns == oracle_rows.detect_layout(data)
 
 
-@given(data=log_bytes.logs(17), places=st.lists(st.integers(0, 2000), max_size=4), block_bytes=st.integers(1, 300))
+@given(data=log_bytes.logs(17), cuts=st.lists(st.integers(0, 2000), max_size=4), block_bytes=st.integers(1, 300))
 @settings(max_examples=log_bytes.examples(0.5))
 def test_a_file_scanned_in_pieces_is_as_scanned_at_once(
-    folder: Path, data: bytes, places: list[int], block_bytes: int
+    folder: Path, data: bytes, cuts: list[int], block_bytes: int
 ) -> None:
     file = scanned_files.write(folder / "scanned.csv", data)
     scanner = Scanner(LAYOUT_17, EVERYTHING)
     rejected = []
-    for split in scanned_files.cut(file, places):
+    for split in scanned_files.cut(file, cuts):
         for offset, block in read_blocks(split, block_bytes):
             rejected += [(offset + row.offset, row.reason, row.line) for row in scanner.scan(block)]
     ((start, whole),) = read_blocks(Split(file, 0, len(data)), len(data) + 1) if data else [(0, b"")]
@@ -117,16 +117,18 @@ def test_a_file_scanned_in_pieces_is_as_scanned_at_once(
 def test_tasks_cover_every_byte_of_every_file_once_and_are_even(
     sizes: list[int], packed: list[bool], task_cost: int
 ) -> None:
-    found = [SourceFile(f"{number}.csv{'.gz' * packed[number]}", size, "") for number, size in enumerate(sizes)]
-    splits = plan_splits(found, task_cost)
+    files = [SourceFile(f"{number}.csv{'.gz' * packed[number]}", size, "") for number, size in enumerate(sizes)]
+    splits = plan_splits(files, task_cost)
     tasks = group_splits(splits, task_cost)
     assert sorted(map(repr, (split for task in tasks for split in task))) == sorted(map(repr, splits))
     assert all(tasks)
-    for file in found:
+    for file in files:
         own = [split for split in splits if split.file == file]
         assert (own[0].start, own[-1].end) == (0, file.size)
-        assert all(one.end == other.start for one, other in pairwise(own))
-        assert len(own) == 1 if file.path.endswith(".gz") else all(one.end - one.start <= task_cost for one in own)
+        assert all(split.end == following.start for split, following in pairwise(own))
+        assert (
+            len(own) == 1 if file.path.endswith(".gz") else all(split.end - split.start <= task_cost for split in own)
+        )
     costs = [sum(split.cost for split in task) for task in tasks]
     assert all(cost <= 1.5 * task_cost or len(task) == 1 for task, cost in zip(tasks, costs, strict=True))
     # Two that follow each other would not have fitted into one.

@@ -43,14 +43,14 @@ def contents() -> st.SearchStrategy[bytes]:
     )
 
 
-places = st.lists(st.integers(0, 3000), max_size=6)
+positions = st.lists(st.integers(0, 3000), max_size=6)
 
 
 @given(
     data=contents(),
     suffix=st.sampled_from(("", "", ".gz", ".zst")),
-    members=places,
-    cuts=places,
+    members=positions,
+    cuts=positions,
     block_bytes=st.integers(1, 60) | st.integers(60, 4000),
     sizes=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     servers=st.sampled_from(SERVERS),
@@ -61,7 +61,7 @@ def test_no_file_makes_the_scan_fail_and_every_line_is_counted_once(folder: Path
         # What is read, and handed to zlib, at a time.
         patch.setattr(blocks, "_PIECE_BYTES", how["sizes"][0])
         patch.setattr(compressed, "_PACKED_BYTES", how["sizes"][1])
-        bounds = [0, *sorted(place % (len(data) + 1) for place in how["members"]), len(data)]
+        bounds = [0, *sorted(position % (len(data) + 1) for position in how["members"]), len(data)]
         parts = [data[start:end] for start, end in pairwise(bounds)]
         file = scanned_files.write(folder / f"any.csv{how['suffix']}", *parts)
         keep = RowFilter(epoch_seconds(BEGIN), epoch_seconds(END), how["servers"])
@@ -74,8 +74,8 @@ def test_no_file_makes_the_scan_fail_and_every_line_is_counted_once(folder: Path
     assert (counts.rows, counts.good) == (wanted.rows, len(wanted.sessions))
     assert (counts.outside_period, counts.other_server) == (wanted.outside_period, wanted.other_server)
     assert counts.rejected == Counter(reason for _, reason, _ in rejected)
-    found = [(offset, reason, oracle_rows.shown(line)) for offset, reason, line in rejected]
-    assert found == wanted.rejected
+    actual = [(offset, reason, oracle_rows.shown(line)) for offset, reason, line in rejected]
+    assert actual == wanted.rejected
     assert counts.repaired == {f"{name}:{kind}": number for (name, kind), number in wanted.repaired.items()}
     for name in ("good", "blank", "outside_period", "other_server"):
         event(f"{name}: {bool(getattr(counts, name))}")

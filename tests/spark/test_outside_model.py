@@ -23,8 +23,8 @@ from loadcast.models.registry import ENTRY_POINTS
 from loadcast.pipeline.train import run_train
 from loadcast.serving.bundle import load_bundle
 from loadcast.serving.client import ScoringClient
-from loadcast.serving.contract import RequestContract
 from loadcast.serving.predictor import Predictor
+from loadcast.serving.request_contract import RequestContract
 from loadcast.serving.statistics import open_statistics, scoring_features
 from published import running_service
 

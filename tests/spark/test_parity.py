@@ -18,8 +18,8 @@ from loadcast import paths, schema
 from loadcast.kernels.encode import Encoders, feature_matrix
 from loadcast.models.forest import Forest
 from loadcast.serving.bundle import Bundle, load_bundle
-from loadcast.serving.contract import RequestContract
 from loadcast.serving.predictor import Predictor
+from loadcast.serving.request_contract import RequestContract
 from loadcast.serving.statistics import open_statistics, scoring_features
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ import sessions
 from loadcast import paths, schema
 from loadcast.kernels.features import CLASSIC
 from loadcast.serving.app import create_app
-from loadcast.serving.contract import RequestContract
 from loadcast.serving.predictor import Predictor
+from loadcast.serving.request_contract import RequestContract
 
 pytestmark = pytest.mark.spark
 

@@ -17,7 +17,7 @@ from loadcast.kernels.labels import LabelRule
 from loadcast.models.registry import load_model
 from loadcast.models.saved import read_saved
 from loadcast.spark.scoring import ScoreTask, predictions_schema, score_features
-from loadcast.storage.tables import FolderTables
+from loadcast.storage.table_files import FolderTables
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -84,17 +84,17 @@ ALL = (MINICLUSTER, ABFS, WASB)
 
 def main() -> None:
     """Fetch what is missing; with a name, only that, in this process: a Java process has one set of packages."""
-    named = next((one for one in ALL if one.name in sys.argv[1:]), None)
+    named = next((artefact for artefact in ALL if artefact.name in sys.argv[1:]), None)
     if named:
         named.fetch()
         return
     failed = []
-    for one in ALL:
-        if not one.jars:
-            print(f"Fetching {', '.join(one.packages)}", flush=True)
-            done = subprocess.run([sys.executable, __file__, one.name], capture_output=True, text=True)
-            if done.returncode != 0 or not one.jars:
-                failed.append(f"{one.name}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+    for artefact in ALL:
+        if not artefact.jars:
+            print(f"Fetching {', '.join(artefact.packages)}", flush=True)
+            done = subprocess.run([sys.executable, __file__, artefact.name], capture_output=True, text=True)
+            if done.returncode != 0 or not artefact.jars:
+                failed.append(f"{artefact.name}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
     if failed:
         sys.exit("\n".join(failed))
 

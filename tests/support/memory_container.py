@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -101,7 +100,7 @@ class MemoryContainer(Container):
 
     def _blob_of(self, name: str) -> Blob:
         data, etag = self.blobs[name]
-        return Blob(name, len(data), etag, _md5(data), datetime(2016, 6, 30, tzinfo=UTC))
+        return Blob(name, len(data), etag, _md5(data))
 
 
 def _md5(data: bytes) -> bytes:

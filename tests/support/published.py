@@ -20,7 +20,7 @@ from loadcast import paths, schema
 from loadcast.kernels.features import CLASSIC
 from loadcast.kernels.grid import daily_table, grid_from_hourly
 from loadcast.serving.app import create_app
-from loadcast.serving.contract import RequestContract
+from loadcast.serving.request_contract import RequestContract
 
 TRAIN_BEGIN = datetime(2016, 5, 1)
 EPOCH = datetime(1970, 1, 1)

@@ -13,7 +13,7 @@ from bundles import random_features, records
 from loadcast import schema
 from loadcast.kernels import rows
 from loadcast.kernels.features import CLASSIC
-from loadcast.serving import contract, statistics
+from loadcast.serving import request_contract, statistics
 from loadcast.settings import parse_settings
 from published import TRAIN_BEGIN, hourly_statistics, publish
 
@@ -32,7 +32,7 @@ def interpreter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         return f"::ffff:{mapped}" if request.param == "dotted" else f"::ffff:{number >> 16:x}:{number & 0xFFFF:x}"
 
     monkeypatch.setattr(ipaddress.IPv6Address, "__str__", written)
-    caches = (rows._parse_address, contract._shortest_address)
+    caches = (rows._parse_address, request_contract._shortest_address)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -51,7 +51,9 @@ def in_etl(text: str) -> str:
 
 def in_a_request(text: str) -> str:
     (record,) = records(random_features(1))
-    return str(contract.RequestContract(CLASSIC).read_records([{**record, schema.SERVER: text}])[schema.SERVER][0])
+    return str(
+        request_contract.RequestContract(CLASSIC).read_records([{**record, schema.SERVER: text}])[schema.SERVER][0]
+    )
 
 
 READERS = (in_settings, in_etl, in_a_request)

@@ -18,10 +18,10 @@ from feature_docs import request_rows
 from loadcast import schema
 from loadcast.errors import ArtefactError, ConfigError, RequestError
 from loadcast.kernels.features import CLASSIC
-from loadcast.serving import api, contract
+from loadcast.serving import api, request_contract
 from loadcast.serving.app import create_app
-from loadcast.serving.contract import RequestContract
 from loadcast.serving.predictor import Predictor
+from loadcast.serving.request_contract import RequestContract
 
 ROOT = Path(__file__).parents[2]
 ROWS = random_features(300)
@@ -54,14 +54,14 @@ def test_each_record_gets_an_answer_in_order(client: FlaskClient, predictor: Pre
     assert answer.status_code == 200
     assert list(answer.json) == ["0", "1", "2"]
     for number, record in enumerate(BATCH):
-        found = answer.json[str(number)]
-        assert list(found) == ["ServerIP", "SessionStartHourTime", "prediction", "label", "probability", "cold_start"]
-        assert found["ServerIP"] == record["ServerIP"]
-        assert found["SessionStartHourTime"] == record["SessionStartHourTime"]
-        assert found["label"] == schema.CLASS_NAMES[found["prediction"]]
-        assert list(found["probability"]) == ["low", "medium", "high"]
-        assert found["probability"][found["label"]] == max(found["probability"].values())
-        assert sum(found["probability"].values()) == pytest.approx(1.0, abs=1e-12)
+        given = answer.json[str(number)]
+        assert list(given) == ["ServerIP", "SessionStartHourTime", "prediction", "label", "probability", "cold_start"]
+        assert given["ServerIP"] == record["ServerIP"]
+        assert given["SessionStartHourTime"] == record["SessionStartHourTime"]
+        assert given["label"] == schema.CLASS_NAMES[given["prediction"]]
+        assert list(given["probability"]) == ["low", "medium", "high"]
+        assert given["probability"][given["label"]] == max(given["probability"].values())
+        assert sum(given["probability"].values()) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_unseen_servers_are_answered_and_flagged(client: FlaskClient) -> None:
@@ -130,7 +130,7 @@ def test_a_content_type_with_a_charset_is_fine(client: FlaskClient) -> None:
     assert client.post("/score", data=b"[]", content_type="Application/JSON; charset=UTF-8").status_code == 200
 
 
-@pytest.mark.parametrize("body", [b" " * (contract.MAX_BODY_BYTES + 1), b"[" + b"0," * 10_000 + b"0]"])
+@pytest.mark.parametrize("body", [b" " * (request_contract.MAX_BODY_BYTES + 1), b"[" + b"0," * 10_000 + b"0]"])
 def test_too_much_is_413(client: FlaskClient, body: bytes) -> None:
     answer = client.post("/score", data=body, content_type="application/json")
     assert (answer.status_code, answer.mimetype) == (413, "application/json")
@@ -231,21 +231,21 @@ def test_run_before_init_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_predictor_serves_many_threads(predictor: Predictor) -> None:
     table = RequestContract(CLASSIC).read_records(BATCH)
     expected = predictor.predict(table)
-    found: list[dict[str, Any]] = []
-    threads = [threading.Thread(target=lambda: found.append(predictor.predict(table))) for _ in range(8)]
+    answers: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: answers.append(predictor.predict(table))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [expected] * 8
+    assert answers == [expected] * 8
 
 
 def test_the_documented_request_is_one_that_is_answered(client: FlaskClient) -> None:
     blocks = (ROOT / "Docs" / "API.md").read_text(encoding="utf-8").split("```json\n")[1:]
     request, answer, fault = (json.loads(block.partition("```")[0]) for block in blocks)
-    found = client.post("/score", json=request).json
-    assert list(found["0"]) == list(answer["0"])
-    assert found["0"]["SessionStartHourTime"] == answer["0"]["SessionStartHourTime"]
+    answers = client.post("/score", json=request).json
+    assert list(answers["0"]) == list(answer["0"])
+    assert answers["0"]["SessionStartHourTime"] == answer["0"]["SessionStartHourTime"]
     bad = client.post("/score", json=[*request * 3, {**request[0], "peakLoadLag48": "abc"}]).json
     assert list(bad["error"]) == list(fault["error"])
     assert bad["error"]["problems"] == fault["error"]["problems"]

@@ -17,9 +17,10 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from loadcast.errors import ConfigError, InputError
 from loadcast.secrets import redacted
-from loadcast.storage.blob import access
-from loadcast.storage.blob.access import ANONYMOUS, Access, read_reference, resolve_access
+from loadcast.storage.blob import credentials
+from loadcast.storage.blob.access import ANONYMOUS, Access
 from loadcast.storage.blob.container import Container
+from loadcast.storage.blob.credentials import read_reference, resolve_access
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.redaction import quiet_loggers
 
@@ -32,7 +33,7 @@ SAS = f"sv=2024-11-04&sr=c&sp=rl&se=2030-01-01T00%3A00%3A00Z&sig={SIGNATURE}%3D"
 
 @pytest.fixture
 def no_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "_has_token", lambda: False)
+    monkeypatch.setattr(credentials, "_has_token", lambda: False)
 
 
 def given(monkeypatch: pytest.MonkeyPatch, secret: str) -> str:
@@ -154,7 +155,7 @@ def test_the_reference_goes_before_the_sas_of_the_url(monkeypatch: pytest.Monkey
 
 
 def test_the_sas_of_the_url_goes_before_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "_has_token", lambda: pytest.fail("asked for a token"))
+    monkeypatch.setattr(credentials, "_has_token", lambda: pytest.fail("asked for a token"))
     assert resolve_access(AZURE, None, SAS) == Access("sas", SAS)
 
 
@@ -170,8 +171,8 @@ def test_the_sas_of_the_url_goes_before_a_login(monkeypatch: pytest.MonkeyPatch)
 def test_a_login_goes_before_no_credentials(
     monkeypatch: pytest.MonkeyPatch, let_in: set[str], expected: Access
 ) -> None:
-    monkeypatch.setattr(access, "_has_token", lambda: True)
-    monkeypatch.setattr(access, "_is_let_in", lambda location, found: found.kind in let_in)
+    monkeypatch.setattr(credentials, "_has_token", lambda: True)
+    monkeypatch.setattr(credentials, "_is_let_in", lambda location, access: access.kind in let_in)
     assert resolve_access(AZURE, None, None) == expected
 
 
@@ -184,7 +185,7 @@ def test_only_a_refusal_says_that_one_is_not_let_in(
     monkeypatch: pytest.MonkeyPatch, answer: Callable[[], None], let_in: bool
 ) -> None:
     monkeypatch.setattr(Container, "stat", lambda self, name: answer())
-    assert access._is_let_in(AZURE, ANONYMOUS) is let_in
+    assert credentials._is_let_in(AZURE, ANONYMOUS) is let_in
 
 
 @pytest.mark.usefixtures("no_login")
@@ -193,7 +194,7 @@ def test_without_anything_a_container_is_taken_for_public() -> None:
 
 
 def test_no_token_is_asked_for_where_it_would_travel_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "_has_token", lambda: pytest.fail("asked for a token"))
+    monkeypatch.setattr(credentials, "_has_token", lambda: pytest.fail("asked for a token"))
     assert resolve_access(EMULATOR, None, None) == ANONYMOUS
 
 
@@ -212,29 +213,29 @@ def refuse() -> None:
 
 
 def test_a_chain_without_a_login_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "make_chain", lambda: Chain(refuse))
+    monkeypatch.setattr(credentials, "make_chain", lambda: Chain(refuse))
     assert resolve_access(AZURE, None, None) == ANONYMOUS
 
 
 def test_a_chain_with_a_token_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "make_chain", lambda: Chain(object))
-    monkeypatch.setattr(access, "_is_let_in", lambda location, found: True)
+    monkeypatch.setattr(credentials, "make_chain", lambda: Chain(object))
+    monkeypatch.setattr(credentials, "_is_let_in", lambda location, access: True)
     assert resolve_access(AZURE, None, None) == Access("chain")
 
 
 def test_a_chain_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "CHAIN_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(access, "make_chain", lambda: Chain(lambda: time.sleep(1)))
+    monkeypatch.setattr(credentials, "CHAIN_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(credentials, "make_chain", lambda: Chain(lambda: time.sleep(1)))
     assert resolve_access(AZURE, None, None) == ANONYMOUS
 
 
 # --- keeping secrets ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("found", [Access("key", KEY), Access("sas", SAS)])
-def test_no_text_of_an_access_or_a_container_holds_its_secret(found: Access) -> None:
-    container = Container(AZURE, found)
-    for item in (found, container, [container], {"a": found}):
+@pytest.mark.parametrize("access", [Access("key", KEY), Access("sas", SAS)])
+def test_no_text_of_an_access_or_a_container_holds_its_secret(access: Access) -> None:
+    container = Container(AZURE, access)
+    for item in (access, container, [container], {"a": access}):
         for text in (repr(item), str(item), f"{item}"):
             assert KEY not in text
             assert SIGNATURE not in text
@@ -271,7 +272,7 @@ def test_other_texts_stay_as_they_are() -> None:
 def test_what_urllib3_logs_holds_no_signature(name: str, caplog: pytest.LogCaptureFixture) -> None:
     quiet_loggers()
     quiet_loggers()
-    assert len({id(one) for one in logging.getLogger(name).filters}) == len(logging.getLogger(name).filters)
+    assert len({id(each) for each in logging.getLogger(name).filters}) == len(logging.getLogger(name).filters)
     with caplog.at_level(logging.DEBUG):
         logging.getLogger(name).debug('%s "%s %s" %s', "https://h", "GET", f"/logs/a?{SAS}", 200)
         logging.getLogger(name).debug("bad %s %s", SIGNATURE[:0] + f"?{SAS}")

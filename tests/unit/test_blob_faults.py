@@ -50,9 +50,9 @@ BEFORE, DURING, AFTER = (f"{day} 12:00:00 GMT" for day in ("Wed, 31 Dec 2025", "
 
 def answer(status: int, code: str = "", **headers: str) -> HttpResponseError:
     """The SDK's error for an answer of the server."""
-    found = {"x-ms-error-code": code, "Date": DURING, **headers}
+    all_headers = {"x-ms-error-code": code, "Date": DURING, **headers}
     response = SimpleNamespace(
-        status_code=status, reason="said so", headers=found, text=lambda: f"body?sig={SIGNATURE}"
+        status_code=status, reason="said so", headers=all_headers, text=lambda: f"body?sig={SIGNATURE}"
     )
     return HttpResponseError(response=response)
 
@@ -137,12 +137,12 @@ BROKEN = ServiceResponseError("cut", error=ProtocolError("cut"))
 def test_each_fault_has_one_line_that_says_what_to_do(
     error: Exception, access: Access, kind: type[LoadcastError], wanted: str
 ) -> None:
-    found = explain(error, BLOB, access)
-    assert type(found) is kind
-    assert wanted in str(found)
-    assert "\n" not in str(found)
-    assert SIGNATURE not in str(found)
-    assert str(found).endswith((".", ").")) or "run again" in str(found).lower()
+    explanation = explain(error, BLOB, access)
+    assert type(explanation) is kind
+    assert wanted in str(explanation)
+    assert "\n" not in str(explanation)
+    assert SIGNATURE not in str(explanation)
+    assert str(explanation).endswith((".", ").")) or "run again" in str(explanation).lower()
 
 
 def test_the_five_commonest_faults_are_five_messages() -> None:

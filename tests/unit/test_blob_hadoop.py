@@ -75,9 +75,9 @@ def test_wasb_is_told_the_key_of_the_account_and_the_sas_of_the_container() -> N
 
 
 def test_abfs_asks_an_emulator_in_place_of_the_host_and_without_tls() -> None:
-    found = abfs(EMULATOR, KEY) or {}
-    assert found["fs.azure.abfs.endpoint.devstoreaccount1.dfs.core.windows.net"] == "127.0.0.1:10000"
-    assert found["fs.azure.always.use.https"] == "false"
+    settings = abfs(EMULATOR, KEY) or {}
+    assert settings["fs.azure.abfs.endpoint.devstoreaccount1.dfs.core.windows.net"] == "127.0.0.1:10000"
+    assert settings["fs.azure.always.use.https"] == "false"
 
 
 def test_wasb_knows_one_emulator_and_its_key() -> None:
@@ -98,13 +98,13 @@ def test_a_credential_chain_needs_a_cluster_that_has_its_own() -> None:
 
 
 def test_the_driver_that_works_is_taken() -> None:
-    place = container(AZURE, KEY)
+    azure = container(AZURE, KEY)
     new, old = Abfs().needs, Wasb().needs
-    found = [find_driver(place, Hadoop(*classes)) for classes in ([new, old], [new], [old], [])]
-    assert [type(one[0]) if one else None for one in found] == [Abfs, Abfs, Wasb, None]
-    assert find_driver(place, Hadoop(new, version=(3, 3, 4))) is None
-    assert find_driver(place, Hadoop(new, version=(3, 4, 2)))
+    drivers = [find_driver(azure, Hadoop(*classes)) for classes in ([new, old], [new], [old], [])]
+    assert [type(driver[0]) if driver else None for driver in drivers] == [Abfs, Abfs, Wasb, None]
+    assert find_driver(azure, Hadoop(new, version=(3, 3, 4))) is None
+    assert find_driver(azure, Hadoop(new, version=(3, 4, 2)))
     own_way = {"fs.azure.account.key.acct.blob.core.windows.net": "theirs"}
-    one = find_driver(container(AZURE, CHAIN), Hadoop(new, old, **own_way))
-    assert one is not None
-    assert isinstance(one[0], Wasb)
+    driver = find_driver(container(AZURE, CHAIN), Hadoop(new, old, **own_way))
+    assert driver is not None
+    assert isinstance(driver[0], Wasb)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from loadcast.errors import ConfigError, InputError
-from loadcast.storage.blob.location import BlobLocation, check_name, is_blob_url, parse_blob_url
+from loadcast.storage.blob.location import BlobLocation, check_name, parse_blob_url
 from loadcast.storage.blob.names import fixed_prefix, matcher
 from loadcast.storage.files import find_files
+from loadcast.storage.remote import is_remote
 
 AZURE = "https://acct.blob.core.windows.net"
 EMULATOR = "http://127.0.0.1:10000/devstoreaccount1"
@@ -49,7 +50,7 @@ def parsed(text: str, endpoints: dict[str, str] | None = None) -> BlobLocation:
     ],
 )
 def test_every_form_of_address_is_read(url: str, endpoint: str, container: str, path: str) -> None:
-    assert is_blob_url(url)
+    assert is_remote(url)
     assert parsed(url) == BlobLocation(endpoint, container, path)
 
 
@@ -127,7 +128,7 @@ def test_messages_hold_neither_sas_nor_password() -> None:
 
 @pytest.mark.parametrize("text", ["/wasb://x", "data/wasbs", "file:///x", "wasb:/x", "hdfs://n/x", "C:\\x", "x.csv"])
 def test_other_addresses_are_not_taken_for_blobs(text: str) -> None:
-    assert not is_blob_url(text)
+    assert not is_remote(text)
 
 
 @pytest.mark.parametrize(
@@ -225,9 +226,9 @@ def test_patterns_find_what_they_find_in_a_folder(
     except InputError:  # nothing found, or a folder
         local = []
     matches = matcher(pattern)
-    found = [pattern] if pattern in NAMES else sorted(filter(matches, NAMES))
-    assert found == local
-    assert all(name.startswith(fixed_prefix(pattern)) for name in found)
+    matching = [pattern] if pattern in NAMES else sorted(filter(matches, NAMES))
+    assert matching == local
+    assert all(name.startswith(fixed_prefix(pattern)) for name in matching)
 
 
 @pytest.mark.parametrize(

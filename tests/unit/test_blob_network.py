@@ -134,7 +134,7 @@ def downloaded(at: Container, md5: bytes | None = MD5) -> bytes:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        blob = Blob(NAME, len(DATA), ETAG, md5, next(iter(at.list())).modified)
+        blob = Blob(NAME, len(DATA), ETAG, md5)
         at.download(blob, Path(folder, "a"))
         return Path(folder, "a").read_bytes()
 

@@ -89,11 +89,13 @@ class Server:
 
 
 def sent(status: int, body: Body, **headers: str) -> Any:
-    found = requests.structures.CaseInsensitiveDict({name.replace("_", "-"): text for name, text in headers.items()})
+    all_headers = requests.structures.CaseInsensitiveDict(
+        {name.replace("_", "-"): text for name, text in headers.items()}
+    )
     return SimpleNamespace(
         status_code=status,
         reason="",
-        headers=found,
+        headers=all_headers,
         text=lambda: "",
         internal_response=SimpleNamespace(raw=body, close=body.close),
     )

@@ -112,11 +112,11 @@ def test_a_broken_file_is_an_error_that_names_it(tmp_path: Path, case: str, bloc
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_wherever_a_file_is_cut_it_is_an_error_and_no_shorter_file(tmp_path: Path, suffix: str) -> None:
     """Two members or frames: between them alone is the file whole."""
-    one = scanned_files.PACKERS[suffix](os.urandom(40) + b"\n") if suffix == ".gz" else CHECKED
-    for length in range(1, 2 * len(one)):
-        if length != len(one):
+    member = scanned_files.PACKERS[suffix](os.urandom(40) + b"\n") if suffix == ".gz" else CHECKED
+    for length in range(1, 2 * len(member)):
+        if length != len(member):
             with pytest.raises(InputError, match="Cannot read"):
-                read(tmp_path, f"x{suffix}", (one + one)[:length])
+                read(tmp_path, f"x{suffix}", (member + member)[:length])
 
 
 def test_a_broken_head_is_an_error(tmp_path: Path) -> None:

@@ -102,10 +102,10 @@ def test_the_executors_fit_on_the_clusters_workers() -> None:
     executors, each = (int(settings[f"spark.executor.{name}"]) for name in ("instances", "cores"))
     heap_gb = gigabytes(settings["spark.executor.memory"])
     overhead_gb = gigabytes(settings["spark.executor.memoryOverhead"])
-    places = cores // each
+    slots = cores // each
     assert executors * each == 40
-    assert executors < workers * places  # one is left for the driver
-    assert places * (heap_gb + overhead_gb) < 0.75 * memory_gb
+    assert executors < workers * slots  # one is left for the driver
+    assert slots * (heap_gb + overhead_gb) < 0.75 * memory_gb
     assert each * WORKER_GB + BESIDE_HEAP * heap_gb < overhead_gb
     assert gigabytes(settings["spark.driver.memory"]) <= heap_gb + overhead_gb
     assert int(settings["spark.driver.cores"]) <= each
@@ -163,10 +163,10 @@ class Guard:
             raise ModuleNotFoundError(f"{name} of {found} is in none of the environment's packages", name=name)
 
 sys.meta_path.insert(0, Guard())
-import loadcast.cli.places
+import loadcast.storage.named
 import loadcast.cli.serve
 import loadcast.serving.app
-import loadcast.serving.server
+import loadcast.serving.http_server
 from loadcast.serving.bundle import load_bundle
 from loadcast.settings import load_settings
 from loadcast.storage.blob import container
@@ -178,16 +178,16 @@ print("served")
 
 def closure(packages: set[str]) -> set[str]:
     """The packages with all that they depend on, as installed here."""
-    found: set[str] = set()
+    names: set[str] = set()
     waiting = {name.lower() for name in packages}
     while waiting:
         name = waiting.pop()
-        found.add(name)
+        names.add(name)
         for text in importlib.metadata.requires(name) or []:
             requirement = Requirement(text)
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                waiting |= {requirement.name.lower().replace("_", "-")} - found
-    return found
+                waiting |= {requirement.name.lower().replace("_", "-")} - names
+    return names
 
 
 def serve_without_others(allowed: set[str]) -> subprocess.CompletedProcess[str]:

@@ -133,8 +133,8 @@ def test_a_file_that_was_damaged_meanwhile_is_fetched_again(bring: Any, tmp_path
     run.breaks_after = 4
     with pytest.raises(InputError):
         bring(run)
-    place = next(tmp_path.glob(".dest-*.download")) / run.fetched[0]
-    place.write_bytes(b"9" * len(place.read_bytes()))
+    path = next(tmp_path.glob(".dest-*.download")) / run.fetched[0]
+    path.write_bytes(b"9" * len(path.read_bytes()))
     run.breaks_after = 99
     assert content(bring(run)) == run.files
 

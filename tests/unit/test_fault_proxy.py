@@ -169,9 +169,9 @@ def test_a_flipped_bit_is_one_bit_of_what_is_sent_or_of_the_answer(target: Targe
     with fault_proxy(target.url, FaultPlan(1, flipped=1.0)) as proxy:
         body = ask(proxy)[2]
         assert ask(proxy, "PUT", body=BODY)[0] == 201
-    for found in (body, target.puts[0]):
-        assert len(found) == len(BODY)
-        assert sum((one ^ other).bit_count() for one, other in zip(found, BODY, strict=True)) == 1
+    for received in (body, target.puts[0]):
+        assert len(received) == len(BODY)
+        assert sum((byte ^ other).bit_count() for byte, other in zip(received, BODY, strict=True)) == 1
 
 
 def test_a_login_page_is_no_answer_of_the_server(target: Target) -> None:

@@ -35,7 +35,7 @@ from loadcast.kernels.features.dates import calendar
 from loadcast.kernels.features.history import lag
 from loadcast.kernels.grid import daily_table, hourly_table
 from loadcast.serving.bundle import load_bundle
-from loadcast.serving.contract import ContractError, RequestContract
+from loadcast.serving.request_contract import ContractError, RequestContract
 from loadcast.serving.statistics import open_statistics, scoring_features
 from published import TRAIN_BEGIN, hourly_statistics, load_at, month_folder, publish
 

@@ -47,14 +47,14 @@ def names(pattern: str) -> list[str]:
 def logs(tmp_path: Path) -> Path:
     for month in ("2016/05", "2016/06", "2017/06"):
         for part in ("a/0", "b/7"):
-            place = tmp_path / month / part
-            place.mkdir(parents=True)
-            write(place, b"x\n")
+            folder = tmp_path / month / part
+            folder.mkdir(parents=True)
+            write(folder, b"x\n")
     return tmp_path
 
 
 @pytest.mark.parametrize(
-    ("pattern", "found"),
+    ("pattern", "folders"),
     [
         ("2016/06/a/0/request.csv", ["2016/06/a/0"]),
         ("20[0,1][0-9]/[0,1][0-9]/[a,b]/[0-6]/request.csv", ["2016/05/a/0", "2016/06/a/0", "2017/06/a/0"]),
@@ -63,8 +63,8 @@ def logs(tmp_path: Path) -> Path:
         ("201?/05/a/*/request.csv", ["2016/05/a/0"]),
     ],
 )
-def test_a_path_or_pattern_finds_its_files_sorted(logs: Path, pattern: str, found: list[str]) -> None:
-    wanted = [f"{logs}/{place}/request.csv" for place in found]
+def test_a_path_or_pattern_finds_its_files_sorted(logs: Path, pattern: str, folders: list[str]) -> None:
+    wanted = [f"{logs}/{folder}/request.csv" for folder in folders]
     assert names(f"{logs}/{pattern}") == names(f"file://{logs}/{pattern}") == wanted
     assert [(file.path, file.size) for file in find_files(f"file:{logs}/{pattern}")] == [(path, 2) for path in wanted]
 
@@ -150,9 +150,9 @@ def test_only_regular_files_count(tmp_path: Path, odd_files: list[str]) -> None:
 
 def test_loops_of_links_end_and_a_file_is_found_once(logs: Path) -> None:
     wanted = names(f"{logs}/**/*.csv")
-    for place in ("2016", "2016/05", "2016/05/a", "2017"):
+    for folder in ("2016", "2016/05", "2016/05/a", "2017"):
         for number in range(3):
-            (logs / place / f"loop{number}").symlink_to(logs, target_is_directory=True)
+            (logs / folder / f"loop{number}").symlink_to(logs, target_is_directory=True)
     (logs / "2016/self").symlink_to("self")
     assert names(f"{logs}/**/*.csv") == wanted
     assert names(f"{logs}/2016/*/*/0/request.csv") == [name for name in wanted if "2016" in name and "/0/" in name]
@@ -210,17 +210,17 @@ def test_two_thousand_small_files_are_found_with_one_look_at_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(2_000):
-        place = tmp_path / f"{number // 100:02}"
-        place.mkdir(exist_ok=True)
-        write(place, b"x" * (number % 7), f"{number}.csv")
+        folder = tmp_path / f"{number // 100:02}"
+        folder.mkdir(exist_ok=True)
+        write(folder, b"x" * (number % 7), f"{number}.csv")
     looked: list[str] = []
     look = os.stat
     monkeypatch.setattr(os, "stat", lambda path, *rest, **more: (looked.append(path), look(path, *rest, **more))[1])
-    found = find_files(f"{tmp_path}/*/*.csv")
-    assert sorted(int(Path(file.path).stem) for file in found) == list(range(2_000))
-    assert all(file.size == int(Path(file.path).stem) % 7 for file in found)
+    files = find_files(f"{tmp_path}/*/*.csv")
+    assert sorted(int(Path(file.path).stem) for file in files) == list(range(2_000))
+    assert all(file.size == int(Path(file.path).stem) % 7 for file in files)
     assert len(looked) <= 2_010
-    tasks = group_splits(plan_splits(found, 64 * MEGABYTE), 64 * MEGABYTE)
+    tasks = group_splits(plan_splits(files, 64 * MEGABYTE), 64 * MEGABYTE)
     assert 2_000 * SMALLEST_COST / (96 * MEGABYTE) <= len(tasks) <= 2_000 * SMALLEST_COST / (48 * MEGABYTE) + 1
 
 

@@ -33,8 +33,8 @@ STRIP = "▁▄██▄▁" * 8
 def forecast(server: str = SERVERS[0], begin: datetime = JULY, cold_start: bool = False) -> ServerForecast:
     shares = {1: (0.7, 0.2, 0.1), 2: (0.2, 0.7, 0.1), 3: (0.05, 0.15, 0.8)}
     hours = [
-        HourForecast(server, begin + timedelta(hours=place), label, shares[label], cold_start)
-        for place, label in enumerate(LABELS)
+        HourForecast(server, begin + timedelta(hours=index), label, shares[label], cold_start)
+        for index, label in enumerate(LABELS)
     ]
     return ServerForecast(server, tuple(hours))
 
@@ -91,7 +91,7 @@ def test_a_day_is_not_marked_where_its_date_has_no_room() -> None:
 
 @pytest.mark.parametrize("hour", range(24))
 def test_the_scale_is_never_longer_than_the_strip(hour: int) -> None:
-    hours = [JULY + timedelta(hours=hour + place) for place in range(48)]
+    hours = [JULY + timedelta(hours=hour + index) for index in range(48)]
     assert all(len(line) <= 48 for line in scale(hours))
 
 
@@ -192,10 +192,10 @@ def config(tmp_path: Path) -> Path:
 
 
 def write_config(folder: Path, **fields: Any) -> Path:
-    place = folder / "config.json"
+    path = folder / "config.json"
     known = {"dataFile": "unused.csv", "duration": "ONE_MONTH", "output": str(folder / "output")}
-    place.write_text(json.dumps(known | fields))
-    return place
+    path.write_text(json.dumps(known | fields))
+    return path
 
 
 def run(config: Path, *arguments: str) -> Result:
@@ -262,8 +262,8 @@ def test_faults_are_errors_of_the_tree(config: Path, tmp_path: Path) -> None:
 
 
 def test_a_container_whose_key_is_nowhere_is_told(tmp_path: Path) -> None:
-    place = {"storageAccount": "account", "storageContainer": "container", "storageKey": "env:LOADCAST_NO_SUCH_KEY"}
-    config = write_config(tmp_path, output=None, **place)
+    storage = {"storageAccount": "account", "storageContainer": "container", "storageKey": "env:LOADCAST_NO_SUCH_KEY"}
+    config = write_config(tmp_path, output=None, **storage)
     assert type(failed(config)) is ConfigError
 
 

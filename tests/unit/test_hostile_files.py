@@ -30,8 +30,8 @@ class Fate:
     rejected: tuple[tuple[int, str], ...] = ()
 
 
-def at(*places: tuple[int, str]) -> tuple[tuple[int, str], ...]:
-    return places
+def at(*marks: tuple[int, str]) -> tuple[tuple[int, str], ...]:
+    return marks
 
 
 LENGTH = len(ROW)

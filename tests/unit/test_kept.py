@@ -22,8 +22,8 @@ def batch(begin: int) -> pa.RecordBatch:
 def keep(kept: KeptInFolder, name: str = NAME, number: int = 3) -> list[pa.RecordBatch]:
     batches = [batch(begin) for begin in range(number)]
     with kept.save(name, SCHEMA) as write:
-        for one in batches:
-            write(one)
+        for batch in batches:
+            write(batch)
     return batches
 
 
@@ -41,9 +41,9 @@ def test_a_result_comes_back_batch_by_batch(kept: KeptInFolder, number: int) -> 
     assert kept.load(NAME) is None
     assert NAME not in kept.names()
     wanted = keep(kept, number=number)
-    found = kept.load(NAME)
-    assert found is not None
-    assert list(found) == wanted
+    loaded = kept.load(NAME)
+    assert loaded is not None
+    assert list(loaded) == wanted
     assert NAME in kept.names()
 
 
@@ -76,22 +76,22 @@ def test_a_reader_that_leaves_early_keeps_nothing(kept: KeptInFolder) -> None:
 
 def test_every_cut_and_every_changed_byte_makes_it_absent(kept: KeptInFolder) -> None:
     keep(kept, number=1)
-    (place,) = files(kept)
-    whole = place.read_bytes()
+    (path,) = files(kept)
+    whole = path.read_bytes()
     for length in range(len(whole)):
-        place.write_bytes(whole[:length])
+        path.write_bytes(whole[:length])
         assert kept.load(NAME) is None
     for position in range(len(whole)):
-        place.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
         assert kept.load(NAME) is None
-    place.write_bytes(whole + b"\0")
+    path.write_bytes(whole + b"\0")
     assert kept.load(NAME) is None
 
 
 def test_a_damaged_result_is_replaced(kept: KeptInFolder) -> None:
     keep(kept)
-    (place,) = files(kept)
-    place.write_bytes(b"")
+    (path,) = files(kept)
+    path.write_bytes(b"")
     wanted = keep(kept)
     assert list(kept.load(NAME) or []) == wanted
 

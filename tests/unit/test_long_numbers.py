@@ -14,7 +14,7 @@ from loadcast.cli.main import main
 from loadcast.errors import ConfigError, LoadcastError
 from loadcast.kernels.features import CLASSIC
 from loadcast.serving.bundle import load_bundle
-from loadcast.serving.contract import RequestContract
+from loadcast.serving.request_contract import RequestContract
 from loadcast.settings import load_settings, parse_settings
 from loadcast.spark.dependencies import load_spark_dependencies
 from loadcast.storage.datastores import load_datastores

@@ -89,8 +89,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
     """The working folder: with data, statistics, and `configs/good.json`."""
     for module in (etl, stats, train):
         monkeypatch.setattr(module, "create_session", _stopped)
-    monkeypatch.setattr("loadcast.serving.server.create_app", lambda *_, **__: None)
-    monkeypatch.setattr("loadcast.serving.server._Server", _stopped)
+    monkeypatch.setattr("loadcast.serving.http_server.create_app", lambda *_, **__: None)
+    monkeypatch.setattr("loadcast.serving.http_server._Server", _stopped)
     monkeypatch.setattr("loadcast.serving.client._BACKOFF_S", 0.0)
     for parameter in (parameter for _, command in LEAVES for parameter in command.params):
         if isinstance(parameter, click.Option) and parameter.name == "url":
@@ -131,8 +131,8 @@ def said(folder: Path, caplog: pytest.LogCaptureFixture, *words: str) -> list[st
     assert done.output or done.exit_code == 0
     files = [path for path in folder.rglob("*") if "configs" not in path.parts]
     left = [f"{path} {path.read_text(errors='replace') if path.is_file() else ''}" for path in files]
-    outputs = {"output": done.output + done.stderr, "logs": caplog.text, "files": "\n".join(left)}
-    return [f"{name} hold {piece}: {shown}" for name, text in outputs.items() for piece in leaks(text)]
+    texts = {"output": done.output + done.stderr, "logs": caplog.text, "files": "\n".join(left)}
+    return [f"{name} hold {piece}: {shown}" for name, text in texts.items() for piece in leaks(text)]
 
 
 LEAVES = list(commands.leaves(main))
@@ -160,15 +160,15 @@ def test_no_argument_and_no_option_is_repeated(
     folder: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    actual = []
+    hits = []
     for text in marked.values():
         lines = [words_with(command, parameter, text) for parameter in command.params]
         lines += [
             words_with(command, parameter, f"spark.x={text}") for parameter in command.params if parameter.multiple
         ]
         lines += [[f"--{text}"], [f"--no-such-option={text}"], ["harmless", *[text] * 4]]
-        actual += [hit for words in lines for hit in said(folder, caplog, *path, *words)]
-    assert actual == []
+        hits += [hit for words in lines for hit in said(folder, caplog, *path, *words)]
+    assert hits == []
 
 
 @pytest.mark.parametrize("group", [(), *{path[:-1] for path, _ in LEAVES if len(path) > 1}], ids=" ".join)
@@ -217,18 +217,18 @@ def test_every_command_with_a_configuration_is_known() -> None:
 def test_no_value_and_no_key_of_a_configuration_is_repeated(
     marked: dict[str, str], folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    actual = []
+    hits = []
     contents = [content for text in marked.values() for content in faulty(text)]
     valid = [content for content in contents if is_valid(content)]
     assert 20 < len(valid) < len(contents) / 4
     refused = [content for content in contents if content not in valid]
     for content in refused[::25]:
-        actual += said(folder, caplog, "etl", config("refused", content), "--debug")
+        hits += said(folder, caplog, "etl", config("refused", content), "--debug")
     for content in valid:
         path = config("valid", content)
         for command, parameter in TAKES_CONFIG:
             where = [path] if isinstance(parameter, click.Argument) else [parameter.opts[0], path]
             where = [*where, "dest"] if command == ("download",) else where
             where = ["configs/good.json", *where] if command == ("score",) and len(where) == 2 else where
-            actual += [f"{hit}: {content}" for hit in said(folder, caplog, *command, *where, "--debug")]
-    assert actual == []
+            hits += [f"{hit}: {content}" for hit in said(folder, caplog, *command, *where, "--debug")]
+    assert hits == []

@@ -18,7 +18,7 @@ def test_the_public_samples_two_functions_answer_from_it() -> None:
     api.init(str(MODEL))
     asked = records(random_features(48))
     answers = api.run(asked)
-    assert list(answers) == [str(place) for place in range(48)]
+    assert list(answers) == [str(number) for number in range(48)]
     for record, answer in zip(asked, answers.values(), strict=True):
         assert answer["ServerIP"] == record["ServerIP"]
         assert answer["label"] in answer["probability"]

@@ -19,8 +19,8 @@ from loadcast.artefacts.info import Info
 from loadcast.artefacts.metrics import Metrics
 from loadcast.artefacts.quality import Quality
 from loadcast.cli.main import main
-from loadcast.serving.contract import RequestContract
 from loadcast.serving.predictor import Predictor
+from loadcast.serving.request_contract import RequestContract
 from loadcast.serving.statistics import newest_hour, open_statistics, scoring_features
 from loadcast.storage.download import download_model
 from loadcast.storage.output import FolderOutput

@@ -16,7 +16,7 @@ import recipe
 from grids import LABELS, RULE
 from loadcast import feature_sets
 from loadcast.kernels.features import FeatureSet
-from loadcast.storage.tables import FolderTables
+from loadcast.storage.table_files import FolderTables
 
 server = pytest.importorskip("loadcast.spark.server_task")
 portable = pytest.importorskip("loadcast.spark.portable")

@@ -25,9 +25,9 @@ CODE = Path(__file__).parents[2] / "Code"
 def write(run: Path, text: str, model: bool = False) -> None:
     """A run of many files that all say the same."""
     for number in range(FILES):
-        place = run / paths.FEATURES / f"part-{number}"
-        place.parent.mkdir(exist_ok=True)
-        place.write_text(text)
+        path = run / paths.FEATURES / f"part-{number}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
     (run / paths.QUALITY).write_text(text)
     if model:
         (run / paths.FOREST_MODEL).mkdir()
@@ -50,12 +50,12 @@ def runs_in(output: Path) -> list[str]:
 
 def snapshot(output: Path) -> dict[str, str]:
     """Everything a reader can see by name: links with their targets, files with their content."""
-    found = {}
-    for place in sorted(output.rglob("*")):
-        if place.name != ".lock" and not place.is_dir():
-            name = place.relative_to(output).as_posix()
-            found[name] = os.readlink(place) if place.is_symlink() else place.read_text()
-    return found
+    contents = {}
+    for path in sorted(output.rglob("*")):
+        if path.name != ".lock" and not path.is_dir():
+            name = path.relative_to(output).as_posix()
+            contents[name] = os.readlink(path) if path.is_symlink() else path.read_text()
+    return contents
 
 
 # --- publishing -----------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_readers_see_the_old_or_the_new_run_whole(tmp_path: Path) -> None:
         while not done.is_set():
             try:
                 run = open_run(tmp_path)
-                texts = [place.read_text() for place in [*(run / paths.FEATURES).iterdir(), run / paths.QUALITY]]
+                texts = [path.read_text() for path in [*(run / paths.FEATURES).iterdir(), run / paths.QUALITY]]
                 if len(set(texts)) != 1 or len(texts) != FILES + 1:
                     faults.append(texts)
                 seen.update(texts)
@@ -182,7 +182,7 @@ def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 if when == "renamed":
-    publish._link = die
+    publish.replace_link = die
 if when == "linking":
     publish.os.replace = die
 with publish.stage_run(output) as staging:
@@ -214,7 +214,7 @@ def test_a_killed_run_is_never_seen_and_the_next_one_cleans_up(tmp_path: Path, w
     publish(tmp_path, "last")
     assert runs_in(tmp_path) == ["last", "next", *(["old"] if not first else [])]
     assert (tmp_path / paths.QUALITY).read_text() == "last"
-    assert {place.name for place in tmp_path.iterdir() if place.name.startswith(".")} == {".lock"}
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == {".lock"}
 
 
 # --- who may write --------------------------------------------------------------------------------------------------
@@ -247,19 +247,19 @@ def test_a_second_process_is_refused_while_the_first_writes(tmp_path: Path) -> N
     assert runs_in(tmp_path) == ["first"]
 
 
-def put_file(place: Path) -> None:
-    place.write_text("mine")
+def put_file(path: Path) -> None:
+    path.write_text("mine")
 
 
-def put_folder(place: Path) -> None:
-    place.mkdir()
-    (place / "file").write_text("mine")
+def put_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "file").write_text("mine")
 
 
-def put_link(place: Path) -> None:
-    target = place.parent / "elsewhere"
+def put_link(path: Path) -> None:
+    target = path.parent / "elsewhere"
     target.write_text("mine")
-    place.symlink_to("elsewhere")
+    path.symlink_to("elsewhere")
 
 
 @pytest.mark.parametrize("put", [put_file, put_folder, put_link])
@@ -284,10 +284,10 @@ def test_other_files_and_folders_stay_even_beside_the_runs(tmp_path: Path) -> No
     assert (tmp_path / "runs/20160101-kept/file").read_text() == (tmp_path / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("place", ["file", "file/below", "x" * 300])
-def test_a_folder_that_cannot_be_made_is_said_in_words(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])
+def test_a_folder_that_cannot_be_made_is_said_in_words(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(OutputError, match=r"Cannot write to .*\. Choose another output"), stage_run(tmp_path / place):
+    with pytest.raises(OutputError, match=r"Cannot write to .*\. Choose another output"), stage_run(tmp_path / name):
         pytest.fail("wrote nowhere")
 
 
@@ -327,8 +327,8 @@ def test_carried_artefacts_are_the_same_files(tmp_path: Path) -> None:
         assert not (staging / paths.FOREST_MODEL).exists()
     run = open_run(tmp_path)
     assert run != old
-    assert sorted(place.name for place in run.iterdir()) == [paths.COMPLETE, paths.FEATURES, paths.QUALITY]
-    assert all(place.samefile(old / paths.FEATURES / place.name) for place in (run / paths.FEATURES).iterdir())
+    assert sorted(path.name for path in run.iterdir()) == [paths.COMPLETE, paths.FEATURES, paths.QUALITY]
+    assert all(path.samefile(old / paths.FEATURES / path.name) for path in (run / paths.FEATURES).iterdir())
 
 
 def test_carried_artefacts_outlive_the_run_they_come_from(tmp_path: Path) -> None:
@@ -349,9 +349,9 @@ def test_without_hard_links_carried_artefacts_are_copies(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "link", refuse)
     with stage_run(tmp_path, carry=[paths.FEATURES]):
         pass
-    place = open_run(tmp_path) / paths.FEATURES / "part-0"
-    assert place.read_text() == "old"
-    assert not place.samefile(old / paths.FEATURES / "part-0")
+    path = open_run(tmp_path) / paths.FEATURES / "part-0"
+    assert path.read_text() == "old"
+    assert not path.samefile(old / paths.FEATURES / "part-0")
 
 
 def test_there_is_nothing_to_carry_into_a_first_run(tmp_path: Path) -> None:

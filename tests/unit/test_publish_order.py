@@ -175,7 +175,7 @@ def test_garbage_for_a_pointer_is_told_and_repaired(tmp_path: Path) -> None:
 
 
 def test_a_list_of_what_is_not_there_is_an_error(tmp_path: Path) -> None:
-    for place in (tmp_path, tmp_path / "none"):
-        code, said = command("runs", "list", str(place))
+    for output in (tmp_path, tmp_path / "none"):
+        code, said = command("runs", "list", str(output))
         assert code == 7
         assert "holds no published run" in said

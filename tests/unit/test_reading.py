@@ -44,11 +44,11 @@ def test_blocks_end_where_lines_end(tmp_path: Path) -> None:
     assert blocks(file, 1000) == [(0, b"aa\nbbb\r\ncccc\rdd\nlast")]
 
 
-@pytest.mark.parametrize("place", range(9))
-def test_a_cut_inside_a_crlf_or_a_character_moves_to_the_next_line(tmp_path: Path, place: int) -> None:
+@pytest.mark.parametrize("cut", range(9))
+def test_a_cut_inside_a_crlf_or_a_character_moves_to_the_next_line(tmp_path: Path, cut: int) -> None:
     file = write(tmp_path, "é\r\n\r\nö\r".encode())
-    assert b"".join(block for _, block in blocks(file, 100, place)) == "é\r\n\r\nö\r".encode()
-    assert all(offset in (0, 4, 6) for offset, _ in blocks(file, 100, place))
+    assert b"".join(block for _, block in blocks(file, 100, cut)) == "é\r\n\r\nö\r".encode()
+    assert all(offset in (0, 4, 6) for offset, _ in blocks(file, 100, cut))
 
 
 @pytest.mark.parametrize("block_bytes", [1, 2, 3, 4, 5, 8, 100])

@@ -18,7 +18,7 @@ from loadcast import paths, schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.labels import LabelRule
-from loadcast.storage.tables import FolderTables
+from loadcast.storage.table_files import FolderTables
 
 server = pytest.importorskip("loadcast.spark.server_task")
 scan = pytest.importorskip("loadcast.spark.scan")

@@ -9,7 +9,7 @@ import pytest
 from loadcast import paths
 from loadcast.errors import OutputError
 from loadcast.storage.output import FolderOutput
-from loadcast.storage.tables import FolderTables
+from loadcast.storage.table_files import FolderTables
 
 MONTH = "hourlyfeature/2016/06"
 

@@ -203,9 +203,9 @@ def test_a_column_of_another_type_is_an_error(output: Path) -> None:
 def test_a_value_that_is_no_number_is_an_error(output: Path, value: float | None) -> None:
     run = output / paths.RUNS / "one"
     table = june(run)
-    place = table.column_names.index(schema.PEAK_LOAD)
+    index = table.column_names.index(schema.PEAK_LOAD)
     column = pa.array([value] * len(table), pa.float64())
-    replace(run, paths.HOURLY, table.set_column(place, schema.PEAK_LOAD, column))
+    replace(run, paths.HOURLY, table.set_column(index, schema.PEAK_LOAD, column))
     with pytest.raises(InputError, match="Make them anew"):
         records_of(output)
 

@@ -46,8 +46,8 @@ def blobs(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
 
     def get(container: Container, name: str) -> tuple[bytes, str] | None:
         assert container.access.secret == KEY
-        found = held.get(container.root.at(name).url)
-        return None if found is None else (found, '"1"')
+        content = held.get(container.root.at(name).url)
+        return None if content is None else (content, '"1"')
 
     def put(container: Container, name: str, data: bytes) -> str:
         assert container.access.secret == KEY

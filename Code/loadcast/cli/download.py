@@ -43,9 +43,9 @@ def download(config: str, dest: Path | None, everything: bool) -> None:
     click.echo(f"Serve it: {typed('serve', '--model', shown(dest))}")
 
 
-def _last_part(place: str) -> str:
+def _last_part(address: str) -> str:
     """Of a folder or URL, such as the container's name."""
-    return Path(place if "://" in place else Path(place).absolute()).name
+    return Path(address if "://" in address else Path(address).absolute()).name
 
 
 @contextmanager

@@ -16,13 +16,13 @@ from loadcast.cli.usage import Group
 
 _COMMANDS = {
     "sample": "loadcast.cli.sample:sample",
-    "etl": "loadcast.cli.runs:etl",
-    "stats": "loadcast.cli.runs:stats",
+    "etl": "loadcast.cli.jobs:etl",
+    "stats": "loadcast.cli.jobs:stats",
     "quality": "loadcast.cli.quality:quality",
-    "train": "loadcast.cli.runs:train",
+    "train": "loadcast.cli.jobs:train",
     "serve": "loadcast.cli.serve:serve",
     "score": "loadcast.cli.score:score",
-    "runs": "loadcast.cli.published:runs",
+    "runs": "loadcast.cli.runs:runs",
     "download": "loadcast.cli.download:download",
     "export": "loadcast.cli.download:download",  # its first name
     "datastore": "loadcast.cli.datastore:datastore",

@@ -46,11 +46,11 @@ def quality(output: str, files: int, servers: int, as_json: bool) -> None:
 
 def _find_run(output: str) -> Path:
     """The run that a command line's OUTPUT stands for. Raises ArtefactError or ConfigError."""
-    from loadcast.cli.places import folder_of
+    from loadcast.storage.named import folder_of
     from loadcast.storage.publish import open_run
 
-    place = folder_of(output, paths.CURRENT, [paths.QUALITY])
-    if not os.path.exists(place):
-        raise ArtefactError(f"{place}: there is no such folder. Wanted an output folder, or a configuration file.")
-    is_run = os.path.exists(place / paths.QUALITY) and not os.path.exists(place / paths.CURRENT)
-    return place if is_run else open_run(place)
+    folder = folder_of(output, paths.CURRENT, [paths.QUALITY])
+    if not os.path.exists(folder):
+        raise ArtefactError(f"{folder}: there is no such folder. Wanted an output folder, or a configuration file.")
+    is_run = os.path.exists(folder / paths.QUALITY) and not os.path.exists(folder / paths.CURRENT)
+    return folder if is_run else open_run(folder)

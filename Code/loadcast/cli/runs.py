@@ -1,4 +1,4 @@
-"""The commands that run on Spark: etl, stats, train."""
+"""`loadcast runs`: what is published, going back to the run before, and mending what leads to the runs."""
 
 from __future__ import annotations
 
@@ -6,99 +6,96 @@ from typing import TYPE_CHECKING
 
 import click
 
-from loadcast.cli.common import friendly, spark_options
-from loadcast.cli.hints import typed
-from loadcast.cli.usage import Command
-from loadcast.secrets import shown
-from loadcast.spark.options import SparkOptions
+from loadcast import paths
+from loadcast.cli.common import friendly
+from loadcast.cli.usage import Group
+from loadcast.errors import ArtefactError
 
 if TYPE_CHECKING:
-    from loadcast.settings import Settings
-
-_CONFIG = click.argument("config", type=click.Path())
+    from loadcast.storage.runs import PublishedRun
 
 
-@click.command(cls=Command)
-@_CONFIG
-@click.argument("filter_ip", default="FALSE", type=click.Choice(["FILTER_IP", "FALSE"]))
-@spark_options
+@click.group(cls=Group)
+def runs() -> None:
+    """Published runs: list them, go back to the one before, or repair what leads to them."""
+
+
+@runs.command(name="list")
+@click.argument("output", type=click.Path())
 @friendly
-def etl(config: str, filter_ip: str, spark: SparkOptions) -> None:
-    """Load session logs, clean them, and make features, statistics, encoders and a quality report.
-
-    CONFIG is a JSON file such as Config/demo.json. With FILTER_IP only the servers of `filterServers` are used, for
-    quick runs; FALSE, the default, takes all. The results appear in the configured output all at once, or not at all.
-
-    \b
-    Examples:
-      python Code/etl.py Config/demo.json FILTER_IP
-      python Code/etl.py Config/demo.json --conf spark.driver.memory=8g
-    """
-    from loadcast.pipeline.etl import run_etl
-    from loadcast.report.run import RichProgress, quality_lines
-    from loadcast.settings import load_settings
-
-    settings = load_settings(config)
-    quality = run_etl(settings, filter_ip == "FILTER_IP", spark, RichProgress())
-    _say(quality_lines(quality), settings, typed("train", shown(config)))
-
-
-@click.command(cls=Command)
-@_CONFIG
-@spark_options
-@friendly
-def stats(config: str, spark: SparkOptions) -> None:
-    """Make the hourly and daily statistics alone, for a month to be scored.
-
-    A month with sessions in CONFIG's period replaces, whole, the one already in the output; features, encoders and
-    model stay as they are. `output` and `timezone` must be those of the trained run.
-
-    \b
-    Example, with duration CUSTOM, trainBegin and trainEnd around the new month:
-      python Code/O16Npreprocessing.py july.json
-    """
-    from loadcast.pipeline.stats import run_stats
-    from loadcast.report.run import RichProgress, quality_lines
-    from loadcast.settings import load_settings
-
-    settings = load_settings(config)
-    quality = run_stats(settings, spark, RichProgress())
-    _say(quality_lines(quality), settings, typed("score", shown(config)))
-
-
-@click.command(cls=Command)
-@_CONFIG
-@spark_options
-@friendly
-def train(config: str, spark: SparkOptions) -> None:
-    """Fit the model on the features that ETL made, and score it beside naive forecasts.
-
-    Publishes the model, metrics.json and the test period's predictions with the rest of the run.
+def list_them(output: str) -> None:
+    """List the runs that OUTPUT keeps: an output folder, a container's URL, or a configuration.
 
     \b
     Example:
-      python Code/train.py Config/demo.json
+      loadcast runs list Config/storageconfig.json
     """
     from rich.console import Console
+    from rich.table import Table
 
-    from loadcast.pipeline.train import run_train
-    from loadcast.report.run import RichProgress, metrics_table
-    from loadcast.settings import load_settings
-    from loadcast.storage.output import open_output
+    from loadcast.storage.named import output_of
+    from loadcast.storage.publish import no_run
 
-    settings = load_settings(config)
-    metrics = run_train(settings, spark, RichProgress())
-    console = Console()
-    console.print(metrics_table(metrics.test))
-    warnings = [f"Warning: {metrics.warning}"] if metrics.warning else []
-    _say(warnings, settings, typed("serve", "--model", open_output(settings).shown))
+    target = output_of(output)
+    published, problems = target.runs(), target.problems()
+    if published:
+        table = Table("run", "begun (UTC)", "model", "", title=f"Runs in {target.shown}")
+        for run in published:
+            table.add_row(run.name, f"{run.begun:%Y-%m-%d %H:%M:%S}", "yes" if run.has_model else "", _notes(run))
+        Console().print(table)
+    if problems:
+        raise ArtefactError(problems[0])
+    if not published:
+        raise no_run(target.shown, paths.CURRENT)
 
 
-def _say(lines: list[str], settings: Settings, next_step: str) -> None:
-    from rich.console import Console
+@runs.command()
+@click.argument("output", type=click.Path())
+@friendly
+def rollback(output: str) -> None:
+    """Make the run before the newest one of OUTPUT the newest again.
 
-    from loadcast.storage.output import open_output
+    Its model, or the last one before it, is what services load from then on. The run left behind is marked, and removed
+    when the next one is published.
 
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-    for line in (*lines, f"Results are in {open_output(settings).shown}", f"Next: {next_step}"):
-        console.print(line)
+    \b
+    Example:
+      loadcast runs rollback Config/storageconfig.json
+    """
+    from loadcast.storage.named import output_of
+
+    target = output_of(output)
+    run = target.roll_back()
+    click.echo(f"{target.shown} is back at run {run.name}. Services that should use its model must be started anew.")
+
+
+@runs.command()
+@click.argument("output", type=click.Path())
+@friendly
+def repair(output: str) -> None:
+    """Let OUTPUT's pointers lead to whole runs again, where one is missing or damaged.
+
+    Whole is a run with all files of its record in their sizes, and those of its model by their SHA-256. `current` then
+    names the newest such run, and `model` the newest with a model. What is in order stays as it is.
+
+    \b
+    Example:
+      loadcast runs repair Config/storageconfig.json
+    """
+    from loadcast.storage.named import output_of
+
+    target = output_of(output)
+    done = target.repair()
+    for name, problem in done.flaws.items():
+        click.echo(f"The run {name} is damaged: {problem}.")
+    if not done.changed:
+        click.echo(f"{target.shown} is in order: nothing was changed.")
+    if paths.CURRENT in done.changed:
+        click.echo(f"{target.shown} is at run {done.current} now.")
+    if paths.MODEL in done.changed:
+        click.echo(f"Services load the model of run {done.model}." if done.model else "Services find no model now.")
+
+
+def _notes(run: PublishedRun) -> str:
+    said = {"newest": run.is_current, "served": run.is_model, "rolled back": run.withdrawn}
+    return ", ".join(word for word, holds in said.items() if holds)

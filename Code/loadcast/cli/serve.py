@@ -32,9 +32,9 @@ def serve(model: str, key_file: str | None, **options: object) -> None:
       python Code/webservice.py --model Config/storageconfig.json
       LOADCAST_SERVICE_KEY=... python Code/webservice.py --model output/demo --host 0.0.0.0
     """
-    from loadcast.cli.places import folder_of
-    from loadcast.serving.server import ServeOptions, read_key
-    from loadcast.serving.server import serve as run_server
+    from loadcast.serving.http_server import ServeOptions, read_key
+    from loadcast.serving.http_server import serve as run_server
+    from loadcast.storage.named import folder_of
 
     bundle = str(folder_of(model, paths.MODEL, paths.BUNDLE))
     run_server(ServeOptions(bundle, key=read_key(key_file), **options), click.echo)  # type: ignore[arg-type]

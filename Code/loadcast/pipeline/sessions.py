@@ -39,7 +39,7 @@ from loadcast.storage.files import SourceFile, Split, group_splits, plan_splits,
 from loadcast.storage.kept import KeptResults
 from loadcast.storage.parts import PartWriter
 from loadcast.storage.sources import Source
-from loadcast.storage.tables import Tables
+from loadcast.storage.table_files import Tables
 
 #: The tables that are part of the run as they are.
 STATISTICS = (paths.HOURLY, paths.DAILY, paths.REJECTED)

@@ -93,13 +93,13 @@ def strips(forecasts: Sequence[ServerForecast], signs: dict[int, str]) -> Text:
 def scale(hours: Sequence[datetime]) -> tuple[str, str]:
     """Two lines of marks, one place per hour: the days, where there is room for the date, and every sixth hour."""
     days = marks = ""
-    for place, hour in enumerate(hours):
-        left_today = min(24 - hour.hour, len(hours) - place)
+    for column, hour in enumerate(hours):
+        left_today = min(24 - hour.hour, len(hours) - column)
         date = hour.strftime(_DAY_FORMAT)
-        if (place == 0 or hour.hour == 0) and len(date) < left_today:
-            days = days.ljust(place) + date
+        if (column == 0 or hour.hour == 0) and len(date) < left_today:
+            days = days.ljust(column) + date
         if hour.hour % _HOUR_MARK_EVERY == 0:
-            marks = marks.ljust(place) + f"{hour.hour:02d}"
+            marks = marks.ljust(column) + f"{hour.hour:02d}"
     return days, marks[: len(hours)]
 
 
@@ -148,9 +148,9 @@ def as_json(picture: Picture) -> str:
     return json.dumps({"timezone": picture.timezone, "notes": list(picture.notes), "forecasts": forecasts}, indent=1)
 
 
-def save_svg(picture: Picture, place: Path, width: int = 100) -> None:
+def save_svg(picture: Picture, path: Path, width: int = 100) -> None:
     """Write the picture as an SVG file that loads nothing from elsewhere. Raises OutputError, ConfigError."""
-    check_writable_name(place, "--svg")
+    check_writable_name(path, "--svg")
     unseen = io.TextIOWrapper(io.BytesIO(), "utf-8")
     console = Console(record=True, file=unseen, width=width, force_terminal=True, color_system="truecolor")
     show(picture, console)
@@ -158,6 +158,6 @@ def save_svg(picture: Picture, place: Path, width: int = 100) -> None:
     form = _FONT_FACES.sub("", CONSOLE_SVG_FORMAT)
     text = console.export_svg(title="loadcast", code_format=form, unique_id="loadcast")
     try:
-        place.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as exc:
-        raise OutputError(f"Cannot write {place}: {exc.strerror}. Name another file with --svg.") from exc
+        raise OutputError(f"Cannot write {path}: {exc.strerror}. Name another file with --svg.") from exc

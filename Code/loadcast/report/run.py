@@ -96,7 +96,7 @@ def _best_naive(part: PartMetrics) -> str:
 
 def closing_lines(part: PartMetrics, output: str, elapsed_s: float) -> list[str]:
     """The last screen of the demo: how good the model is, and where to look next."""
-    places = {
+    pointers = {
         f"{output}/metrics.json": "all scores, train and test",
         f"{output}/quality.json": "what became of the input's rows",
         f"{output}/predictions.parquet": "every test hour's class and probabilities",
@@ -109,6 +109,6 @@ def closing_lines(part: PartMetrics, output: str, elapsed_s: float) -> list[str]
         f"model {_shown(part.macro_f1)}, {_best_naive(part)}.",
         "",
         "Where to look next",
-        *(f"  {place:<34}{what}" for place, what in places.items()),
+        *(f"  {path:<34}{what}" for path, what in pointers.items()),
         f"The demo took {elapsed_s:.0f} s.",
     ]

@@ -15,8 +15,7 @@ from werkzeug.exceptions import HTTPException
 from loadcast import __version__
 from loadcast.errors import ArtefactError, AuthError, ConfigError, LoadcastError, RequestError
 from loadcast.logs.events import SERVICE
-from loadcast.serving import contract
-from loadcast.serving.contract import RequestContract
+from loadcast.serving.request_contract import MAX_BODY_BYTES, ContractError, RequestContract
 from loadcast.serving.request_log import log_requests
 
 JSON = "application/json"
@@ -47,7 +46,7 @@ def create_app(predictor: Scorer | None, *, key: str | None, name: str) -> Flask
     app = Flask("loadcast", static_folder=None)
     app.url_map.merge_slashes = False
     # One byte more than is taken: a body without a length is cut there, and the contract sees that it is too large.
-    app.config["MAX_CONTENT_LENGTH"] = contract.MAX_BODY_BYTES + 1
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     log_requests(app, HEALTH)
     if key is not None:
         app.before_request(_gate(key.encode("utf-8")))
@@ -101,11 +100,11 @@ def _gate(key: bytes) -> Callable[[], None]:
 def _check_content_type() -> None:
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if request.mimetype != JSON or charset not in ("utf-8", "utf8", "us-ascii"):
-        found = request.headers.get("Content-Type", "none")
-        raise _UnsupportedMediaType(f"Content-Type: found {found[:100]}, wanted {JSON} in UTF-8.")
+        value = request.headers.get("Content-Type", "none")
+        raise _UnsupportedMediaType(f"Content-Type: found {value[:100]}, wanted {JSON} in UTF-8.")
     if "Content-Encoding" in request.headers:
-        found = request.headers["Content-Encoding"]
-        raise _UnsupportedMediaType(f"Content-Encoding: found {found[:100]}, wanted none.")
+        value = request.headers["Content-Encoding"]
+        raise _UnsupportedMediaType(f"Content-Encoding: found {value[:100]}, wanted none.")
 
 
 class _UnsupportedMediaType(RequestError):
@@ -120,15 +119,15 @@ def _fault(message: str, status: int, **more: object) -> Response:
     return _answer({"error": {"message": message, **more}}, status)
 
 
-def _unknown_service(found: str, name: str) -> Response:
-    return _fault(f"There is no service {found[:70]!r} here, wanted {name!r}.", 404)
+def _unknown_service(asked: str, name: str) -> Response:
+    return _fault(f"There is no service {asked[:70]!r} here, wanted {name!r}.", 404)
 
 
 def _known_error(exc: LoadcastError) -> Response:
     more: dict[str, object] = {}
     if isinstance(exc, RequestError):
         more["problems"] = exc.problems
-        more["problem_count"] = exc.problem_count if isinstance(exc, contract.ContractError) else len(exc.problems)
+        more["problem_count"] = exc.problem_count if isinstance(exc, ContractError) else len(exc.problems)
     response = _fault(str(exc), exc.http_status, **more)
     if isinstance(exc, AuthError):
         response.headers["WWW-Authenticate"] = 'Bearer realm="loadcast"'
@@ -140,7 +139,7 @@ def _http_error(exc: HTTPException) -> Response:
     messages = {
         404: f"There is nothing at {request.path[:100]}. GET / lists what there is.",
         405: f"{request.method[:20]} is not possible at {request.path[:100]}. The header Allow says what is.",
-        413: f"The body is too large, wanted at most {contract.MAX_BODY_BYTES} bytes. Send smaller batches.",
+        413: f"The body is too large, wanted at most {MAX_BODY_BYTES} bytes. Send smaller batches.",
     }
     response = _fault(messages.get(status, f"{exc.name}: {exc.description}"), status)
     # Some statuses need a header of their own, such as Allow with 405.

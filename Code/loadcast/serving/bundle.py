@@ -144,7 +144,7 @@ def _read_levels(files: SavedFiles, features: FeatureSet) -> dict[str, tuple[str
     labels = files.row(f"{stage}/data")["labelsArray"]
     by_output = dict(zip(params["outputCols"], labels, strict=True))
     known: dict[str, str] = {schema.indexed(name): name for name in features.categories}
-    return {known.get(str(column), str(column)): tuple(map(str, found)) for column, found in by_output.items()}
+    return {known.get(str(column), str(column)): tuple(map(str, levels)) for column, levels in by_output.items()}
 
 
 def _check_one_hot(files: SavedFiles, encoders: Encoders) -> None:
@@ -159,10 +159,10 @@ def _check_one_hot(files: SavedFiles, encoders: Encoders) -> None:
     )
     # One category more than levels, for the unseen; dropping the last leaves one slot per level.
     wanted = [len(encoders.levels[name]) + 1 for name in encoders.for_encode]
-    found = files.row(f"{stage}/data")["categorySizes"]
-    if found != wanted:
+    sizes = files.row(f"{stage}/data")["categorySizes"]
+    if sizes != wanted:
         raise ArtefactError(
-            f"{paths.ONE_HOT_MODEL}: sizes {str(found)[:100]} do not fit {paths.STRING_INDEX_MODEL}. Train again."
+            f"{paths.ONE_HOT_MODEL}: sizes {str(sizes)[:100]} do not fit {paths.STRING_INDEX_MODEL}. Train again."
         )
 
 

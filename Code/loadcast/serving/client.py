@@ -199,8 +199,8 @@ def explain(body: bytes) -> str:
     listed = [item for item in problems if isinstance(item, dict)] if isinstance(problems, list) else []
     lines = [_plain(str(error.get("message", text)))]
     for item in listed[:_SHOWN_PROBLEMS]:
-        found = ", ".join(f"{name} {item[name]}" for name in ("record", "field", "found", "wanted") if name in item)
-        lines.append(f"  {_plain(found)}")
+        problem = ", ".join(f"{name} {item[name]}" for name in ("record", "field", "found", "wanted") if name in item)
+        lines.append(f"  {_plain(problem)}")
     return "\n".join(lines)
 
 
@@ -254,20 +254,20 @@ def _check(number: int, answer: object, record: Record) -> HourForecast:
     return HourForecast(record[schema.SERVER], hour, int(label), shares, given["cold_start"])
 
 
-def _probabilities(found: object) -> tuple[float, ...] | None:
-    """The probabilities by class, or None where `found` does not hold them."""
+def _probabilities(answer: object) -> tuple[float, ...] | None:
+    """The probabilities by class, or None where `answer` does not hold them."""
     names = tuple(schema.CLASS_NAMES.values())
-    if not isinstance(found, dict) or set(found) != set(names):
+    if not isinstance(answer, dict) or set(answer) != set(names):
         return None
-    shares = tuple(found[name] for name in names)
+    shares = tuple(answer[name] for name in names)
     if any(isinstance(share, bool) or not isinstance(share, (int, float)) for share in shares):
         return None
     right = all(0 <= share <= 1 for share in shares) and math.isclose(sum(shares), 1, abs_tol=_TOLERANCE)
     return tuple(map(float, shares)) if right else None
 
 
-def _refuse(number: int, field: str, found: object, wanted: str) -> NoReturn:
-    shown = _plain(repr(found))[:100]
+def _refuse(number: int, field: str, actual: object, wanted: str) -> NoReturn:
+    shown = _plain(repr(actual))[:100]
     raise ServiceError(f"The service's answer to record {number}: {field}: found {shown}, wanted {wanted}.")
 
 

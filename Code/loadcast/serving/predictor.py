@@ -15,7 +15,7 @@ from loadcast.artefacts.info import Info
 from loadcast.kernels.encode import cold_start, feature_matrix
 from loadcast.logs.events import MODEL, log_event
 from loadcast.serving.bundle import Bundle, load_bundle
-from loadcast.serving.contract import RequestContract
+from loadcast.serving.request_contract import RequestContract
 
 Answers = dict[str, dict[str, Any]]
 

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from loadcast.errors import OutputError
 from loadcast.spark.session import is_local
 from loadcast.storage.staging import Staging
-from loadcast.storage.tables import FolderTables
+from loadcast.storage.table_files import FolderTables
 
 
 def connect(spark: SparkSession, staging: Staging) -> None:

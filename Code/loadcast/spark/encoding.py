@@ -15,7 +15,7 @@ from loadcast.spark.portable import send_by_value
 from loadcast.spark.server_task import REPORT_SCHEMA, report_files, task_name
 from loadcast.spark.types import SPARK_SCHEMA_KEY, to_struct
 from loadcast.storage.parts import PartWriter
-from loadcast.storage.tables import Tables
+from loadcast.storage.table_files import Tables
 
 _ROWS_PER_BATCH = 32_768
 

@@ -21,7 +21,7 @@ from loadcast.models.model import Model, Prediction
 from loadcast.spark.server_task import REPORT_SCHEMA, collect_reports, files_of, report, report_files, task_name
 from loadcast.spark.types import SPARK_SCHEMA_KEY, to_struct
 from loadcast.storage.parts import PartWriter
-from loadcast.storage.tables import Tables
+from loadcast.storage.table_files import Tables
 
 _REPORT_TALLY = "tally"
 _ROWS_PER_BATCH = 32_768

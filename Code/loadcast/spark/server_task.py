@@ -25,7 +25,7 @@ from loadcast.spark.portable import send_by_value
 from loadcast.spark.scan import KIND_BUCKETS, KIND_COUNTS, KIND_REJECTED, PARTITION_KEY, SCAN_SCHEMA
 from loadcast.spark.types import to_struct
 from loadcast.storage.parts import PartWriter
-from loadcast.storage.tables import Tables
+from loadcast.storage.table_files import Tables
 
 #: What a row of the result is: a JSON text for the driver. Each task gives a few of each kind.
 REPORT_SCHEMA = pa.schema([("kind", pa.string()), ("report", pa.string())])

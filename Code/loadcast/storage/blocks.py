@@ -51,7 +51,7 @@ def read_blocks(
         if is_compressed(file.path):
             blocks = _blocks(partial(_fill_by_parts, stream), 0, None, block_bytes)
         else:
-            begin, stop = (_line_start(raw, place, file.size) for place in (split.start, split.end))
+            begin, stop = (_line_start(raw, offset, file.size) for offset in (split.start, split.end))
             raw.seek(begin)
             if isinstance(raw, ReadsAhead):
                 raw.will_read(begin, stop)
@@ -83,11 +83,11 @@ def _opened(file: SourceFile, source: Source) -> Iterator[tuple[BinaryIO, Readab
         raise (damaged_on_the_way(file, source, error) or unreadable(file.path, error)) from error
 
 
-def _line_start(file: BinaryIO, place: int, size: int) -> int:
-    """The first start of a line at or after `place`."""
-    if place <= 0 or place >= size:
-        return max(0, min(place, size))
-    position = place - 1
+def _line_start(file: BinaryIO, offset: int, size: int) -> int:
+    """The first start of a line at or after `offset`."""
+    if offset <= 0 or offset >= size:
+        return max(0, min(offset, size))
+    position = offset - 1
     file.seek(position)
     while piece := _read_fully(file.read, min(_PIECE_BYTES, size - position)):
         if piece.endswith(b"\r"):  # perhaps the first half of a CRLF
@@ -97,7 +97,7 @@ def _line_start(file: BinaryIO, place: int, size: int) -> int:
             if match:
                 return position + match.end()
         position += len(piece)
-        _check_line(position - place)
+        _check_line(position - offset)
     return size
 
 

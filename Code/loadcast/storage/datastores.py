@@ -68,13 +68,13 @@ def load_datastores() -> dict[str, Datastore]:
     if len(data) > _MAX_BYTES:
         raise ConfigError(f"Datastores {file}: larger than such a file can be, 1 MB. {todo}")
     try:
-        found = _Content.model_validate(json.loads(data.decode("utf-8-sig"))).datastores
+        datastores = _Content.model_validate(json.loads(data.decode("utf-8-sig"))).datastores
     except (ValidationError, ValueError, RecursionError):
         # What is wrong is not quoted: it may be a secret.
         raise ConfigError(
             f'Datastores {file}: wanted JSON, {{"datastores": {{NAME: {{"url", "key"}}}}}}. {todo}'
         ) from None
-    return {name: _checked(name, one) for name, one in found.items()}
+    return {name: _checked(name, datastore) for name, datastore in datastores.items()}
 
 
 def register_datastore(name: str, url: str, key: str | None = None) -> Datastore | None:
@@ -96,7 +96,7 @@ def remove_datastore(name: str) -> None:
     with _locked() as file:
         stores = load_datastores()
         _named(name, stores)
-        _write(file, {other: one for other, one in stores.items() if other != name})
+        _write(file, {key: datastore for key, datastore in stores.items() if key != name})
 
 
 def resolve_datastore(address: str) -> tuple[str, str | None]:
@@ -104,10 +104,10 @@ def resolve_datastore(address: str) -> tuple[str, str | None]:
 
     The path is taken as it is, not percent-decoded, and may be a pattern. Raises ConfigError.
     """
-    found = _ADDRESS.fullmatch(address)
-    if found is None:
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
         raise ConfigError(f"Found {_shown(address)}, wanted datastore://NAME/PATH.")
-    name, path = found.groups()
+    name, path = match.groups()
     store = _named(name, load_datastores())
     if _QUERY.search(path):
         raise ConfigError(

@@ -166,8 +166,8 @@ def _remove_others(folder: Path, names: Iterable[str]) -> None:
 
 def _verify(folder: Path, listed: Mapping[str, str], shown: str) -> None:
     """Raise ArtefactError unless the bundle's files are those of `info`; those that are not are removed."""
-    found = sha256_of_files(folder, _CHECKED_PARTS)
-    wrong = sorted(name for name in {**listed, **found} if found.get(name) != listed.get(name))
+    actual = sha256_of_files(folder, _CHECKED_PARTS)
+    wrong = sorted(name for name in {**listed, **actual} if actual.get(name) != listed.get(name))
     for name in wrong:
         (folder / name).unlink(missing_ok=True)
     if wrong:
@@ -212,8 +212,8 @@ def _check_replaceable(dest: Path, parts: Iterable[str]) -> None:
     """Raise OutputError unless `dest` is absent, empty, or a folder of files of these parts of a run alone."""
     if dest.is_symlink() or (dest.exists() and not dest.is_dir()):
         raise OutputError(f"{dest} is not a folder. Choose another place for the model.")
-    found = list(dest.iterdir()) if dest.exists() else []
-    others = sorted(item.name for item in found if item.name not in parts or item.is_symlink())
+    items = list(dest.iterdir()) if dest.exists() else []
+    others = sorted(item.name for item in items if item.name not in parts or item.is_symlink())
     others = others or foreign_files(dest)
     if others:
         raise OutputError(f"{dest} holds {others[0]!r}, which would be lost. Choose another folder.")

@@ -78,7 +78,7 @@ def find_files(pattern: str) -> list[SourceFile]:
     path = local_path(pattern)
     try:
         state = _state(path)
-        found = dict(_matches(*_parts(path))) if state is None else {path: state}
+        matches = dict(_matches(*_parts(path))) if state is None else {path: state}
     except OSError as error:
         raise InputError(
             f"Cannot look for dataFile in {shown(error.filename or path)}: {error.strerror or error}. "
@@ -89,7 +89,7 @@ def find_files(pattern: str) -> list[SourceFile]:
             f"dataFile {shown(pattern)} is a folder; wanted a file or a pattern such as "
             f"{shown(pattern).rstrip('/')}/*/*.csv."
         )
-    files = {name: state for name, state in found.items() if stat.S_ISREG(state.st_mode)}
+    files = {name: state for name, state in matches.items() if stat.S_ISREG(state.st_mode)}
     if not files:
         raise InputError(
             f"dataFile {shown(pattern)} matches no file (looked from {os.getcwd()}; pipes and devices do not count). "
@@ -114,13 +114,13 @@ def local_path(url: str) -> str:
 
     Raises InputError for any other kind of URL.
     """
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(//[^/]*)?", url)
-    if found is None:
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(//[^/]*)?", url)
+    if match is None:
         return url
-    scheme, host = found.group(1).lower(), found.group(2)
+    scheme, host = match.group(1).lower(), match.group(2)
     # Not urlsplit: it takes the ? and [ of a pattern for a query and an IPv6 host.
     if scheme == "file" and host in (None, "//", "//localhost"):
-        return unquote(url[found.end() :])
+        return unquote(url[match.end() :])
     kind = "file: URLs of another machine" if scheme == "file" else f"{scheme}: URLs"
     raise InputError(
         f"{kind} cannot be read by this version. Wanted a path or a file: URL; copy the data to a local folder first."
@@ -188,8 +188,8 @@ def _folders(top: str) -> Iterator[str]:
 def _entries(folder: str, hidden: bool) -> list[os.DirEntry[str]]:
     """What a folder holds: only names with a dot in front (`hidden`), or none of them."""
     try:
-        with os.scandir(folder or os.curdir) as found:
-            return [item for item in found if item.name.startswith(".") == hidden and item.name != _SYSTEM_FOLDER]
+        with os.scandir(folder or os.curdir) as entries:
+            return [item for item in entries if item.name.startswith(".") == hidden and item.name != _SYSTEM_FOLDER]
     except (OSError, ValueError) as error:
         _raise_unless_absent(error)
         return []

@@ -52,23 +52,23 @@ class KeptInFolder:
     folder: str
 
     def names(self) -> set[str]:
-        return {place.stem for place in Path(self.folder).glob(f"*/*{SUFFIX}")}
+        return {path.stem for path in Path(self.folder).glob(f"*/*{SUFFIX}")}
 
     def load(self, name: str) -> Iterator[pa.RecordBatch] | None:
-        place = self.place(name)
+        path = self.path(name)
         try:
-            if not _is_whole(place):
+            if not _is_whole(path):
                 return None
-            return _batches(place)
+            return _batches(path)
         except OSError:
             return None
 
     @contextmanager
     def save(self, name: str, schema: pa.Schema) -> Iterator[Write]:
-        place = self.place(name)
-        unfinished = place.with_name(f"{name}-{secrets.token_hex(6)}{_UNFINISHED}")
+        path = self.path(name)
+        unfinished = path.with_name(f"{name}-{secrets.token_hex(6)}{_UNFINISHED}")
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             options = pa.ipc.IpcWriteOptions(compression="zstd")
             writer = pa.ipc.new_stream(pa.OSFile(str(unfinished), "wb"), schema, options=options)
         except OSError:
@@ -80,19 +80,19 @@ class KeptInFolder:
             if attempt.finish():
                 with suppress(OSError):
                     _seal(unfinished)
-                    os.replace(unfinished, place)
+                    os.replace(unfinished, path)
         finally:
             attempt.finish()
             unfinished.unlink(missing_ok=True)
 
     def prune(self, names: Iterable[str]) -> None:
-        wanted = {self.place(name) for name in names}
-        for place in Path(self.folder).glob("*/*"):
-            if place.suffix == _UNFINISHED or (place.suffix == SUFFIX and place not in wanted):
+        wanted = {self.path(name) for name in names}
+        for path in Path(self.folder).glob("*/*"):
+            if path.suffix == _UNFINISHED or (path.suffix == SUFFIX and path not in wanted):
                 with suppress(OSError):
-                    place.unlink()
+                    path.unlink()
 
-    def place(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
         """The file of a result."""
         return Path(self.folder, name[:2], f"{name}{SUFFIX}")
 
@@ -126,20 +126,20 @@ def _ignore(batch: pa.RecordBatch) -> None:
     return
 
 
-def _batches(place: Path) -> Iterator[pa.RecordBatch]:
-    with pa.OSFile(str(place)) as file, pa.ipc.open_stream(file) as reader:
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
         yield from reader
 
 
-def _seal(place: Path) -> None:
+def _seal(path: Path) -> None:
     """Add the checksum of what stands in the file."""
-    with open(place, "r+b") as file:
+    with open(path, "r+b") as file:
         checksum = _crc(file, os.fstat(file.fileno()).st_size)
         file.write(checksum.to_bytes(4, "little") + _MAGIC)
 
 
-def _is_whole(place: Path) -> bool:
-    with open(place, "rb") as file:
+def _is_whole(path: Path) -> bool:
+    with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size - _TRAILER_BYTES
         if size < 0:
             return False

@@ -27,10 +27,10 @@ def attach_storage_container(spark: Any, account: str, key: str | None) -> None:
     from loadcast.storage.blob.hadoop import Abfs, Wasb
 
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()
-    place = _container(account, "$root", key)
-    settings = Abfs().settings(place, hadoop.get)
-    if place.access.kind == "key":  # WASB takes a SAS for one container only
-        settings = (settings or {}) | (Wasb().settings(place, hadoop.get) or {})
+    container = _container(account, "$root", key)
+    settings = Abfs().settings(container, hadoop.get)
+    if container.access.kind == "key":  # WASB takes a SAS for one container only
+        settings = (settings or {}) | (Wasb().settings(container, hadoop.get) or {})
     if settings is None:
         raise ConfigError(
             f"{account}: Spark's own drivers want a key or SAS. "
@@ -60,23 +60,23 @@ def read_blob(localFilename: str, blobName: str, container: str, account: str, k
 
     Raises ConfigError, InputError where there is no such blob, ArtefactError where it is no info.
     """
-    place = _container(account, container, key)
-    found = place.get(blobName)
-    if found is None:
-        raise InputError(f"There is no blob {place.root.at(blobName)}. Check its name.")
-    data = found[0]
+    source = _container(account, container, key)
+    content = source.get(blobName)
+    if content is None:
+        raise InputError(f"There is no blob {source.root.at(blobName)}. Check its name.")
+    data = content[0]
     _write_file(localFilename, data)
     if not data.lstrip().startswith(b"{"):
         return load_legacy_info(data)
     try:
         return decode(data)
     except DocumentError as error:
-        raise ArtefactError(f"{place.root.at(blobName)} is damaged: {error}. Run ETL and training anew.") from error
+        raise ArtefactError(f"{source.root.at(blobName)} is damaged: {error}. Run ETL and training anew.") from error
 
 
 def _container(account: str, container: str, key: str | None) -> Container:
-    from loadcast.storage.blob.access import resolve_access
     from loadcast.storage.blob.container import Container
+    from loadcast.storage.blob.credentials import resolve_access
     from loadcast.storage.blob.location import parse_blob_url
 
     host = account if "." in account else f"{account}.blob.core.windows.net"

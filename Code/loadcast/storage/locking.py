@@ -18,31 +18,31 @@ from loadcast.storage.publishing import LostLockError
 class FolderLock:
     """A lock that is held."""
 
-    def __init__(self, handle: int, place: Path) -> None:
-        self._handle, self._place = handle, place
+    def __init__(self, handle: int, path: Path) -> None:
+        self._handle, self._path = handle, path
 
     def prove(self) -> None:
         """Raise LostLockError if the lock is ours no more: its file is gone, or the file server has forgotten it."""
-        if not (_is_at(self._handle, self._place) and _locked(self._handle)):
+        if not (_is_at(self._handle, self._path) and _locked(self._handle)):
             raise LostLockError(
-                f"Lost the lock {self._place}: its file was removed or replaced. Another run may be writing there. "
+                f"Lost the lock {self._path}: its file was removed or replaced. Another run may be writing there. "
                 "Run again when it is done."
             )
 
 
 @contextmanager
-def held_lock(place: Path) -> Iterator[FolderLock]:
+def held_lock(path: Path) -> Iterator[FolderLock]:
     """Hold the lock that a file stands for. Raises OutputError where another holds it, or it cannot be written."""
     try:
-        handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise OutputError(
-            f"Cannot write to {place.parent}: {error.strerror or error}. Choose another output."
+            f"Cannot write to {path.parent}: {error.strerror or error}. Choose another output."
         ) from error
     try:
-        if not (_locked(handle) and _is_at(handle, place)):
-            raise OutputError(f"Another run is writing to {place.parent}. Wait for it, or choose another output.")
-        yield FolderLock(handle, place)
+        if not (_locked(handle) and _is_at(handle, path)):
+            raise OutputError(f"Another run is writing to {path.parent}. Wait for it, or choose another output.")
+        yield FolderLock(handle, path)
     finally:
         os.close(handle)
 
@@ -56,9 +56,9 @@ def _locked(handle: int) -> bool:
     return True
 
 
-def _is_at(handle: int, place: Path) -> bool:
+def _is_at(handle: int, path: Path) -> bool:
     """Whether the file is still the one of that name."""
     try:
-        return os.path.samestat(os.fstat(handle), os.stat(place))
+        return os.path.samestat(os.fstat(handle), os.stat(path))
     except OSError:
         return False

@@ -28,8 +28,8 @@ class MonthsInFolder:
 
     def names(self, table: str) -> list[str]:
         root = self.run / table
-        found = (folder.relative_to(root).as_posix() for folder in root.glob("*/*") if folder.is_dir())
-        return sorted(name for name in found if MONTH.fullmatch(name))
+        folders = (folder.relative_to(root).as_posix() for folder in root.glob("*/*") if folder.is_dir())
+        return sorted(name for name in folders if MONTH.fullmatch(name))
 
     def folder(self, table: str, month: str) -> Path:
         return self.run / table / month

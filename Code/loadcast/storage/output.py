@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,9 @@ from loadcast.storage.kept import KeptInFolder, KeptResults
 from loadcast.storage.months import Months, MonthsInFolder
 from loadcast.storage.remote import OwnAccount, container_at, is_remote
 from loadcast.storage.repairing import Repair
-from loadcast.storage.runs import PublishedRun
+from loadcast.storage.runs import PublishedRun, Wanted
 from loadcast.storage.staging import FolderStaging, Staging
 
-#: Artefacts wanted of the runs that links lead to.
-Wanted = Mapping[str, Iterable[str]]
 _NOTHING: Wanted = {}
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from loadcast.storage.tables import Tables
+from loadcast.storage.table_files import Tables
 
 
 class PartWriter:
@@ -41,10 +41,10 @@ class PartWriter:
 
     def write(self, table: str, rows: pa.Table) -> None:
         """Add rows to the task's file of a table, such as `rejected`."""
-        place = f"{table}/part-{self._name}.parquet"
-        writer = self._writers.get(place)
+        file = f"{table}/part-{self._name}.parquet"
+        writer = self._writers.get(file)
         if writer is None:
-            path = self._folder / place
+            path = self._folder / file
             path.parent.mkdir(parents=True, exist_ok=True)
             # Doubles are nearly all different: looking for equal ones costs more than it saves.
             equal = [
@@ -53,7 +53,7 @@ class PartWriter:
             writer = pq.ParquetWriter(path, rows.schema, use_dictionary=equal, store_schema=False)
             if rows.schema.metadata:
                 writer.add_key_value_metadata(rows.schema.metadata)
-            self._writers[place] = writer
+            self._writers[file] = writer
         writer.write_table(rows)
 
     def write_monthly(self, table: str, rows: pa.Table, time: str) -> None:

@@ -110,9 +110,9 @@ class FolderStore:
             self._lock.prove()
 
     def pointer(self, link: str) -> Pointer | None:
-        place = self._output / link
+        path = self._output / link
         try:
-            target = os.readlink(place)
+            target = os.readlink(path)
         except FileNotFoundError:
             return None
         except OSError:  # no link
@@ -126,19 +126,19 @@ class FolderStore:
         return expected
 
     def replace(self, link: str, expected: Pointer | None, name: str | None) -> None:
-        place = self._output / link
+        path = self._output / link
         self._check(link, expected)
         if link == paths.CURRENT:
             for artefact in paths.ARTEFACTS:
-                _link(self._output / artefact, f"{paths.CURRENT}/{artefact}")
+                replace_link(self._output / artefact, f"{paths.CURRENT}/{artefact}")
         if name is None:
-            place.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             return
-        fresh = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
+        fresh = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
         fresh.symlink_to(paths.run_path(name))
         try:
             self._check(link, expected)
-            os.replace(fresh, place)
+            os.replace(fresh, path)
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
@@ -212,18 +212,18 @@ def _prepare(output: Path) -> None:
     with explained(output):
         (output / paths.RUNS).mkdir(parents=True, exist_ok=True)
     for name in _LINKS:
-        place = output / name
-        if not _is_ours(place):
+        path = output / name
+        if not _is_ours(path):
             raise OutputError(
-                f"{place} is not from a published run and would be overwritten. Move it away, or choose another output."
+                f"{path} is not from a published run and would be overwritten. Move it away, or choose another output."
             )
 
 
-def _is_ours(place: Path) -> bool:
-    """Whether nothing stands at `place`, or a link that publishing a run has made."""
-    if place.is_symlink():
-        return os.readlink(place).startswith((f"{paths.RUNS}/", f"{paths.CURRENT}/"))
-    return not place.exists()
+def _is_ours(path: Path) -> bool:
+    """Whether nothing stands at `path`, or a link that publishing a run has made."""
+    if path.is_symlink():
+        return os.readlink(path).startswith((f"{paths.RUNS}/", f"{paths.CURRENT}/"))
+    return not path.exists()
 
 
 def _remove_leftovers(output: Path) -> None:
@@ -270,13 +270,13 @@ def _sizes(folder: Path) -> dict[str, int]:
     return {name: file.stat().st_size for name, file in sorted(files.items()) if name not in marks}
 
 
-def _link(place: Path, target: str) -> None:
-    """Make `place` a link to `target`, replacing another link atomically."""
-    if place.is_symlink() and os.readlink(place) == target:
+def replace_link(link: Path, target: str) -> None:
+    """Make `link` a link to `target`, replacing another link atomically. Raises OSError."""
+    if link.is_symlink() and os.readlink(link) == target:
         return
-    fresh = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
+    fresh = link.with_name(f".{link.name}-{secrets.token_hex(4)}")
     fresh.symlink_to(target)
-    os.replace(fresh, place)
+    os.replace(fresh, link)
 
 
 def list_runs(output: Path) -> list[PublishedRun]:

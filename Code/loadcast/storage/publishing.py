@@ -376,13 +376,13 @@ def flaw(store: RunStore, name: str) -> str | None:
     """What is missing of a run, as far as names and sizes tell; None where it is whole."""
     if not store.is_complete(name):
         return "it is not there, or was never completed"
-    found, record = store.sizes(name), store.record(name)
+    sizes, record = store.sizes(name), store.record(name)
     if record is None:
-        return None if found else "it is empty"
-    wrong = sorted(file for file, size in record.files.items() if found.get(file) != size)
+        return None if sizes else "it is empty"
+    wrong = sorted(file for file, size in record.files.items() if sizes.get(file) != size)
     if not wrong:
         return None
     file = wrong[0]
     more = f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
-    size = f"has {found[file]:,} bytes, wanted {record.files[file]:,}" if file in found else "is missing"
+    size = f"has {sizes[file]:,} bytes, wanted {record.files[file]:,}" if file in sizes else "is missing"
     return f"{file} {size}{more}"

@@ -42,10 +42,10 @@ def check_scheme(address: str, key: str, declared: Collection[str] = ()) -> None
     `key` is the configuration's. A scheme that `declared` (names of Spark settings) gives a file system to is none, and
     one that resembles no other may be known to the cluster.
     """
-    found = _SCHEME.match(address)
-    if found is None or is_remote(address):
+    match = _SCHEME.match(address)
+    if match is None or is_remote(address):
         return
-    scheme = found[1].lower()
+    scheme = match[1].lower()
     if scheme in _REMOTE_SCHEMES:  # it lacks a slash
         nearest, other = scheme, ""
     elif scheme in _HADOOP_SCHEMES or f"spark.hadoop.fs.{scheme}.impl" in declared:
@@ -57,7 +57,7 @@ def check_scheme(address: str, key: str, declared: Collection[str] = ()) -> None
     if nearest:
         shown = without_secrets(_QUERY.split(address)[0])[:_SHOWN_CHARACTERS]
         raise ConfigError(
-            f"{key} {shown!r} begins with {found[0]}; did you mean {nearest}://? Wanted a path, file:, wasb[s]://, "
+            f"{key} {shown!r} begins with {match[0]}; did you mean {nearest}://? Wanted a path, file:, wasb[s]://, "
             f"abfs[s]://, https://, datastore:// or a scheme of Hadoop's, such as hdfs://.{other}"
         )
 
@@ -91,8 +91,8 @@ def container_at(address: str, own: OwnAccount | None) -> tuple[Container, str]:
     The key of one's own account is used for that account alone. Raises ConfigError.
     """
     # Here, not above: local runs need not wait half a second for Azure's packages.
-    from loadcast.storage.blob.access import resolve_access
     from loadcast.storage.blob.container import Container
+    from loadcast.storage.blob.credentials import resolve_access
     from loadcast.storage.blob.location import parse_blob_url
     from loadcast.storage.datastores import resolve_datastore
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from loadcast import paths
+from loadcast.artefacts.document import MAX_BYTES
 from loadcast.errors import ArtefactError
+from loadcast.storage.checksum import listed_sums, sha256_of
 from loadcast.storage.publishing import (
     RunStore,
     damaged_pointer,
@@ -19,9 +18,6 @@ from loadcast.storage.publishing import (
     point_model,
 )
 from loadcast.storage.runs import Entry, StoredRun, order_without_record
-
-_LARGEST_INFO = 64 << 20
-_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -36,14 +32,14 @@ class Repair:
 
 def problems(store: RunStore) -> list[str]:
     """What is wrong with the pointers, a line each; none for an output without runs."""
-    found = []
+    lines = []
     for link in (paths.CURRENT, paths.MODEL):
         pointer = store.pointer(link)
         if pointer is not None and (pointer.name is None or flaw(store, pointer.name)):
-            found.append(str(damaged_pointer(store.shown, link, pointer)))
+            lines.append(str(damaged_pointer(store.shown, link, pointer)))
         elif pointer is None and link == paths.CURRENT and any(run.is_complete for run in store.stored()):
-            found.append(missing_pointer(store.shown))
-    return found
+            lines.append(missing_pointer(store.shown))
+    return lines
 
 
 def repair(store: RunStore) -> Repair:
@@ -119,9 +115,8 @@ def checksum_flaw(store: RunStore, name: str) -> str | None:
         return None
     try:
         with store.read(name, paths.INFO) as file:
-            content: Any = json.loads(file.read(_LARGEST_INFO))
-        sums = dict(content.get("files", {}))
-    except (ValueError, TypeError, AttributeError, RecursionError):
+            sums = listed_sums(file.read(MAX_BYTES + 1))
+    except ValueError:
         return f"{paths.INFO} cannot be read"
     for path, wanted in sorted(sums.items()):
         if path not in files:
@@ -132,8 +127,5 @@ def checksum_flaw(store: RunStore, name: str) -> str | None:
 
 
 def _sha256(store: RunStore, name: str, path: str) -> str:
-    digest = hashlib.sha256()
     with store.read(name, path) as file:
-        while block := file.read(_PIECE_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return sha256_of(file)

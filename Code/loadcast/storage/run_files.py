@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -12,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from loadcast import paths
+from loadcast.artefacts.document import MAX_BYTES
 from loadcast.errors import InputError
 from loadcast.progress import Update
+from loadcast.storage.blob.location import joined
+from loadcast.storage.checksum import listed_sums
 from loadcast.storage.output import FolderOutput, Output
 from loadcast.storage.publish import no_run, open_run
 
@@ -28,7 +30,6 @@ MAX_FILES = 100_000
 #: What Spark and Hadoop leave beside data: a mark of success, and checksums.
 _MARK = re.compile(r"_SUCCESS|\._SUCCESS\.crc|\.part-[^/]*\.crc")
 _TABLE_FILE = re.compile(r"part[^/]*")
-_MAX_INFO_BYTES = 64 << 20
 
 
 def is_mark(name: str) -> bool:
@@ -43,8 +44,8 @@ def foreign_files(run: Path) -> list[str]:
     A bundle's files are those that the folder's own `info` lists; tables hold files of the name part….
     """
     listed = _listed(run)
-    found = [file for file in run.rglob("*") if file.is_symlink() or not file.is_dir()] if run.exists() else []
-    names = {file.relative_to(run).as_posix(): file for file in found}
+    files = [file for file in run.rglob("*") if file.is_symlink() or not file.is_dir()] if run.exists() else []
+    names = {file.relative_to(run).as_posix(): file for file in files}
     return sorted(name for name, file in names.items() if file.is_symlink() or not _is_of_run(name, listed))
 
 
@@ -60,11 +61,9 @@ def _listed(run: Path) -> set[str]:
     """The files that a folder's `info` lists; none where it is not as a run's."""
     try:
         with (run / paths.INFO).open("rb") as file:
-            info = json.loads(file.read(_MAX_INFO_BYTES))
-    except (OSError, ValueError, RecursionError):
+            return set(listed_sums(file.read(MAX_BYTES + 1)))
+    except (OSError, ValueError):
         return set()
-    files = info.get("files") if isinstance(info, dict) else None
-    return set(files) if isinstance(files, dict) else set()
 
 
 class RunFiles(Protocol):
@@ -116,10 +115,10 @@ class FolderRun:
             return file.read()
 
     def sizes(self, parts: Iterable[str]) -> dict[str, int]:
-        files = [file for part in parts for place in [self._folder / part] for file in [place, *place.rglob("*")]]
+        files = [file for part in parts for path in [self._folder / part] for file in [path, *path.rglob("*")]]
         # A link could lead anywhere, and no run has one.
-        found = [file for file in files if file.is_file() and not file.is_symlink()]
-        return {file.relative_to(self._folder).as_posix(): file.stat().st_size for file in sorted(found)}
+        regular = [file for file in files if file.is_file() and not file.is_symlink()]
+        return {file.relative_to(self._folder).as_posix(): file.stat().st_size for file in sorted(regular)}
 
     def fetch(self, names: Sequence[str], folder: Path, update: Update) -> None:
         sizes = self.sizes(names)
@@ -147,17 +146,17 @@ class ContainerRun:
     """The run with the newest model in a container."""
 
     def __init__(self, output: ContainerOutput) -> None:
-        found = next((run.name for run in output.runs() if run.is_model), None)
-        if found is None:
+        newest = next((run.name for run in output.runs() if run.is_model), None)
+        if newest is None:
             raise no_run(output.shown, paths.MODEL)
         self._container = output.container
-        self._prefix = "/".join(filter(None, (output.prefix.strip("/"), paths.run_path(found))))
+        self._prefix = joined(output.prefix, paths.run_path(newest))
         self._blobs: dict[str, Blob] = {}
-        self.run, self.shown = found, output.container.root.at(self._prefix).url
+        self.run, self.shown = newest, output.container.root.at(self._prefix).url
 
     def info(self) -> bytes:
-        found = self._container.get(f"{self._prefix}/{paths.INFO}")
-        return found[0] if found else b""
+        content = self._container.get(f"{self._prefix}/{paths.INFO}")
+        return content[0] if content else b""
 
     def sizes(self, parts: Iterable[str]) -> dict[str, int]:
         wanted = set(parts)

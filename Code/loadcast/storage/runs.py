@@ -22,6 +22,9 @@ _NAME = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{6}")
 _TIME_FORMAT = "%Y%m%dT%H%M%S%fZ"
 _FORMAT = 1
 
+#: Names of artefacts by the link that leads to their run, such as `current`.
+Wanted = Mapping[str, Iterable[str]]
+
 
 @dataclass(frozen=True)
 class PublishedRun:

@@ -97,7 +97,7 @@ def find_sources(settings: Settings, spark_settings: Collection[str] = ()) -> tu
             f"dataFile {without_secrets(settings.data_file)} matches no blob in {container.root.url}. "
             "Check the path; patterns are as in 20[0,1][0-9]/*/request.csv."
         )
-    return BlobSource(container), [SourceFile(container.root.at(one.name).url, one.size, one.etag) for one in blobs]
+    return BlobSource(container), [SourceFile(container.root.at(blob.name).url, blob.size, blob.etag) for blob in blobs]
 
 
 def damaged_on_the_way(file: SourceFile, source: Source, error: Exception) -> InputError | None:

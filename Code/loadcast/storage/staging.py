@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from loadcast.storage.tables import FolderTables, Tables
+from loadcast.storage.table_files import FolderTables, Tables
 
 _FRESH = ".fresh"
 
@@ -88,10 +88,10 @@ def fresh_tables_in(folder: Path) -> Tables:
 def replace_in(folder: Path, parts: Iterable[str]) -> None:
     """Move these parts of the fresh tables in a folder to the place of what it holds; what else is fresh is removed."""
     for part in parts:
-        place = folder / part
-        shutil.rmtree(place, ignore_errors=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        (folder / _FRESH / part).rename(place)
+        target = folder / part
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (folder / _FRESH / part).rename(target)
     shutil.rmtree(folder / _FRESH, ignore_errors=True)
 
 

@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +21,8 @@ from loadcast.secrets import shown
 from loadcast.storage.blob.access import ANONYMOUS, Access
 from loadcast.storage.blob.client import Client, connect
 from loadcast.storage.blob.downloading import download_file
-from loadcast.storage.blob.errors import BlobChangedError, ChangedError
-from loadcast.storage.blob.faults import error_code, explained, status_of
+from loadcast.storage.blob.errors import BlobChangedError, ChangedError, error_code, status_of
+from loadcast.storage.blob.faults import explained
 from loadcast.storage.blob.lease import Lease, held_lease
 from loadcast.storage.blob.listing import list_page
 from loadcast.storage.blob.location import BlobLocation, check_name
@@ -50,7 +49,6 @@ class Blob:
     size: int
     etag: str
     md5: bytes | None
-    modified: datetime
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class Container:
         token: str | None = ""
         while token is not None:
             page, token = self._read(prefix, partial(list_page, self._client.sdk, prefix, token))
-            yield from (_found(blob) for blob in page if marks or not _is_folder(blob))
+            yield from (_as_blob(blob) for blob in page if marks or not _is_folder(blob))
 
     def find(self, pattern: str) -> builtins.list[Blob]:
         """The blobs that match a pattern, sorted by name, as storage/files finds local files; there may be none.
@@ -86,9 +84,9 @@ class Container:
             blob = self.stat(pattern) if pattern and not pattern.endswith("/") else None
             return [blob] if blob else []
         matches = matcher(pattern)
-        found = [blob for blob in self.list(prefix) if matches(blob.name)]
-        exact = [blob for blob in found if blob.name == pattern]
-        return exact or sorted(found, key=lambda blob: blob.name)
+        matching = [blob for blob in self.list(prefix) if matches(blob.name)]
+        exact = [blob for blob in matching if blob.name == pattern]
+        return exact or sorted(matching, key=lambda blob: blob.name)
 
     def stat(self, name: str) -> Blob | None:
         """The blob of this name; None where there is none."""
@@ -97,8 +95,8 @@ class Container:
         def ask(attempts: Attempts) -> BlobProperties | None:
             return _unless_absent(lambda: blob.get_blob_properties(read_timeout=attempts.stall_timeout_s))
 
-        found = self._read(name, ask)
-        return None if found is None or _is_folder(found) else _found(found, name)
+        properties = self._read(name, ask)
+        return None if properties is None or _is_folder(properties) else _as_blob(properties, name)
 
     def get(self, name: str) -> tuple[bytes, str] | None:
         """What a small blob (up to 64 MB) holds, and its ETag; None where there is no such blob."""
@@ -133,9 +131,9 @@ class Container:
                 if status_of(error) not in {409, 412} or error_code(error) not in _CONDITION_FAILED:
                     raise
                 # An earlier attempt may have been done, and only its answer lost.
-                found = _unless_absent(blob.get_blob_properties) if attempts.failures else None
-                if found is not None and found.metadata.get(_WRITER) == writer:
-                    return str(found.etag)
+                properties = _unless_absent(blob.get_blob_properties) if attempts.failures else None
+                if properties is not None and properties.metadata.get(_WRITER) == writer:
+                    return str(properties.etag)
             raise _changed(self.root.at(name))
 
         return self._write(name, upload)
@@ -267,9 +265,9 @@ def _unless_absent(operation: Callable[[], T]) -> T | None:
         raise
 
 
-def _found(blob: Any, name: str | None = None) -> Blob:
+def _as_blob(blob: Any, name: str | None = None) -> Blob:
     md5 = blob.content_settings.content_md5
-    return Blob(name or blob.name, blob.size, _etag(blob.etag), bytes(md5) if md5 else None, blob.last_modified)
+    return Blob(name or blob.name, blob.size, _etag(blob.etag), bytes(md5) if md5 else None)
 
 
 def _etag(text: Any) -> str:

@@ -48,14 +48,14 @@ def _fill_right(file: int, source: RangeReader, md5: bytes | None, arrived: Call
     """
     seen: list[bytes] = []
     while True:
-        found = _fill(file, source, arrived)
-        if md5 is None or found == md5:
+        actual = _fill(file, source, arrived)
+        if md5 is None or actual == md5:
             return
         os.ftruncate(file, 0)
         arrived(-source.size)
-        if found in seen:
+        if actual in seen:
             raise InputError(damaged_blob(source.url))
-        seen.append(found)
+        seen.append(actual)
         if len(seen) == _MOST_DAMAGED:
             raise InputError(
                 f"{source.url}: its bytes were damaged on the way, {len(seen)} times, each time in another way. "

@@ -18,8 +18,7 @@ from urllib3.exceptions import ProxyError as PoolProxyError
 
 from loadcast.errors import ConfigError, InputError, LoadcastError
 from loadcast.storage.blob.access import ANONYMOUS, Access
-from loadcast.storage.blob.errors import error_code as error_code
-from loadcast.storage.blob.errors import status_of as status_of
+from loadcast.storage.blob.errors import error_code, status_of
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.pace import SlowTransferError
 from loadcast.storage.blob.policy import (
@@ -64,7 +63,7 @@ def explain(
         return _of_answer(error, location, access, kind)
     if isinstance(error, ClientAuthenticationError):
         return ConfigError(
-            f"Cannot enter {_container(location)}: Azure's credential chain gives no token any more. "
+            f"Cannot enter {_container_url(location)}: Azure's credential chain gives no token any more. "
             "Log in again with `az login`, or set storageKey to env:NAME or file:PATH of an account key or a SAS."
         )
     return _of_network(error, location, kind)
@@ -106,50 +105,49 @@ def _of_answer(
 
 def _of_refusal(error: HttpResponseError, code: str, location: BlobLocation, access: Access) -> str:
     """Why credentials were refused, and what to do; by their kind."""
-    place = _container(location)
+    url = _container_url(location)
     if code in {"AuthorizationFailure", "IpAuthorizationFailure"} and access.kind == "chain":
-        return f"{place}: its firewall keeps this machine out. Allow its network in the account's settings."
+        return f"{url}: its firewall keeps this machine out. Allow its network in the account's settings."
     if code == "AccountIsDisabled":
-        return f"{place}: the storage account is disabled. Enable it, or name another."
+        return f"{url}: the storage account is disabled. Enable it, or name another."
     if access.kind == "sas":
-        return _of_sas(error, code, place, access.secret)
+        return _of_sas(error, code, url, access.secret)
     if access.kind == "key":
         return (
-            f"{place} refuses the account key. Check that storageKey refers to a key of the storage account "
+            f"{url} refuses the account key. Check that storageKey refers to a key of the storage account "
             f"{location.account} that has not been replaced, and that this machine's clock is right."
         )
     if access.kind == "chain":
         return (
-            f"{place} refuses the identity that Azure's credential chain found. Give it the role Storage Blob Data "
+            f"{url} refuses the identity that Azure's credential chain found. Give it the role Storage Blob Data "
             "Reader (for output: Contributor), or set storageKey to env:NAME or file:PATH of an account key or a SAS."
         )
     return (
-        f"{place} is not public, and no credentials were found. Set storageKey to env:NAME or file:PATH of an account "
+        f"{url} is not public, and no credentials were found. Set storageKey to env:NAME or file:PATH of an account "
         "key or a SAS, put a SAS into the URL, or log in with `az login`."
     )
 
 
-def _of_sas(error: HttpResponseError, code: str, place: str, sas: str) -> str:
+def _of_sas(error: HttpResponseError, code: str, url: str, sas: str) -> str:
     fields = parse_qs(sas)
     now = _server_time(error)
     start, expiry = (_time(fields.get(name, [""])[0]) for name in ("st", "se"))
     if expiry and expiry <= now:
-        return f"The SAS for {place} expired on {expiry:%Y-%m-%d at %H:%M:%S} UTC. Make a new one, and run again."
+        return f"The SAS for {url} expired on {expiry:%Y-%m-%d at %H:%M:%S} UTC. Make a new one, and run again."
     if start and start > now:
         return (
-            f"The SAS for {place} is not valid before {start:%Y-%m-%d, %H:%M:%S} UTC (it is {now:%H:%M:%S} there now). "
+            f"The SAS for {url} is not valid before {start:%Y-%m-%d, %H:%M:%S} UTC (it is {now:%H:%M:%S} there now). "
             "Wait, or make one that starts some minutes in the past."
         )
     if code.startswith("Authorization") and "Mismatch" in code:
         given = "".join(fields.get("sp", [""])[:1])
         given = f" (it gives {given})" if given.isalpha() else ""
         return (
-            f"The SAS for {place} does not permit this{given}. Make one that permits read and list (rl), "
+            f"The SAS for {url} does not permit this{given}. Make one that permits read and list (rl), "
             "for output also add, create, write and delete (racwdl)."
         )
     return (
-        f"{place} refuses the SAS. Check that it is of this container or account and was copied whole, or make a new "
-        "one."
+        f"{url} refuses the SAS. Check that it is of this container or account and was copied whole, or make a new one."
     )
 
 
@@ -229,5 +227,5 @@ def _of_name_lookup(reason: socket.gaierror, host: str, location: BlobLocation) 
     return f"No network to {host}: its name cannot be looked up ({reason.strerror}). Check the network, and run again."
 
 
-def _container(location: BlobLocation) -> str:
+def _container_url(location: BlobLocation) -> str:
     return f"{location.endpoint}/{location.container}"

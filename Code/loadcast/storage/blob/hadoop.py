@@ -17,7 +17,7 @@ from loadcast.storage.staging import Hadoop
 Known = Callable[[str], str | None]
 
 #: The one emulator that WASB finds, and the address where it looks for it.
-_EMULATOR_ACCOUNT, _EMULATOR_PLACES = "devstoreaccount1", {"127.0.0.1:10000", "localhost:10000"}
+_EMULATOR_ACCOUNT, _EMULATOR_HOSTS = "devstoreaccount1", {"127.0.0.1:10000", "localhost:10000"}
 
 
 class Driver(Protocol):
@@ -130,8 +130,8 @@ class Wasb:
 
     def _emulator(self, container: Container) -> dict[str, str] | None:
         """WASB brings the emulator's published key, and finds it in one place alone."""
-        found = urlsplit(container.root.endpoint).netloc in _EMULATOR_PLACES
-        if not found or container.root.account != _EMULATOR_ACCOUNT or container.access.kind != "key":
+        is_emulator = urlsplit(container.root.endpoint).netloc in _EMULATOR_HOSTS
+        if not is_emulator or container.root.account != _EMULATOR_ACCOUNT or container.access.kind != "key":
             return None
         return {"fs.azure.storage.emulator.account.name": _EMULATOR_ACCOUNT}
 

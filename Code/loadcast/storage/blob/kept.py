@@ -23,8 +23,8 @@ class KeptInContainer:
     prefix: str
 
     def names(self) -> set[str]:
-        found = (PurePosixPath(blob.name) for blob in self.container.list(f"{self.prefix}/"))
-        return {place.stem for place in found if place.suffix == SUFFIX}
+        paths = (PurePosixPath(blob.name) for blob in self.container.list(f"{self.prefix}/"))
+        return {path.stem for path in paths if path.suffix == SUFFIX}
 
     def load(self, name: str) -> Iterator[pa.RecordBatch] | None:
         with tempfile.TemporaryDirectory(prefix="loadcast-kept-") as folder:
@@ -33,12 +33,12 @@ class KeptInContainer:
                 blob = self.container.stat(self._blob(name))
                 if blob is None:
                     return None
-                self.container.download(blob, local.place(name))
+                self.container.download(blob, local.path(name))
             except LoadcastError:
                 return None
-            found = local.load(name)
+            batches = local.load(name)
             # The file goes with its name; a split's result is small.
-            return None if found is None else iter(list(found))
+            return None if batches is None else iter(list(batches))
 
     @contextmanager
     def save(self, name: str, schema: pa.Schema) -> Iterator[Write]:
@@ -46,9 +46,9 @@ class KeptInContainer:
             local = KeptInFolder(folder)
             with local.save(name, schema) as write:
                 yield write
-            if local.place(name).exists():
+            if local.path(name).exists():
                 with suppress(LoadcastError):
-                    self.container.upload(local.place(name), self._blob(name))
+                    self.container.upload(local.path(name), self._blob(name))
 
     def prune(self, names: Iterable[str]) -> None:
         wanted = {self._blob(name) for name in names}

@@ -12,7 +12,8 @@ from azure.storage.blob import BlobClient, BlobLeaseClient
 
 from loadcast.errors import LoadcastError, OutputError
 from loadcast.storage.blob.access import Access
-from loadcast.storage.blob.faults import GONE_CONTAINER, error_code, explained, status_of
+from loadcast.storage.blob.errors import error_code, status_of
+from loadcast.storage.blob.faults import GONE_CONTAINER, explained
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.policy import Policy
 from loadcast.storage.publishing import LostLockError

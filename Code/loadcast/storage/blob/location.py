@@ -54,8 +54,8 @@ class BlobLocation:
         parts = urlsplit(self.endpoint)
         if parts.path.strip("/"):
             return parts.path.strip("/").rpartition("/")[2]
-        found = _ACCOUNT_HOST.fullmatch(parts.hostname or "")
-        return found["account"] if found else (parts.hostname or "").partition(".")[0]
+        host = _ACCOUNT_HOST.fullmatch(parts.hostname or "")
+        return host["account"] if host else (parts.hostname or "").partition(".")[0]
 
     @property
     def url(self) -> str:
@@ -76,9 +76,9 @@ class BlobLocation:
         return self.at(f"{self.path.rstrip('/')}/{name}" if self.path else name)
 
 
-def is_blob_url(text: str) -> bool:
-    """Whether the text is an address for parse_blob_url (and no path, `file:` URL or other URL)."""
-    return _SCHEMES.match(text) is not None
+def joined(prefix: str, *parts: str) -> str:
+    """The name of a blob, or a start of names, below the path `prefix` of a container (empty: the container itself)."""
+    return "/".join([*filter(None, [prefix.strip("/")]), *parts])
 
 
 def parse_blob_url(text: str, endpoints: Mapping[str, str] | None = None) -> tuple[BlobLocation, str | None]:
@@ -87,14 +87,14 @@ def parse_blob_url(text: str, endpoints: Mapping[str, str] | None = None) -> tup
     `endpoints` gives the endpoints of accounts named without a host. Paths in https URLs are percent-decoded; those in
     wasb and abfs URLs are taken as they are, as Hadoop does. Raises ConfigError, with no query in its message.
     """
-    found = _SCHEMES.match(text)
+    match = _SCHEMES.match(text)
     address, *query = _QUERY.split(text, maxsplit=1)
-    if found is None:
+    if match is None:
         raise ConfigError(f"{_shown(address)} is no address of a blob. {_FORMS}")
     if query and not _SIGNATURE.search(query[0]):
         raise ConfigError(f"{_shown(address)} has a query that is no SAS (it has no sig=). Remove the query.")
-    authority, _, path = address[found.end() :].partition("/")
-    scheme = found[1].lower()
+    authority, _, path = address[match.end() :].partition("/")
+    scheme = match[1].lower()
     known = {account: endpoint.rstrip("/") for account, endpoint in (endpoints or {}).items()}
     if scheme.startswith("http"):
         location = _of_https(address, scheme, authority, path, known)

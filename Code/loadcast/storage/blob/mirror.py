@@ -15,8 +15,10 @@ from pathlib import Path
 from loadcast import paths
 from loadcast.errors import InputError, OutputError
 from loadcast.storage.blob.container import Container
+from loadcast.storage.blob.location import joined
 from loadcast.storage.blob.transfer import download_blobs
 from loadcast.storage.months import MONTH
+from loadcast.storage.publish import replace_link
 from loadcast.storage.runs import is_run_name
 
 _VARIABLE = "LOADCAST_CACHE"
@@ -40,7 +42,7 @@ class Mirror:
 
     def __init__(self, container: Container, prefix: str) -> None:
         prefix = prefix.strip("/")
-        self._container, self._runs = container, "/".join(filter(None, (prefix, paths.RUNS)))
+        self._container, self._runs = container, joined(prefix, paths.RUNS)
         digest = hashlib.sha256(container.root.at(prefix).url.encode()).hexdigest()[:16]
         self.folder = cache_folder() / "runs" / f"{container.root.container}-{digest}"
 
@@ -52,7 +54,7 @@ class Mirror:
         with self._explained():
             self._bring(run, names)
             self._check_complete(run)
-            _link(self.folder / link, paths.run_path(run))
+            replace_link(self.folder / link, paths.run_path(run))
             self._prune()
 
     def part(self, run: str, name: str) -> Path:
@@ -66,13 +68,13 @@ class Mirror:
         return [blob.name.removeprefix(root) for blob in self._container.list(root)]
 
     def _bring(self, run: str, names: Iterable[str]) -> Path:
-        place = self.folder / paths.run_path(run)
-        place.mkdir(parents=True, exist_ok=True)
-        os.utime(place)  # in use: not to be removed by another process soon
+        folder = self.folder / paths.run_path(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)  # in use: not to be removed by another process soon
         for name in names:
-            if not (place / name).exists():
-                self._download(f"{run}/{name}", place / name)
-        return place
+            if not (folder / name).exists():
+                self._download(f"{run}/{name}", folder / name)
+        return folder
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -86,8 +88,8 @@ class Mirror:
 
     def _download(self, name: str, target: Path) -> None:
         """Bring one artefact, which appears whole; nothing where the run has none."""
-        place = f"{self._runs}/{name}"
-        blobs = [one for one in self._container.list(place) if one.name == place or one.name.startswith(f"{place}/")]
+        path = f"{self._runs}/{name}"
+        blobs = [blob for blob in self._container.list(path) if blob.name == path or blob.name.startswith(f"{path}/")]
         if not blobs:
             return
         self._check_complete(name.partition("/")[0])  # else the listing may show what a removal has left
@@ -132,11 +134,11 @@ class MonthsInContainer:
         return sorted(self._files(table))
 
     def folder(self, table: str, month: str) -> Path:
-        place = self.mirror.part(self.run, f"{table}/{month}")
-        if any(not (place / name).is_file() for name in self._files(table)[month]):
-            shutil.rmtree(place, ignore_errors=True)
-            raise InputError(f"{place} is gone, or a part of it: newer runs have replaced this one. Try again.")
-        return place
+        folder = self.mirror.part(self.run, f"{table}/{month}")
+        if any(not (folder / name).is_file() for name in self._files(table)[month]):
+            shutil.rmtree(folder, ignore_errors=True)
+            raise InputError(f"{folder} is gone, or a part of it: newer runs have replaced this one. Try again.")
+        return folder
 
     def _files(self, table: str) -> dict[str, set[str]]:
         """The names of each month's files."""
@@ -147,9 +149,3 @@ class MonthsInContainer:
                 if MONTH.fullmatch(month):
                     months.setdefault(month, set()).add(name)
         return self._listed[table]
-
-
-def _link(place: Path, target: str) -> None:
-    fresh = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
-    fresh.symlink_to(target)
-    os.replace(fresh, place)

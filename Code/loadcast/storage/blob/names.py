@@ -13,8 +13,8 @@ _Part = Callable[[str], bool] | None
 
 def fixed_prefix(pattern: str) -> str:
     """What all names that match begin with: of the pattern, all before its first sign that stands for others."""
-    found = re.search(r"[*?[]", pattern)
-    return pattern[: found.start()] if found else pattern
+    wildcard = re.search(r"[*?[]", pattern)
+    return pattern[: wildcard.start()] if wildcard else pattern
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
@@ -46,26 +46,26 @@ def _fits(parts: list[_Part], names: list[str]) -> bool:
     reached = _skip({0}, parts)
     for name in names:
         after = set()
-        for place in reached:
-            part = parts[place] if place < len(parts) else _nothing
+        for index in reached:
+            part = parts[index] if index < len(parts) else _nothing
             if part is None:
                 if not name.startswith("."):
-                    after.add(place)
+                    after.add(index)
             elif part(name):
-                after.add(place + 1)
+                after.add(index + 1)
         reached = _skip(after, parts)
     return len(parts) in reached
 
 
-def _skip(places: set[int], parts: list[_Part]) -> set[int]:
-    """The places with those behind `**`, which may stand for no folder at all."""
-    waiting = sorted(places)
+def _skip(reached: set[int], parts: list[_Part]) -> set[int]:
+    """The indexes reached, with those behind `**`, which may stand for no folder at all."""
+    waiting = sorted(reached)
     while waiting:
-        place = waiting.pop()
-        if place < len(parts) and parts[place] is None and place + 1 not in places:
-            places.add(place + 1)
-            waiting.append(place + 1)
-    return places
+        index = waiting.pop()
+        if index < len(parts) and parts[index] is None and index + 1 not in reached:
+            reached.add(index + 1)
+            waiting.append(index + 1)
+    return reached
 
 
 def _nothing(name: str) -> bool:

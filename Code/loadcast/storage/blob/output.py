@@ -22,15 +22,15 @@ from loadcast.errors import ArtefactError
 from loadcast.storage import publishing, repairing
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.kept import KeptInContainer
+from loadcast.storage.blob.location import joined
 from loadcast.storage.blob.mirror import Mirror, MonthsInContainer, ReplacedError
 from loadcast.storage.blob.staging import Carried, ContainerStaging
 from loadcast.storage.blob.store import ContainerStore
 from loadcast.storage.kept import KeptResults
 from loadcast.storage.months import Months
-from loadcast.storage.output import Wanted
 from loadcast.storage.publish import no_run
 from loadcast.storage.publishing import Publication, damaged_pointer
-from loadcast.storage.runs import PublishedRun
+from loadcast.storage.runs import PublishedRun, Wanted
 from loadcast.storage.staging import Staging
 from loadcast.system.temporary import run_folder
 
@@ -84,7 +84,7 @@ class ContainerOutput:
         return MonthsInContainer(Mirror(self.container, self.prefix), run.name)
 
     def kept_results(self) -> KeptResults:
-        return KeptInContainer(self.container, "/".join(filter(None, (self.prefix.strip("/"), paths.SCANNED))))
+        return KeptInContainer(self.container, joined(self.prefix, paths.SCANNED))
 
     def runs(self) -> list[PublishedRun]:
         return publishing.list_runs(self._store)
@@ -106,7 +106,7 @@ class ContainerOutput:
 
     @contextmanager
     def _locked(self) -> Iterator[ContainerStore]:
-        with self.container.lease("/".join(filter(None, (self.prefix.strip("/"), _LOCK)))) as lease:
+        with self.container.lease(joined(self.prefix, _LOCK)) as lease:
             yield ContainerStore(self.container, self.prefix, lease)
 
     def _bring(self, mirror: Mirror, link: str, names: tuple[str, ...]) -> bool:

@@ -17,8 +17,8 @@ from azure.core.exceptions import HttpResponseError
 from loadcast.errors import InputError
 from loadcast.storage.blob.access import Access
 from loadcast.storage.blob.client import RANGE_BYTES, Client, connect
-from loadcast.storage.blob.errors import BlobChangedError
-from loadcast.storage.blob.faults import error_code, explained, status_of
+from loadcast.storage.blob.errors import BlobChangedError, error_code, status_of
+from loadcast.storage.blob.faults import explained
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.policy import Attempts, BrokenAnswerError
 
@@ -110,10 +110,10 @@ class RangeReader:
     def _check(self, response: Any, begin: int, stop: int) -> None:
         status, headers = response.status_code, response.headers
         if status == 206:
-            found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+            match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
             if headers.get("ETag", self.etag).strip('"') != self.etag.strip('"'):
                 self._raise_changed("written anew")
-            if found is None or [int(number) for number in found.groups()] != [begin, stop - 1, self.size]:
+            if match is None or [int(number) for number in match.groups()] != [begin, stop - 1, self.size]:
                 raise BrokenAnswerError(f"the server sent another range than the bytes {begin:,} to {stop - 1:,}")
             return
         if status == 200:
@@ -153,9 +153,9 @@ def read_whole(client: Client, name: str, attempts: Attempts) -> tuple[bytes, st
         )
     if len(data) != int(headers.get("Content-Length", -1)):
         raise BrokenAnswerError(f"the server sent {len(data):,} bytes, and not as many as it said")
-    md5, found = headers.get("Content-MD5"), md5_of(data)
-    if md5 and b64decode(md5) != found:
-        if attempts.is_damaged_again(found):
+    md5, actual = headers.get("Content-MD5"), md5_of(data)
+    if md5 and b64decode(md5) != actual:
+        if attempts.is_damaged_again(actual):
             raise InputError(damaged_blob(client.root.at(name).url))
         raise BrokenAnswerError("the bytes were damaged on the way (they do not have the blob's MD5)")
     return data, str(headers.get("ETag", ""))

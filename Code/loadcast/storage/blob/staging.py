@@ -17,7 +17,7 @@ from loadcast.storage.blob.transfer import check_arrived, check_parquet, downloa
 from loadcast.storage.blob.uploading import Sent
 from loadcast.storage.publish import is_checksum_file
 from loadcast.storage.staging import Hadoop, file_address, fresh_tables_in, replace_in
-from loadcast.storage.tables import FolderTables, Tables, is_hidden
+from loadcast.storage.table_files import FolderTables, Tables, is_hidden
 
 _COPIES_AT_ONCE = 16
 
@@ -52,10 +52,10 @@ class ContainerStaging:
         self._closed = False
 
     def write_directly(self, hadoop: Hadoop) -> dict[str, str]:
-        found = find_driver(self._container, hadoop)
-        if found is None:
+        driver = find_driver(self._container, hadoop)
+        if driver is None:
             return {}
-        self._driver, settings = found
+        self._driver, settings = driver
         return settings
 
     @property
@@ -114,8 +114,10 @@ class ContainerStaging:
         """Bring all that belongs to the run to its place in the container; gives what each of the blobs is to be."""
         new = self._new_files()
         sent = self._copy(without={*new})
-        for blob in (one for name in self._by_spark for one in self._container.list(f"{self._run}/{name}/") if one.md5):
-            self._container.forget_md5(blob.name)
+        for name in self._by_spark:
+            for blob in self._container.list(f"{self._run}/{name}/"):
+                if blob.md5:
+                    self._container.forget_md5(blob.name)
         wait(self._uploads)
         self._check_uploads()
         ahead = {name for names in self._uploads.values() for name in names}
@@ -128,11 +130,11 @@ class ContainerStaging:
 
         Gives the files of the run: name → size in bytes. Raises OutputError.
         """
-        found = {blob.name: blob for blob in self._container.list(f"{self._run}/")}
-        check_arrived(self._container, sent, found)
-        others = [blob for blob in found.values() if blob.name not in sent and blob.name.endswith(".parquet")]
+        blobs = {blob.name: blob for blob in self._container.list(f"{self._run}/")}
+        check_arrived(self._container, sent, blobs)
+        others = [blob for blob in blobs.values() if blob.name not in sent and blob.name.endswith(".parquet")]
         check_parquet(self._container, others)
-        sizes = {name: blob.size for name, blob in found.items()} | {name: one.size for name, one in sent.items()}
+        sizes = {name: blob.size for name, blob in blobs.items()} | {name: blob.size for name, blob in sent.items()}
         return {name.removeprefix(f"{self._run}/"): size for name, size in sorted(sizes.items())}
 
     def _copy(self, without: set[str]) -> dict[str, Sent]:
@@ -172,7 +174,7 @@ class ContainerStaging:
         return [replace(blob, md5=None) for blob in self._container.list(f"{self._run}/{name}/")]
 
     def _is_carried(self, name: str) -> bool:
-        return self._carried is not None and any(_within(name, one) for one in self._carried.names)
+        return self._carried is not None and any(_within(name, artefact) for artefact in self._carried.names)
 
     def _carried_blobs(self, only: str | None = None) -> list[Blob]:
         """The blobs of the run before that are carried, those of one artefact or of all."""
@@ -183,7 +185,11 @@ class ContainerStaging:
         for name in self._carried.files:
             # A listing that leaves out files of the run's record is not believed.
             path = f"{self._carried.run}/{name}"
-            if path not in listed and any(_within(name, one) for one in names) and not self._is_replaced(name):
+            if (
+                path not in listed
+                and any(_within(name, artefact) for artefact in names)
+                and not self._is_replaced(name)
+            ):
                 listed[path] = self._asked(path)
         return [blob for blob in listed.values() if self._is_wanted(self._below_run(blob))]
 
@@ -245,9 +251,9 @@ class ContainerTables:
 
     def keep_only(self, tables: Iterable[str], names: Iterable[str]) -> None:
         wanted = {f"{self.prefix}/{name}" for name in names}
-        found = [blob.name for table in tables for blob in self.container.list(f"{self.prefix}/{table}/")]
-        self.container.delete([name for name in found if name not in wanted])
-        if missing := sorted(wanted.difference(found)):
+        present = [blob.name for table in tables for blob in self.container.list(f"{self.prefix}/{table}/")]
+        self.container.delete([name for name in present if name not in wanted])
+        if missing := sorted(wanted.difference(present)):
             raise OutputError(f"{self.container.root.at(missing[0])} was written, and is gone. Run again.")
 
     def has(self, table: str) -> bool:

@@ -10,6 +10,7 @@ from loadcast.errors import InputError
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.errors import ChangedError
 from loadcast.storage.blob.lease import Lease
+from loadcast.storage.blob.location import joined
 from loadcast.storage.publishing import Pointer, PointerChangedError
 from loadcast.storage.runs import Record, StoredRun, is_run_name, parse_record
 
@@ -109,4 +110,4 @@ class ContainerStore:
             raise PointerChangedError(str(error)) from error
 
     def _join(self, *parts: str) -> str:
-        return "/".join(filter(None, (self.prefix.strip("/"), *parts)))
+        return joined(self.prefix, *parts)

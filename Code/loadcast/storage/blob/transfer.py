@@ -11,6 +11,7 @@ from typing import TypeVar
 from loadcast.errors import InputError, OutputError
 from loadcast.progress import Update
 from loadcast.storage.blob.container import Blob, Container
+from loadcast.storage.blob.location import joined
 from loadcast.storage.blob.uploading import Sent
 
 _FILES_AT_A_TIME = 8
@@ -39,7 +40,7 @@ def upload_folder(
     sent: dict[str, Sent] = {}
 
     def upload(name: str) -> None:
-        blob = _joined(prefix, name)
+        blob = joined(prefix, name)
         sent[blob] = container.upload(folder / name, blob)
         told.add(sizes[name])
 
@@ -47,14 +48,14 @@ def upload_folder(
     return sent
 
 
-def check_arrived(container: Container, sent: Mapping[str, Sent], found: Mapping[str, Blob]) -> None:
-    """Look at blobs: each is there, in its size, with its MD5 where it has one. `found` are those of a listing.
+def check_arrived(container: Container, sent: Mapping[str, Sent], listed: Mapping[str, Blob]) -> None:
+    """Look at blobs: each is there, in its size, with its MD5 where it has one. `listed` are those of a listing.
 
     What a listing does not show is asked for itself. Raises OutputError.
     """
 
     def check(name: str) -> None:
-        wanted, blob = sent[name], found.get(name) or container.stat(name)
+        wanted, blob = sent[name], listed.get(name) or container.stat(name)
         if blob is None:
             raise OutputError(f"{container.root.at(name)} was written, and is gone. Run again.")
         if blob.size != wanted.size or (wanted.md5 and blob.md5 and blob.md5 != wanted.md5):
@@ -105,7 +106,7 @@ def download_blobs(
 
 def local_name(container: Container, blob: Blob, prefix: str) -> str:
     """The path of a blob below `prefix`. Raises InputError where it is none, or no path of a file below a folder."""
-    start = _joined(prefix, "")
+    start = joined(prefix, "")
     name = blob.name.removeprefix(start)
     parts = name.split("/")
     if not blob.name.startswith(start) or any(part in {"", ".", ".."} or "\0" in part for part in parts):
@@ -146,7 +147,3 @@ def _each(items: Sequence[T], work: Callable[[T], None]) -> None:
                 done.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _joined(prefix: str, name: str) -> str:
-    return "/".join([*filter(None, [prefix.strip("/")]), name])

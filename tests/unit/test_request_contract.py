@@ -17,8 +17,8 @@ from bundles import random_features, records
 from loadcast import schema
 from loadcast.errors import RequestError, TooLargeError
 from loadcast.kernels.features import CLASSIC
-from loadcast.serving import contract
-from loadcast.serving.contract import ContractError, RequestContract
+from loadcast.serving import request_contract
+from loadcast.serving.request_contract import ContractError, RequestContract
 
 RECORD = records(random_features(1))[0]
 CONTRACT = RequestContract(CLASSIC)
@@ -88,7 +88,7 @@ ADDRESS = "an IPv4 or IPv6 address"
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "found", "wanted"),
+    ("field", "value", "actual", "wanted"),
     [
         ("peakLoadLag48", "abc", "abc", NUMBER),
         ("peakLoadLag48", "12", "12", NUMBER),
@@ -119,9 +119,9 @@ ADDRESS = "an IPv4 or IPv6 address"
     ],
 )
 def test_a_bad_value_is_named_with_record_field_found_and_wanted(
-    field: str, value: object, found: str, wanted: str
+    field: str, value: object, actual: str, wanted: str
 ) -> None:
-    expected = [{"record": 1, "field": field, "found": found, "wanted": wanted}]
+    expected = [{"record": 1, "field": field, "found": actual, "wanted": wanted}]
     assert problems_of(batch({}, {field: value})) == expected
     assert problems_of(json.dumps(batch({}, {field: value}))) == expected
 
@@ -175,10 +175,10 @@ def test_beyond_a_hundred_faults_are_counted() -> None:
     assert (len(caught.value.problems), caught.value.problem_count) == (100, 130)
 
 
-@pytest.mark.parametrize(("text", "found"), [("NaN", "NaN"), ("-Infinity", "-Infinity"), ("1e999", "Infinity")])
-def test_numbers_that_are_not_finite_are_named(text: str, found: str) -> None:
+@pytest.mark.parametrize(("text", "actual"), [("NaN", "NaN"), ("-Infinity", "-Infinity"), ("1e999", "Infinity")])
+def test_numbers_that_are_not_finite_are_named(text: str, actual: str) -> None:
     body = json.dumps(batch({"linearTrend": "HERE"})).replace('"HERE"', text)
-    assert problems_of(body) == [{"record": 0, "field": "linearTrend", "found": found, "wanted": NUMBER}]
+    assert problems_of(body) == [{"record": 0, "field": "linearTrend", "found": actual, "wanted": NUMBER}]
 
 
 def test_what_json_does_not_have_is_a_fault_even_in_an_ignored_field() -> None:
@@ -224,7 +224,7 @@ def test_a_body_that_is_no_array_is_refused_with_a_short_reason(body: bytes | st
 
 def test_a_body_beyond_the_limit_is_too_large() -> None:
     with pytest.raises(TooLargeError, match="wanted at most"):
-        read_request(b" " * (contract.MAX_BODY_BYTES + 1))
+        read_request(b" " * (request_contract.MAX_BODY_BYTES + 1))
 
 
 def test_a_batch_beyond_the_limit_is_too_large() -> None:

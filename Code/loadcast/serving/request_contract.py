@@ -75,8 +75,10 @@ def _parse(body: bytes | str) -> tuple[object, list[str]]:
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=constant), odd
     except json.JSONDecodeError as exc:
-        place = f"line {exc.lineno}, column {exc.colno}"
-        raise RequestError(f"The body is not JSON ({exc.msg} at {place}), wanted an array of feature records.") from exc
+        position = f"line {exc.lineno}, column {exc.colno}"
+        raise RequestError(
+            f"The body is not JSON ({exc.msg} at {position}), wanted an array of feature records."
+        ) from exc
     except RecursionError as exc:
         raise RequestError("The body is nested too deeply, wanted an array of flat feature records.") from exc
     except ValueError as exc:
@@ -84,10 +86,10 @@ def _parse(body: bytes | str) -> tuple[object, list[str]]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    doubled = _Doubled(found)
+    fields = dict(pairs)
+    if len(fields) == len(pairs):
+        return fields
+    doubled = _Doubled(fields)
     counts = Counter(name for name, _ in pairs)
     doubled.doubled = tuple(name for name, count in counts.items() if count > 1)
     return doubled
@@ -98,13 +100,16 @@ class RequestContract:
 
     def __init__(self, features: FeatureSet) -> None:
         self.schema = features.request_schema
-        whole = [one for one in features.features if one.encoding is Encoding.CATEGORY]
-        numbers = [one for one in features.features if one.encoding is not Encoding.CATEGORY]
+        whole = [feature for feature in features.features if feature.encoding is Encoding.CATEGORY]
+        numbers = [feature for feature in features.features if feature.encoding is not Encoding.CATEGORY]
         self._blocks = [_Block(kind, some) for kind, some in ((int, whole), (float, numbers)) if some]
         self._readers: dict[str, Callable[[object], Any]] = {
             schema.SERVER: _address,
             schema.HOUR: _time,
-            **{one.name: (_whole_reader if one in whole else _number_reader)(one) for one in features.features},
+            **{
+                feature.name: (_whole_reader if feature in whole else _number_reader)(feature)
+                for feature in features.features
+            },
         }
         self._allowed = frozenset(
             (
@@ -196,11 +201,11 @@ class _Block:
     """Features of one type, whose values are taken out of the records and judged together."""
 
     def __init__(self, kind: type, features: list[Feature]) -> None:
-        self._names = [one.name for one in features]
+        self._names = [feature.name for feature in features]
         self._types = {int} if kind is int else {int, float}
         self._dtype = np.int64 if kind is int else np.float64
         self._target = np.int32 if kind is int else np.float64
-        self._low, self._high = (np.array([getattr(one, end) for one in features]) for end in ("low", "high"))
+        self._low, self._high = (np.array([getattr(feature, end) for feature in features]) for end in ("low", "high"))
 
     def columns(self, records: list[dict[str, Any]]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """The columns by name; raises, without saying where, unless all values are plainly right."""
@@ -274,12 +279,12 @@ class _Problems:
         self.listed: list[dict[str, Any]] = []
         self.count = 0
 
-    def add(self, record: int | None, field: str | None, found: str, wanted: str | Callable[[], str]) -> None:
+    def add(self, record: int | None, field: str | None, actual: str, wanted: str | Callable[[], str]) -> None:
         self.count += 1
         if len(self.listed) < MAX_PROBLEMS:
             text = wanted if isinstance(wanted, str) else wanted()
             name = None if field is None else _shortened(field)
-            self.listed.append({"record": record, "field": name, "found": found, "wanted": text})
+            self.listed.append({"record": record, "field": name, "found": actual, "wanted": text})
 
 
 def _refuse(problems: _Problems, n_records: int) -> NoReturn:

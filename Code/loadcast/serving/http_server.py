@@ -80,12 +80,12 @@ def open_socket(host: str, port: int, *, loopback_only: bool) -> socket.socket:
     """
     try:
         # An empty host would stand for every address of the machine.
-        found = socket.getaddrinfo(host or " ", port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host or " ", port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
         raise ConfigError(
             f"host: found '{shown(host, 100)}', wanted an address of this machine such as 127.0.0.1."
         ) from exc
-    family, kind, protocol, _, address = found[0]
+    family, kind, protocol, _, address = addresses[0]
     if loopback_only and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
         raise ConfigError(
             f"host: found {host}, which others can reach, but no key is set. Set {KEY_VARIABLE} or give --key-file, "

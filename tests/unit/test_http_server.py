@@ -18,9 +18,9 @@ import requests
 from bundles import random_features, records, write_bundle
 from loadcast.errors import ConfigError, EnvironmentNotReadyError
 from loadcast.kernels.features import CLASSIC
-from loadcast.serving import server
-from loadcast.serving.contract import RequestContract
+from loadcast.serving import http_server
 from loadcast.serving.predictor import Predictor
+from loadcast.serving.request_contract import RequestContract
 
 ROOT = Path(__file__).parents[2]
 BATCH = records(random_features(3, seed=9, servers=("10.0.0.1", "192.0.2.1")))
@@ -36,11 +36,11 @@ def test_the_key_file_wins_over_the_environment(tmp_path: Path, monkeypatch: pyt
     file = tmp_path / "key"
     file.write_text("from-file\n")
     file.chmod(0o600)
-    monkeypatch.setenv(server.KEY_VARIABLE, "from-environment")
-    assert server.read_key(None) == "from-environment"
-    assert server.read_key(file) == "from-file"
-    monkeypatch.setenv(server.KEY_VARIABLE, "")
-    assert server.read_key(None) is None
+    monkeypatch.setenv(http_server.KEY_VARIABLE, "from-environment")
+    assert http_server.read_key(None) == "from-environment"
+    assert http_server.read_key(file) == "from-file"
+    monkeypatch.setenv(http_server.KEY_VARIABLE, "")
+    assert http_server.read_key(None) is None
 
 
 @pytest.mark.parametrize("bit", [stat.S_IROTH, stat.S_IWOTH])
@@ -49,7 +49,7 @@ def test_a_key_file_that_is_open_to_all_is_refused(tmp_path: Path, bit: int) -> 
     file.write_text(KEY)
     file.chmod(0o600 | bit)
     with pytest.raises(ConfigError, match="chmod 600"):
-        server.read_key(file)
+        http_server.read_key(file)
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"two words", b"a\nb", "ключ".encode(), b"\xff", b"\0"])
@@ -58,38 +58,38 @@ def test_a_key_that_no_header_can_carry_is_refused_unshown(tmp_path: Path, data:
     file.write_bytes(data)
     file.chmod(0o600)
     with pytest.raises(ConfigError, match="visible ASCII") as caught:
-        server.read_key(file)
+        http_server.read_key(file)
     assert "two words" not in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_without_a_key_only_loopback_is_bound(host: str) -> None:
     with pytest.raises(ConfigError, match="no key is set"):
-        server.open_socket(host, 0, loopback_only=True)
+        http_server.open_socket(host, 0, loopback_only=True)
 
 
 @pytest.mark.parametrize("host", ["", "no.such.host.invalid", "300.1.1.1", "x" * 300])
 def test_a_host_that_does_not_exist_is_refused(host: str) -> None:
     with pytest.raises(ConfigError, match="wanted an address of this machine"):
-        server.open_socket(host, 0, loopback_only=False)
+        http_server.open_socket(host, 0, loopback_only=False)
 
 
 def test_a_port_in_use_is_said_at_once() -> None:
-    with server.open_socket("127.0.0.1", 0, loopback_only=True) as taken:
+    with http_server.open_socket("127.0.0.1", 0, loopback_only=True) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(EnvironmentNotReadyError, match=f"port {port}: Address already in use"):
-            server.open_socket("127.0.0.1", port, loopback_only=True)
+            http_server.open_socket("127.0.0.1", port, loopback_only=True)
 
 
 def test_an_address_of_another_machine_cannot_be_bound() -> None:
     with pytest.raises(EnvironmentNotReadyError, match="Cannot serve on"):
-        server.open_socket("192.0.2.1", 0, loopback_only=False)
+        http_server.open_socket("192.0.2.1", 0, loopback_only=False)
 
 
 def test_the_options_do_not_show_the_key() -> None:
-    options = server.ServeOptions("Model", key=KEY)
+    options = http_server.ServeOptions("Model", key=KEY)
     assert KEY not in repr(options)
-    assert KEY not in server.start_lines(options, 5000)
+    assert KEY not in http_server.start_lines(options, 5000)
 
 
 def test_the_command_is_a_skin_of_at_most_thirty_lines() -> None:
@@ -98,7 +98,7 @@ def test_the_command_is_a_skin_of_at_most_thirty_lines() -> None:
 
 def start(*options: str, key: str = "") -> subprocess.Popen[str]:
     command = [sys.executable, "Code/webservice.py", *options]
-    environment = {**os.environ, server.KEY_VARIABLE: key}
+    environment = {**os.environ, http_server.KEY_VARIABLE: key}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -181,7 +181,7 @@ def test_the_command_says_in_one_line_why_it_cannot_serve(
 
 @pytest.mark.integration
 def test_the_command_says_that_the_port_is_in_use(bundle: Path) -> None:
-    with server.open_socket("127.0.0.1", 0, loopback_only=True) as taken:
+    with http_server.open_socket("127.0.0.1", 0, loopback_only=True) as taken:
         process = start("--model", str(bundle), "--port", str(taken.getsockname()[1]))
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 3
