@@ -8,9 +8,9 @@ from rich.table import Table
 
 from loadcast import paths
 from loadcast.cli.common import friendly
-from loadcast.cli.places import output_of
 from loadcast.cli.usage import Group
 from loadcast.errors import ArtefactError
+from loadcast.storage.named import output_of
 from loadcast.storage.publish import no_run
 from loadcast.storage.runs import PublishedRun
 

@@ -10,11 +10,11 @@ import click
 from loadcast import paths
 from loadcast.artefacts.quality import Quality
 from loadcast.cli.common import friendly
-from loadcast.cli.places import folder_of
 from loadcast.cli.usage import Command
 from loadcast.errors import ArtefactError
 from loadcast.report.quality import page_console, show_quality
 from loadcast.secrets import shown
+from loadcast.storage.named import folder_of
 from loadcast.storage.publish import open_run
 
 _NUMBER = click.IntRange(min=0)

@@ -8,10 +8,11 @@ from rich.console import Console
 from loadcast.cli.common import friendly, spark_options
 from loadcast.cli.usage import Command
 from loadcast.report.run import RichProgress, metrics_table, quality_lines
+from loadcast.run_request import RunRequest, Step
+from loadcast.run_result import RunResult
 from loadcast.secrets import shown
-from loadcast.settings import Settings, load_settings
+from loadcast.settings import load_settings
 from loadcast.spark.options import SparkOptions
-from loadcast.storage.output import open_output
 
 _CONFIG = click.argument("config", type=click.Path())
 
@@ -32,11 +33,8 @@ def etl(config: str, filter_ip: str, spark: SparkOptions) -> None:
       python Code/etl.py Config/demo.json FILTER_IP
       python Code/etl.py Config/demo.json --conf spark.driver.memory=8g
     """
-    from loadcast.pipeline.etl import run_etl  # starts with pyspark, which is slow to import
-
-    settings = load_settings(config)
-    quality = run_etl(settings, filter_ip == "FILTER_IP", spark, RichProgress())
-    _say(quality_lines(quality), settings, f"Next: python Code/train.py {shown(config)}")
+    result = _run(config, "etl", spark, filter_ip == "FILTER_IP")
+    _say(result, f"Next: python Code/train.py {shown(config)}")
 
 
 @click.command(cls=Command)
@@ -53,11 +51,8 @@ def stats(config: str, spark: SparkOptions) -> None:
     Example, with duration CUSTOM, trainBegin and trainEnd around the new month:
       python Code/O16Npreprocessing.py july.json
     """
-    from loadcast.pipeline.stats import run_stats
-
-    settings = load_settings(config)
-    quality = run_stats(settings, spark, RichProgress())
-    _say(quality_lines(quality), settings, f"Next: python Code/scoring_webservice.py {shown(config)}")
+    result = _run(config, "stats", spark)
+    _say(result, f"Next: python Code/scoring_webservice.py {shown(config)}")
 
 
 @click.command(cls=Command)
@@ -73,17 +68,25 @@ def train(config: str, spark: SparkOptions) -> None:
     Example:
       python Code/train.py Config/demo.json
     """
-    from loadcast.pipeline.train import run_train
-
-    settings = load_settings(config)
-    metrics = run_train(settings, spark, RichProgress())
-    console = Console()
-    console.print(metrics_table(metrics.test))
-    warnings = [f"Warning: {metrics.warning}"] if metrics.warning else []
-    _say(warnings, settings, f"Next: python Code/webservice.py --model {open_output(settings).shown}")
+    result = _run(config, "train", spark)
+    _say(result, f"Next: python Code/webservice.py --model {result.output}")
 
 
-def _say(lines: list[str], settings: Settings, next_step: str) -> None:
+def _run(config: str, step: Step, spark: SparkOptions, filter_ip: bool = False) -> RunResult:
+    from loadcast.pipeline.run import run
+
+    request = RunRequest(settings=load_settings(config), step=step, filter_ip=filter_ip, spark=spark)
+    return run(request, RichProgress())
+
+
+def _say(result: RunResult, next_step: str) -> None:
+    """Show the result. Nothing is opened again: a run that was published must not end with an error after that."""
+    lines: list[str] = []
+    if result.quality:
+        lines += quality_lines(result.quality)
+    if result.metrics:
+        Console().print(metrics_table(result.metrics.test))
+        lines += [f"Warning: {result.metrics.warning}"] if result.metrics.warning else []
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-    for line in (*lines, f"Results are in {open_output(settings).shown}", next_step):
+    for line in (*lines, f"Results are in {result.output}", next_step):
         console.print(line)

@@ -6,10 +6,10 @@ import click
 
 from loadcast import paths
 from loadcast.cli.common import friendly
-from loadcast.cli.places import folder_of
 from loadcast.cli.usage import Command
 from loadcast.serving.server import ServeOptions, read_key
 from loadcast.serving.server import serve as run_server
+from loadcast.storage.named import folder_of
 
 
 @click.command(cls=Command)
