@@ -1,4 +1,4 @@
-"""Tables that are made in this process, without Spark, are those of ETL, bit for bit; and so are those of opened runs."""
+"""Tables that are made in this process, without Spark, are those of ETL, bit for bit; so are an opened run's."""
 
 from __future__ import annotations
 

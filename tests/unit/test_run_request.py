@@ -1,4 +1,4 @@
-"""What a run is asked to do: it goes as JSON and comes back the same, its digest says it all, and it holds no secret."""
+"""What a run is asked to do: it goes as JSON and comes back the same, its digest says all, and it holds no secret."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_every_time_of_whole_seconds_goes_through_json(begin: Any) -> None:
 
 def test_a_time_with_a_part_of_a_second_is_refused() -> None:
     begin = parse_settings(PLAIN).train_begin.replace(microsecond=1)
-    with pytest.raises(ConfigError, match="trainBegin.*whole seconds"):
+    with pytest.raises(ConfigError, match=r"trainBegin.*whole seconds"):
         parse_settings({**PLAIN, "trainBegin": begin})
 
 
