@@ -87,12 +87,11 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     notebook = nbformat.read(shutil.copy(NOTEBOOK, tmp_path), as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    said = "".join(item.get("text", "") for cell in notebook.cells for item in cell.get("outputs", ()))
     pictures = [
         item for cell in notebook.cells for item in cell.get("outputs", ()) if "image/png" in item.get("data", {})
     ]
     assert len(pictures) == 3
-    assert "rows kept" in said
+    assert "rows kept" in "".join(item.get("text", "") for item in items)
     assert {path.name for path in tmp_path.iterdir()} == {NOTEBOOK.name, "first-steps", "matplotlib", "ipython"}
 
 
