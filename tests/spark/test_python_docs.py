@@ -71,6 +71,12 @@ def test_every_line_of_the_page_runs(spark: SparkSession, clone: Path, root_logg
     assert names["coming"].num_rows == 48
 
 
+def test_the_readme_uses_what_there_is() -> None:
+    (block,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    compile(block, "README.md", "exec")
+    assert set(re.findall(r"loadcast\.(\w+)", block)) <= set(loadcast.__all__)
+
+
 def test_the_first_five_minutes_are_five_lines() -> None:
     assert len([line for line in BLOCKS[0].splitlines() if line.strip()]) == 5
 
@@ -87,9 +93,8 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     notebook = nbformat.read(shutil.copy(NOTEBOOK, tmp_path), as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    pictures = [
-        item for cell in notebook.cells for item in cell.get("outputs", ()) if "image/png" in item.get("data", {})
-    ]
+    items = [item for cell in notebook.cells for item in cell.get("outputs", ())]
+    pictures = [item for item in items if "image/png" in item.get("data", {})]
     assert len(pictures) == 3
     assert "rows kept" in "".join(item.get("text", "") for item in items)
     assert {path.name for path in tmp_path.iterdir()} == {NOTEBOOK.name, "first-steps", "matplotlib", "ipython"}
