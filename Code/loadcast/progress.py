@@ -27,6 +27,24 @@ def silent(title: str) -> Iterator[Update]:
         yield lambda done, total: None
 
 
+class Stopwatch:
+    """A Progress that passes on to another, and keeps each step's title and seconds, failed ones' included."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.laps: list[tuple[str, float]] = []
+
+    @contextmanager
+    def __call__(self, title: str) -> Iterator[Update]:
+        """Run one step."""
+        begin_s = time.monotonic()
+        try:
+            with self._progress(title) as update:
+                yield update
+        finally:
+            self.laps.append((title, time.monotonic() - begin_s))
+
+
 @contextmanager
 def logged_step(title: str) -> Iterator[None]:
     """Log that a step ended or failed, and how long it took."""

@@ -84,6 +84,14 @@ DAILY = tuple(f"{name}Daily" for name in PEAKS)
 
 TIMESTAMP = pa.timestamp("us")
 
+BUCKETS_SCHEMA = pa.schema(
+    [
+        (SERVER, pa.string()),
+        (BUCKET_START, TIMESTAMP),
+        (NUM_SESSION, pa.int64()),
+        *((name, pa.float64()) for name in BUCKET_SUMS),
+    ]
+)
 HOURLY_SCHEMA = pa.schema(
     [
         (KEY, pa.string()),
@@ -131,6 +139,18 @@ PREDICTIONS_SCHEMA = pa.schema(
     ]
 )
 PREDICTION_COLUMNS = tuple(PREDICTIONS_SCHEMA.names)
+COLD_START = "cold_start"
+#: A forecast: the class as a number and as a name, and the probability of each.
+FORECAST_SCHEMA = pa.schema(
+    [
+        (SERVER, pa.string()),
+        (HOUR, TIMESTAMP),
+        (PREDICTION, pa.int32()),
+        (LABEL, pa.string()),
+        *((name, pa.float64()) for name in PROBABILITY_COLUMNS.values()),
+        (COLD_START, pa.bool_()),
+    ]
+)
 
 REJECTED_FILE = "file"
 REJECTED_OFFSET = "byteOffset"

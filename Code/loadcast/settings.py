@@ -14,7 +14,16 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from loadcast import schema
@@ -128,7 +137,22 @@ def _measure(value: str) -> str:
     return value
 
 
-Time = Annotated[datetime, BeforeValidator(parse_time)]
+def _wall_clock(value: datetime) -> datetime:
+    if value.tzinfo is not None or value.microsecond:
+        raise ValueError("wanted a time of whole seconds without a zone")
+    return value
+
+
+def _time_text(time: datetime) -> str:
+    return time.isoformat(" ")
+
+
+Time = Annotated[
+    datetime,
+    BeforeValidator(parse_time),
+    AfterValidator(_wall_clock),
+    PlainSerializer(_time_text, when_used="json"),
+]
 Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Bound = Annotated[float | None, Field(allow_inf_nan=False, strict=True)]
 
@@ -223,6 +247,10 @@ class Settings(BaseModel):
                 "output: found nothing, wanted a folder or URL for results, or storageAccount and storageContainer"
             )
         return self
+
+    def document(self) -> dict[str, Any]:
+        """The configuration as plain values with the keys of its file, defaults included, fit for parse_settings."""
+        return self.model_dump(mode="json", by_alias=True)
 
     @property
     def keeps_scanned(self) -> bool:

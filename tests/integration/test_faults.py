@@ -68,7 +68,7 @@ class Scene:
 
         It goes through the proxy, with the account's key, or with the `signatures` of its containers.
         """
-        from loadcast.pipeline.etl import run_etl
+        from loadcast.pipeline.run import run_etl
 
         self.proxy.set_plan(plan)
         try:

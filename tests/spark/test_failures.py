@@ -157,7 +157,7 @@ def test_a_training_period_of_one_hour_is_an_input_error(good: runs.Run, clean_l
 
 
 def test_training_before_etl_says_to_run_etl(spark: SparkSession, clean_log: Path, tmp_path: Path) -> None:
-    from loadcast.pipeline.train import run_train
+    from loadcast.pipeline.run import run_train
 
     with pytest.raises(ArtefactError, match=r"Run python Code/etl\.py CONFIG first"):
         run_train(settings_for(clean_log, tmp_path / "output"), runs.OPTIONS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import old_run
 import runs
 from loadcast import paths
-from loadcast.pipeline.train import run_train
+from loadcast.pipeline.run import run_train
 from loadcast.serving.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def test_an_old_output_is_trained_on_again_with_the_same_scores(spark: SparkSession, tmp_path: Path) -> None:
     old = json.loads((old_run.OUTPUT / paths.METRICS).read_text())
-    metrics = run_train(old_run.copied(tmp_path), runs.OPTIONS)
+    metrics = run_train(old_run.copied(tmp_path), runs.OPTIONS).metrics
     assert {**old, "formatVersion": metrics.VERSION, "warning": None} == metrics.document()
     new, before = (json.loads((folder / paths.INFO).read_text()) for folder in (tmp_path / "output", old_run.OUTPUT))
     lasting = [key for key in before if key not in ("files", "versions")]

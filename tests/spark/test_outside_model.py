@@ -20,7 +20,7 @@ from loadcast.errors import ArtefactError, ConfigError
 from loadcast.kernels.encode import feature_matrix
 from loadcast.kernels.features import CLASSIC
 from loadcast.models.registry import ENTRY_POINTS
-from loadcast.pipeline.train import run_train
+from loadcast.pipeline.run import run_train
 from loadcast.serving.bundle import load_bundle
 from loadcast.serving.client import ScoringClient
 from loadcast.serving.predictor import Predictor

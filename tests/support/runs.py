@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import sessions
 from loadcast import paths, schema
 from loadcast.kernels.calendar import CalendarRule
-from loadcast.pipeline.sessions import calendar_rule
+from loadcast.rules import Rules
 from loadcast.settings import Settings, parse_settings
 from loadcast.spark.options import SparkOptions
 from loadcast.storage.output import open_output
@@ -48,7 +48,7 @@ class Run:
     @property
     def calendar(self) -> CalendarRule:
         """The calendar of its features."""
-        return calendar_rule(self.settings.train_begin, self.settings.train_end, self.settings.holiday_country)
+        return Rules.of(self.settings).calendar
 
     @property
     def info(self) -> dict[str, Any]:
@@ -99,26 +99,26 @@ def text(time: datetime) -> str:
 
 def etl(settings: Settings, filter_ip: bool = False) -> Run:
     """Run ETL."""
-    from loadcast.pipeline.etl import run_etl
+    from loadcast.pipeline.run import run_etl
 
-    quality = run_etl(settings, filter_ip, OPTIONS).document()
-    return Run(settings, published(settings), quality, {})
+    result = run_etl(settings, filter_ip, OPTIONS)
+    return Run(settings, published(settings), result.quality.document(), {})
 
 
 def stats(settings: Settings) -> Run:
     """Run the statistics alone."""
-    from loadcast.pipeline.stats import run_stats
+    from loadcast.pipeline.run import run_stats
 
-    quality = run_stats(settings, OPTIONS).document()
-    return Run(settings, published(settings), quality, {})
+    result = run_stats(settings, OPTIONS)
+    return Run(settings, published(settings), result.quality.document(), {})
 
 
 def train(run: Run) -> Run:
     """Train on a run of ETL."""
-    from loadcast.pipeline.train import run_train
+    from loadcast.pipeline.run import run_train
 
-    metrics = run_train(run.settings, OPTIONS).document()
-    return Run(run.settings, published(run.settings), run.quality, metrics)
+    result = run_train(run.settings, OPTIONS)
+    return Run(run.settings, published(run.settings), run.quality, result.metrics.document())
 
 
 def table(run: Run, name: str) -> pa.Table:

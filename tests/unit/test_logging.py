@@ -30,7 +30,7 @@ from loadcast.logs.setup import LOGGER, set_up_logging
 from loadcast.progress import logged_run, silent
 from loadcast.report.run import RichProgress
 from loadcast.serving.app import create_app
-from loadcast.serving.contract import RequestContract
+from loadcast.serving.request_contract import RequestContract
 from loadcast.storage.blob.policy import BrokenAnswerError, Policy
 from loadcast.storage.blob.retries import RetryLog
 from loadcast.storage.publish import stage_run

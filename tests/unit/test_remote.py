@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,8 @@ import pytest
 import runs
 from loadcast.errors import ConfigError, InputError
 from loadcast.pipeline import etl, stats
+from loadcast.pipeline.run import run_etl, run_stats
 from loadcast.settings import Settings
-from loadcast.spark.session import SparkOptions
 from loadcast.storage.remote import check_scheme
 
 SIGNATURE = "bm90LWEtc2lnbmF0dXJl"
@@ -61,11 +60,7 @@ def test_a_scheme_that_spark_is_told_of_passes() -> None:
     check_scheme("hdfs2://namenode/logs", "dataFile", {"spark.hadoop.fs.hdfs2.impl": "org.example.Files"})
 
 
-@pytest.mark.parametrize(
-    "run",
-    [partial(etl.run_etl, filter_ip=False, options=SparkOptions()), partial(stats.run_stats, options=SparkOptions())],
-    ids=["etl", "stats"],
-)
+@pytest.mark.parametrize("run", [run_etl, run_stats])
 def test_a_mistyped_scheme_is_told_before_spark_starts(
     run: Callable[[Settings], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,4 +75,4 @@ def test_a_mistyped_scheme_is_told_before_spark_starts(
 def test_a_path_that_only_looks_like_a_url_is_a_path(tmp_path: Path) -> None:
     settings = runs.make_settings(tmp_path / "nothing:here.csv", tmp_path / "output", 6, 1)
     with pytest.raises(InputError, match="matches no file"):
-        etl.run_etl(settings, False, SparkOptions())
+        run_etl(settings)

@@ -13,6 +13,7 @@ from loadcast import schema
 from loadcast.kernels import rows as row_kernel
 from loadcast.kernels.data_contract import Contract
 from loadcast.kernels.scan import Counts, Rejected
+from loadcast.rules import Rules
 from loadcast.schema import Reason
 from loadcast.settings import parse_settings
 from loadcast.storage.files import SourceFile, Split
@@ -108,8 +109,7 @@ def test_results_kept_under_another_contract_are_not_taken() -> None:
 
 
 def test_the_configured_contract_reaches_the_scan() -> None:
-    pipeline = pytest.importorskip("loadcast.pipeline.sessions")
     plain = {"dataFile": "a", "duration": "ONE_MONTH", "output": "b"}
     ranges = {schema.TOTAL_LOAD: {"min": 1, "max": 9, "onBreach": "reject"}, schema.MBYTES: {"max": 5}}
-    assert pipeline._row_filter(parse_settings({**plain, "contract": ranges}), False).contract == BOUND.contract
-    assert pipeline._row_filter(parse_settings({**plain, "contract": {}}), False).contract is None
+    assert Rules.of(parse_settings({**plain, "contract": ranges})).rows.contract == BOUND.contract
+    assert Rules.of(parse_settings({**plain, "contract": {}})).rows.contract is None

@@ -83,9 +83,14 @@ class Artefact(Part):
     def parse(cls: type[Kind], data: bytes, shown: str) -> Kind:
         """The artefact in these bytes, which messages call `shown`. Raises ArtefactError as `read` does."""
         try:
-            return cls._typed(cls._migrated(cls._decoded(data)))
+            return cls.from_document(cls._decoded(data))
         except DocumentError as error:
             raise ArtefactError(f"{printable(shown)} cannot be read: {error}. {cls.REMEDY}") from error
+
+    @classmethod
+    def from_document(cls: type[Kind], document: Document) -> Kind:
+        """The artefact of a document of its own or an older format. Raises DocumentError."""
+        return cls._typed(cls._migrated(document))
 
     @classmethod
     def of(cls: type[Kind], document: Document) -> Kind:

@@ -11,17 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from loadcast import paths
+from loadcast.api.forecasts import coming_hours
 from loadcast.report.forecast import Picture
 from loadcast.serving.client import ScoringClient, by_server
 from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_URL, MOST_TABLED_SERVERS
-from loadcast.serving.statistics import FeatureSource, newest_hour, open_statistics, scoring_features
+from loadcast.serving.statistics import FeatureSource
 from loadcast.settings import Settings
-from loadcast.storage.output import open_output
-
-# Statistics come by the month, as far as they are wanted.
-_NEEDED = {paths.CURRENT: (paths.INFO,)}
-_NEEDED_IF_ANY = {paths.MODEL: (paths.INFO,)}
 
 
 @dataclass(frozen=True)
@@ -38,15 +33,12 @@ class ScoreOptions:
 
 def forecast(settings: Settings, options: ScoreOptions, with_tables: bool | None = None) -> Picture:
     """Score the next 48 hours of each server. `with_tables` None: tables for few servers. Raises LoadcastError."""
-    output = open_output(settings)
-    statistics = open_statistics(output.at_hand(_NEEDED, _NEEDED_IF_ANY), options.model, output.months)
-    newest = newest_hour(statistics)
-    begin = options.begin or newest + timedelta(hours=1)
-    sources = scoring_features(statistics, options.servers or None, begin)
+    coming = coming_hours(settings, options.servers or None, options.begin, options.model)
     with ScoringClient(options.url, options.key) as client:
-        forecasts = by_server(client.score_in_batches(_records(sources), options.batch_size))
+        forecasts = by_server(client.score_in_batches(_records(coming.sources), options.batch_size))
     few = len(forecasts) <= MOST_TABLED_SERVERS
-    return Picture(forecasts, settings.timezone, few if with_tables is None else with_tables, _notes(newest, begin))
+    notes = _notes(coming.newest, coming.begin)
+    return Picture(forecasts, settings.timezone, few if with_tables is None else with_tables, notes)
 
 
 def _records(sources: list[FeatureSource]) -> Iterator[dict[str, Any]]:

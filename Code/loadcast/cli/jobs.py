@@ -13,7 +13,8 @@ from loadcast.secrets import shown
 from loadcast.spark.options import SparkOptions
 
 if TYPE_CHECKING:
-    from loadcast.settings import Settings
+    from loadcast.run_request import Step
+    from loadcast.run_result import RunResult
 
 _CONFIG = click.argument("config", type=click.Path())
 
@@ -34,13 +35,7 @@ def etl(config: str, filter_ip: str, spark: SparkOptions) -> None:
       python Code/etl.py Config/demo.json FILTER_IP
       python Code/etl.py Config/demo.json --conf spark.driver.memory=8g
     """
-    from loadcast.pipeline.etl import run_etl
-    from loadcast.report.run import RichProgress, quality_lines
-    from loadcast.settings import load_settings
-
-    settings = load_settings(config)
-    quality = run_etl(settings, filter_ip == "FILTER_IP", spark, RichProgress())
-    _say(quality_lines(quality), settings, typed("train", shown(config)))
+    _say(_run(config, "etl", spark, filter_ip == "FILTER_IP"), typed("train", shown(config)))
 
 
 @click.command(cls=Command)
@@ -57,13 +52,7 @@ def stats(config: str, spark: SparkOptions) -> None:
     Example, with duration CUSTOM, trainBegin and trainEnd around the new month:
       python Code/O16Npreprocessing.py july.json
     """
-    from loadcast.pipeline.stats import run_stats
-    from loadcast.report.run import RichProgress, quality_lines
-    from loadcast.settings import load_settings
-
-    settings = load_settings(config)
-    quality = run_stats(settings, spark, RichProgress())
-    _say(quality_lines(quality), settings, typed("score", shown(config)))
+    _say(_run(config, "stats", spark), typed("score", shown(config)))
 
 
 @click.command(cls=Command)
@@ -79,26 +68,32 @@ def train(config: str, spark: SparkOptions) -> None:
     Example:
       python Code/train.py Config/demo.json
     """
-    from rich.console import Console
+    result = _run(config, "train", spark)
+    _say(result, typed("serve", "--model", result.output))
 
-    from loadcast.pipeline.train import run_train
-    from loadcast.report.run import RichProgress, metrics_table
+
+def _run(config: str, step: Step, spark: SparkOptions, filter_ip: bool = False) -> RunResult:
+    from loadcast.pipeline.run import run
+    from loadcast.report.run import RichProgress
+    from loadcast.run_request import RunRequest
     from loadcast.settings import load_settings
-    from loadcast.storage.output import open_output
 
-    settings = load_settings(config)
-    metrics = run_train(settings, spark, RichProgress())
-    console = Console()
-    console.print(metrics_table(metrics.test))
-    warnings = [f"Warning: {metrics.warning}"] if metrics.warning else []
-    _say(warnings, settings, typed("serve", "--model", open_output(settings).shown))
+    request = RunRequest(settings=load_settings(config), step=step, filter_ip=filter_ip, spark=spark)
+    return run(request, RichProgress())
 
 
-def _say(lines: list[str], settings: Settings, next_step: str) -> None:
+def _say(result: RunResult, next_step: str) -> None:
+    """Show the result. Nothing is opened again: a run that was published must not end with an error after that."""
     from rich.console import Console
 
-    from loadcast.storage.output import open_output
+    from loadcast.report.run import metrics_table, quality_lines
 
+    lines: list[str] = []
+    if result.quality:
+        lines += quality_lines(result.quality)
+    if result.metrics:
+        Console().print(metrics_table(result.metrics.test))
+        lines += [f"Warning: {result.metrics.warning}"] if result.metrics.warning else []
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-    for line in (*lines, f"Results are in {open_output(settings).shown}", f"Next: {next_step}"):
+    for line in (*lines, f"Results are in {result.output}", f"Next: {next_step}"):
         console.print(line)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from loadcast import paths
-from loadcast.artefacts.quality import Quality
-from loadcast.feature_sets import feature_set
 from loadcast.kernels.encode import Encoders, encoders_of
 from loadcast.pipeline.artefacts import run_info
 from loadcast.pipeline.sessions import STATISTICS, Reading, Sessions, found_files, read_sessions
-from loadcast.progress import Progress, logged_run, silent
-from loadcast.settings import Settings
+from loadcast.progress import Progress, logged_run
+from loadcast.rules import Rules
+from loadcast.run_request import RunRequest
+from loadcast.run_result import Published
 from loadcast.spark.azure import connect
 from loadcast.spark.encoding import encode_features
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
 from loadcast.spark.server_task import UNENCODED, collect_reports, files_of
-from loadcast.spark.session import Spark, SparkOptions, create_session
+from loadcast.spark.session import Spark, create_session
 from loadcast.spark.side_by_side import Job, side_by_side
 from loadcast.storage.output import open_output
 from loadcast.storage.sources import find_sources
@@ -27,12 +27,13 @@ _ENCODERS = "loadcast.spark.encoders"  # imports pyspark.ml: loaded while the JV
 
 
 @logged_run("etl")
-def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress: Progress = silent) -> Quality:
-    """Run ETL and publish its results in settings.output; returns the quality report.
+def etl(request: RunRequest, progress: Progress) -> Published:
+    """Run ETL and publish its results in the configured output.
 
     With `filter_ip` only the configured servers' sessions are used. Raises a LoadcastError; then nothing was published.
     """
-    split, features = settings.split, feature_set(settings.feature_set)
+    settings, filter_ip, options = request.settings, request.filter_ip, request.spark
+    rules = Rules.of(settings, filter_ip, settings.split)
     matched = find_sources(settings, options.extra)
     output = open_output(settings)
     kept = None if filter_ip or not settings.keeps_scanned else output.kept_results()
@@ -41,17 +42,17 @@ def run_etl(settings: Settings, filter_ip: bool, options: SparkOptions, progress
             spark = create_session("loadcast etl", options, brief=True, meanwhile=_ENCODERS)
         connect(spark, staging)
         source, files = found_files(spark, settings, matched)
-        reading = Reading(files, source, staging.tables, filter_ip, split, kept, features)
+        reading = Reading(files, source, staging.tables, rules, kept)
         sessions = read_sessions(spark, settings, reading, progress)
         staging.finished(STATISTICS)
-        encoders = encoders_of(features, sessions.training)
+        encoders = encoders_of(rules.features, sessions.training)
         with watched(spark, progress, "Encoding features"), side_by_side() as start:
             _encode_and_save(spark, sessions, encoders, staging, start)
         # Once more: an attempt of a task that Spark has given up may have ended since.
         staging.tables.keep_only(STATISTICS, sessions.statistics)
         sessions.quality.write(staging.folder)
         run_info(settings, encoders, filter_ip).write(staging.folder)
-    return sessions.quality
+    return Published(staging.run, output.shown, quality=sessions.quality)
 
 
 def _encode_and_save(

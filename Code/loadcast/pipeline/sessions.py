@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime
 
 from loadcast import paths, schema
 from loadcast.artefacts.quality import Quality
-from loadcast.holiday_calendar import holiday_days
-from loadcast.kernels.calendar import CalendarRule, epoch_seconds
 from loadcast.kernels.coverage import Coverage
-from loadcast.kernels.data_contract import Contract
-from loadcast.kernels.features import CLASSIC, FeatureSet
-from loadcast.kernels.labels import LabelRule
-from loadcast.kernels.rows import Layout
-from loadcast.kernels.scan import RowFilter
 from loadcast.kernels.training import TrainingSummary, combine
 from loadcast.logs.events import RUN, log_event
 from loadcast.pipeline.quality import check_quality, quality_report
 from loadcast.progress import Progress
+from loadcast.rules import Rules
 from loadcast.settings import Settings
 from loadcast.spark.hadoop import find_hadoop_files, scan_lines
 from loadcast.spark.progress import watched
@@ -75,19 +68,17 @@ class Sessions:
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read, and where the tables go. Without a `source` the files are those of a Hadoop file system.
+    """What is read, by which rules, and where the tables go.
 
-    With a `split`, feature rows are made; those before it are the training rows. Of files that `kept` has results of,
-    only those are read.
+    Without a `source` the files are those of a Hadoop file system. Of files that `kept` has results of, only those are
+    read.
     """
 
     files: list[SourceFile]
     source: Source | None
     tables: Tables
-    filter_ip: bool = False
-    split: datetime | None = None
+    rules: Rules
     kept: KeptResults | None = None
-    features: FeatureSet = CLASSIC
 
 
 Found = tuple[Source | None, list[SourceFile]]
@@ -104,9 +95,9 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
     Raises QualityError or InputError where the input isn't good enough.
     """
     parallelism = spark.sparkContext.defaultParallelism
-    files, kept = reading.files, reading.kept
+    files, kept, rules = reading.files, reading.kept, reading.rules
     size = sum(file.size for file in files)
-    layout, keep = _layout(settings), _row_filter(settings, reading.filter_ip)
+    layout, keep = rules.layout, rules.rows
     if reading.source is None:
         kept, names = None, []
         scanned = scan_lines(spark, files, layout, keep)
@@ -116,17 +107,17 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
         names = [result_name(split, layout, keep) for task in tasks for split in task] if kept else []
     known = kept.names() if kept else set()
     with watched(spark, progress, _scanning(files, size, sum(map(known.__contains__, names)) / max(1, len(names)))):
-        served = serve(scanned, shuffle_partitions(size, parallelism), _server_task(settings, reading))
+        served = serve(scanned, shuffle_partitions(size, parallelism), _server_task(reading))
         reports = collect_reports(served)
     if kept:
         kept.prune(names)
     coverage = Coverage.from_json(reports[REPORT_COVERAGE])
     sizes = {file.shown: file.size for file in files}
-    quality = quality_report(reports[REPORT_COUNTS], coverage, sizes, settings.contract, reading.filter_ip)
+    quality = quality_report(reports[REPORT_COUNTS], coverage, sizes, settings.contract, keep.servers is not None)
     _log_read(quality)
     check_quality(quality, settings.max_rejected_fraction)
     written = _tidy(reading.tables, files_of(reports))
-    return Sessions(quality, combine(reports[REPORT_TRAINING], reading.features), written)
+    return Sessions(quality, combine(reports[REPORT_TRAINING], rules.features), written)
 
 
 def _log_read(quality: Quality) -> None:
@@ -149,16 +140,6 @@ def _scanning(files: list[SourceFile], size: int, share_kept: float) -> str:
     return f"{title} ({share_kept:.0%} kept from before)" if share_kept else title
 
 
-def calendar_rule(begin: datetime, end: datetime, country: str) -> CalendarRule:
-    """The calendar of a training period and the time after it that may be scored."""
-    return CalendarRule(begin, holiday_days(country, begin.year, end.year + 1))
-
-
-def label_rule(settings: Settings) -> LabelRule:
-    """What the configuration calls low, medium and high."""
-    return LabelRule.absolute(settings.low_threshold, settings.high_threshold)
-
-
 def plan_tasks(files: list[SourceFile], parallelism: int) -> list[list[Split]]:
     """Splits per task: about two tasks a core on small input, 128 MB a task on large."""
     cost = sum(reading_cost(file.path, file.size) for file in files)
@@ -171,20 +152,6 @@ def shuffle_partitions(size: int, parallelism: int) -> int:
     return max(parallelism, min(4 * parallelism, size // _BYTES_PER_SHUFFLE_PARTITION))
 
 
-def _server_task(settings: Settings, reading: Reading) -> ServerTask:
-    calendar = calendar_rule(settings.train_begin, settings.train_end, settings.holiday_country)
-    split = None if reading.split is None else epoch_seconds(reading.split)
-    return ServerTask(reading.features, calendar, label_rule(settings), split, reading.tables)
-
-
-def _layout(settings: Settings) -> Layout | None:
-    return None if settings.columns is None else Layout(settings.columns)
-
-
-def _row_filter(settings: Settings, filter_ip: bool) -> RowFilter:
-    servers = frozenset(settings.filter_servers) if filter_ip else None
-    ranges = {
-        name: (allowed.min, allowed.max, allowed.on_breach == "reject") for name, allowed in settings.contract.items()
-    }
-    contract = Contract.of(ranges) if ranges else None
-    return RowFilter(epoch_seconds(settings.train_begin), epoch_seconds(settings.train_end), servers, contract)
+def _server_task(reading: Reading) -> ServerTask:
+    rules = reading.rules
+    return ServerTask(rules.features, rules.calendar, rules.labels, rules.split_seconds, reading.tables)

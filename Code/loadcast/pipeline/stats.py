@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from loadcast import paths
 from loadcast.artefacts.info import Info
-from loadcast.artefacts.quality import Quality
 from loadcast.errors import ConfigError
 from loadcast.pipeline.sessions import Reading, found_files, read_sessions
-from loadcast.progress import Progress, logged_run, silent
+from loadcast.progress import Progress, logged_run
+from loadcast.rules import Rules
+from loadcast.run_request import RunRequest
+from loadcast.run_result import Published
 from loadcast.settings import Settings
 from loadcast.spark.azure import connect
 from loadcast.spark.failures import spark_failures
-from loadcast.spark.session import SparkOptions, create_session
+from loadcast.spark.session import create_session
 from loadcast.storage.output import open_output
 from loadcast.storage.sources import find_sources
 
@@ -19,12 +21,14 @@ _MADE_HERE = {paths.QUALITY, paths.REJECTED}
 
 
 @logged_run("stats")
-def run_stats(settings: Settings, options: SparkOptions, progress: Progress = silent) -> Quality:
+def stats(request: RunRequest, progress: Progress) -> Published:
     """Compute statistics of the configured period and publish them beside the months already there.
 
     The new run keeps everything of the newest one but the months of this period, which are replaced, and the quality
     report. Raises ConfigError where that run's times are of another zone.
     """
+    settings, options = request.settings, request.spark
+    rules = Rules.of(settings)
     matched = find_sources(settings, options.extra)
     kept = [name for name in paths.ARTEFACTS if name not in _MADE_HERE]
     output = open_output(settings)
@@ -36,10 +40,11 @@ def run_stats(settings: Settings, options: SparkOptions, progress: Progress = si
             spark = create_session("loadcast statistics", options, brief=True)
         connect(spark, staging)
         source, files = found_files(spark, settings, matched)
-        sessions = read_sessions(spark, settings, Reading(files, source, staging.fresh_tables), progress)
+        reading = Reading(files, source, staging.fresh_tables, rules)
+        sessions = read_sessions(spark, settings, reading, progress)
         staging.replace([paths.REJECTED, *sessions.months])
         sessions.quality.write(staging.folder)
-    return sessions.quality
+    return Published(staging.run, output.shown, quality=sessions.quality)
 
 
 def _check_clock(info: Info, settings: Settings) -> None:

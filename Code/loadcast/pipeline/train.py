@@ -6,20 +6,21 @@ from loadcast import paths
 from loadcast.artefacts.info import Info
 from loadcast.artefacts.metrics import Metrics
 from loadcast.errors import ConfigError
-from loadcast.feature_sets import feature_set
 from loadcast.kernels.evaluation import evaluate
 from loadcast.models.model import INFO_ENTRIES, Model
 from loadcast.models.registry import family_named, load_model
 from loadcast.models.saved import read_saved
 from loadcast.pipeline.artefacts import versions
-from loadcast.pipeline.sessions import label_rule
-from loadcast.progress import Progress, logged_run, silent
+from loadcast.progress import Progress, logged_run
+from loadcast.rules import Rules
+from loadcast.run_request import RunRequest
+from loadcast.run_result import Published
 from loadcast.settings import Settings
 from loadcast.spark.azure import connect
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
 from loadcast.spark.scoring import ScoreTask, predictions_schema, score_features
-from loadcast.spark.session import Spark, SparkOptions, create_session
+from loadcast.spark.session import Spark, create_session
 from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.output import open_output
 from loadcast.storage.publish import open_run
@@ -30,27 +31,27 @@ _MADE_HERE = {paths.FOREST_MODEL, paths.METRICS, paths.PREDICTIONS}
 
 
 @logged_run("train")
-def run_train(settings: Settings, options: SparkOptions, progress: Progress = silent) -> Metrics:
-    """Fit the model on the newest run's features, score it, and publish both; returns the metrics.
+def train(request: RunRequest, progress: Progress) -> Published:
+    """Fit the model on the newest run's features, score it, and publish both.
 
     Raises ArtefactError where ETL has not run, ConfigError where it ran with other dates or thresholds.
     """
-    family = family_named(settings.model)
+    settings, options = request.settings, request.spark
+    family, rules = family_named(settings.model), Rules.of(settings, split=settings.split)
     output = open_output(settings)
     newest = open_run(output.at_hand({paths.CURRENT: [paths.INFO]}))
-    _check_same(Info.read(newest), settings)  # before Spark starts, so that a mistake is told at once
+    _check_same(Info.read(newest), settings, rules)  # before Spark starts, so that a mistake is told at once
     kept = [name for name in paths.ARTEFACTS if name not in _MADE_HERE]
     with output.stage(carry=kept) as staging, spark_failures(output.shown):
         staging.fetch([paths.INFO])
         info = Info.read(staging.folder)  # what was carried, under the lock, is what is trained on
-        _check_same(info, settings)
+        _check_same(info, settings, rules)
         with progress("Starting Spark"):
             spark = create_session("loadcast train", options, meanwhile=_FITTING)
         connect(spark, staging)
-        columns = info.feature_columns
-        model = _fit(spark, staging, columns, settings, progress)
+        model = _fit(spark, staging, info.feature_columns, settings, progress)
         with watched(spark, progress, "Scoring train and test"):
-            metrics = _score(spark, staging, columns, settings, model)
+            metrics = _score(spark, staging, info, model, rules)
         metrics.write(staging.folder)
         staging.fetch(name for name in paths.BUNDLE_FOLDERS if name != paths.FOREST_MODEL)  # that is here already
         trained = {
@@ -59,7 +60,7 @@ def run_train(settings: Settings, options: SparkOptions, progress: Progress = si
             "files": sha256_of_files(staging.folder, [*paths.BUNDLE_FOLDERS, paths.METRICS]),
         }
         Info.of(trained).write(staging.folder)
-    return metrics
+    return Published(staging.run, output.shown, metrics=metrics)
 
 
 def _fit(spark: Spark, staging: Staging, columns: list[str], settings: Settings, progress: Progress) -> Model:
@@ -75,25 +76,25 @@ def _fit(spark: Spark, staging: Staging, columns: list[str], settings: Settings,
     return load_model(read_saved(staging.folder, [paths.FOREST_MODEL]), fitting.number_of_features(rows))
 
 
-def _score(spark: Spark, staging: Staging, columns: list[str], settings: Settings, model: Model) -> Metrics:
+def _score(spark: Spark, staging: Staging, info: Info, model: Model, rules: Rules) -> Metrics:
     """Write the test period's predictions; returns the metrics."""
     source = staging.carried_tables(paths.FEATURES)
     task = ScoreTask(
         files=tuple(source.names(paths.FEATURES)),
         source=source,
         predictions=staging.tables,
-        columns=tuple(columns),
+        columns=tuple(info.feature_columns),
         model=model,
-        split=settings.split,
-        rule=label_rule(settings),
+        split=info.test_split_start,  # as the configuration has it: that was checked
+        rule=rules.labels,
         spark_schema=predictions_schema(),
     )
     return Metrics.of(evaluate(*score_features(spark, task)))
 
 
-def _check_same(info: Info, settings: Settings) -> None:
+def _check_same(info: Info, settings: Settings, rules: Rules) -> None:
     """Encoders and labels were made with ETL's dates and thresholds: training with others would mix two set-ups."""
-    features = feature_set(settings.feature_set)
+    features = rules.features
     for key, actual, wanted in (
         ("featureSet", f"{info.feature_set.name} {info.feature_set.version}", f"{features.name} {features.version}"),
         ("trainBegin", info.train_begin, settings.train_begin),

@@ -23,6 +23,7 @@ from loadcast.errors import ArtefactError, InputError
 from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.features import FeatureSet, coming_hours, feature_table
+from loadcast.rules import calendar_rule
 from loadcast.secrets import shown
 from loadcast.storage.months import Months, MonthsInFolder
 from loadcast.storage.publish import open_run
@@ -109,7 +110,7 @@ def scoring_features(statistics: Statistics, servers: Sequence[str] | None, begi
         if lost := sorted(set(wanted) - (hourly.keys() & daily.keys())):
             raise InputError(f"{statistics.folder} has only part of the statistics of {lost[0]}. Make them anew.")
     end = begin + timedelta(hours=schema.HORIZON_HOURS - 1)
-    rule = CalendarRule(statistics.train_begin, holiday_days(statistics.holiday_country, begin.year, end.year))
+    rule = calendar_rule(statistics.train_begin, statistics.holiday_country, (begin.year, end.year))
     return [FeatureSource(server, hourly[server], daily[server], begin, rule, statistics.features) for server in wanted]
 
 

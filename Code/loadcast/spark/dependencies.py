@@ -15,7 +15,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from loadcast.errors import ConfigError
-from loadcast.secrets import redacted
+from loadcast.spark.options import holds_secret, names_secret
 from loadcast.system.small_files import read_small_file
 
 _MAX_BYTES = 64 << 10
@@ -26,10 +26,6 @@ _NO_SECRETS = (
     "datastore from the reference it was registered with"
 )
 _SETTING = re.compile(r"spark\.[A-Za-z0-9_][A-Za-z0-9_.-]*")
-#: What Spark itself hides in its logs, and the keys of hadoop-azure.
-_SECRET = re.compile(r"(?i)secret|password|token|access[.]?key|account[.]key[.]|[.]sas[.]")
-#: Settings with such a word that say how, or where, a secret is to be had.
-_NO_SECRET = re.compile(r"(?i)(file|path|enabled)$|provider")
 _REPOSITORY = re.compile(r"https://[^\s/@,?#]+(/[^\s@,?#]*)?")
 
 
@@ -38,7 +34,7 @@ def _value(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str) and value.isprintable():
-        if redacted(value) != value:
+        if holds_secret(value):
             raise ValueError(_NO_SECRETS)
         return value
     if isinstance(value, int) and abs(value) < 2**63:
@@ -51,7 +47,7 @@ def _value(value: object) -> str:
 def _setting(name: str) -> str:
     if not _SETTING.fullmatch(name):
         raise ValueError("wanted the name of a Spark setting, such as spark.executor.memory")
-    if _SECRET.search(name) and not _NO_SECRET.search(name):
+    if names_secret(name):
         raise ValueError(_NO_SECRETS)
     return name
 

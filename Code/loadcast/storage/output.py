@@ -48,6 +48,9 @@ class Output(Protocol):
     def months(self, run: Path) -> Months:
         """The months of a run that at_hand has led to, of which it need not have brought any."""
 
+    def artefact(self, run: Path, name: str) -> Path:
+        """An artefact of a run that at_hand has led to, on this machine; where the run has none, so has the path."""
+
     def kept_results(self) -> KeptResults:
         """Results of scanned files that are kept from run to run."""
 
@@ -84,6 +87,9 @@ class FolderOutput:
 
     def months(self, run: Path) -> Months:
         return MonthsInFolder(run)
+
+    def artefact(self, run: Path, name: str) -> Path:
+        return run / name
 
     def kept_results(self) -> KeptResults:
         return KeptInFolder(str((self.folder / paths.SCANNED).absolute()))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from loadcast import paths
 from loadcast.storage.table_files import FolderTables, Tables
 
 _FRESH = ".fresh"
@@ -34,6 +35,10 @@ class Staging(Protocol):
     `tables` is where the tasks' tables go, which may be elsewhere. Spark reads and writes its own artefacts at
     `address(name)`; what it wrote is in `folder`, too, after `fetch`.
     """
+
+    @property
+    def run(self) -> str:
+        """The run's name, under which it will be published."""
 
     @property
     def folder(self) -> Path:
@@ -100,6 +105,10 @@ class FolderStaging:
     """A run that is wholly in one folder, which Spark's workers reach, too."""
 
     folder: Path
+
+    @property
+    def run(self) -> str:
+        return self.folder.name.removeprefix(paths.STAGING_PREFIX)
 
     @property
     def tables(self) -> Tables:

@@ -83,6 +83,9 @@ class ContainerOutput:
     def months(self, run: Path) -> Months:
         return MonthsInContainer(Mirror(self.container, self.prefix), run.name)
 
+    def artefact(self, run: Path, name: str) -> Path:
+        return Mirror(self.container, self.prefix).part(run.name, name)
+
     def kept_results(self) -> KeptResults:
         return KeptInContainer(self.container, joined(self.prefix, paths.SCANNED))
 

@@ -51,6 +51,10 @@ class ContainerStaging:
         self._uploads: dict[Future[dict[str, Sent]], list[str]] = {}
         self._closed = False
 
+    @property
+    def run(self) -> str:
+        return PurePosixPath(self._run).name
+
     def write_directly(self, hadoop: Hadoop) -> dict[str, str]:
         driver = find_driver(self._container, hadoop)
         if driver is None:

@@ -1,0 +1,110 @@
+"""The hours to come: published statistics → features → the model, in this process or behind a service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+from loadcast import paths, schema
+from loadcast.api.opened import load_model
+from loadcast.errors import ConfigError
+from loadcast.serving.client import HourForecast, ScoringClient
+from loadcast.serving.defaults import DEFAULT_BATCH
+from loadcast.serving.predictor import Predictor
+from loadcast.serving.statistics import FeatureSource, newest_hour, open_statistics, scoring_features
+from loadcast.settings import Settings, parse_time
+from loadcast.storage.output import open_output
+
+# Statistics come by the month, as far as they are wanted.
+_NEEDED = {paths.CURRENT: (paths.INFO,)}
+_NEEDED_IF_ANY = {paths.MODEL: (paths.INFO,)}
+
+
+@dataclass(frozen=True)
+class ComingHours:
+    """What makes the features of the hours from `begin`, server by server; `newest` is the last hour known."""
+
+    newest: datetime
+    begin: datetime
+    sources: list[FeatureSource]
+
+
+def coming_hours(
+    settings: Settings, servers: Sequence[str] | None, begin: datetime | None, model: Path | None = None
+) -> ComingHours:
+    """What makes the features of the schema.HORIZON_HOURS hours from `begin` (None: after the newest), for each server.
+
+    `servers` None stands for all that have statistics; `model` is the bundle in use, for statistics without one. Raises
+    LoadcastError.
+    """
+    output = open_output(settings)
+    statistics = open_statistics(output.at_hand(_NEEDED, _NEEDED_IF_ANY), model, output.months)
+    newest = newest_hour(statistics)
+    start = begin or newest + timedelta(hours=1)
+    return ComingHours(newest, start, scoring_features(statistics, servers, start))
+
+
+def forecast(
+    settings: Settings,
+    servers: Iterable[str] | None = None,
+    begin: datetime | str | None = None,
+    model: str | os.PathLike[str] | None = None,
+    url: str | None = None,
+    key: str | None = None,
+) -> pa.Table:
+    """Class and probabilities of each server's next 48 hours (schema.FORECAST_SCHEMA), by server and hour.
+
+    `servers` None stands for all with statistics in the configured output, `begin` None for the hour after the newest.
+    The model answers in this process: the output's newest, or the bundle in the folder `model`. With `url`, and its
+    `key` where it wants one, the service there answers instead. Raises LoadcastError.
+    """
+    bundle = None if model is None else Path(model)
+    coming = coming_hours(settings, None if servers is None else list(servers), _time(begin), bundle)
+    if url is None:
+        return _table(_answered(load_model(settings if bundle is None else bundle), coming.sources))
+    with ScoringClient(url, key) as client:
+        records = (record for source in coming.sources for record in source.records())
+        return _table(client.score_in_batches(records, DEFAULT_BATCH))
+
+
+def _answered(predictor: Predictor, sources: Iterable[FeatureSource]) -> Iterator[HourForecast]:
+    """What the service would answer, by the same contract."""
+    for source in sources:
+        answers = predictor.predict(predictor.contract.read_records(list(source.records())))
+        for answer in answers.values():
+            yield HourForecast(
+                server=answer[schema.SERVER],
+                hour=parse_time(answer[schema.HOUR]),
+                label=answer[schema.PREDICTION],
+                probabilities=tuple(answer["probability"].values()),
+                cold_start=answer[schema.COLD_START],
+            )
+
+
+def _table(hours: Iterable[HourForecast]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            {
+                schema.SERVER: hour.server,
+                schema.HOUR: hour.hour,
+                schema.PREDICTION: hour.label,
+                schema.LABEL: schema.CLASS_NAMES[hour.label],
+                **dict(zip(schema.PROBABILITY_COLUMNS.values(), hour.probabilities, strict=True)),
+                schema.COLD_START: hour.cold_start,
+            }
+            for hour in hours
+        ],
+        schema=schema.FORECAST_SCHEMA,
+    )
+
+
+def _time(begin: datetime | str | None) -> datetime | None:
+    try:
+        return None if begin is None else parse_time(begin)
+    except ValueError as error:
+        raise ConfigError(f"begin: found {begin!r}, {error}.") from None

@@ -1,0 +1,60 @@
+"""A configuration in the terms of the kernels: translated once, in one place, then frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from loadcast.feature_sets import feature_set
+from loadcast.holiday_calendar import holiday_days
+from loadcast.kernels.calendar import CalendarRule, epoch_seconds
+from loadcast.kernels.data_contract import Contract
+from loadcast.kernels.features import FeatureSet
+from loadcast.kernels.labels import LabelRule
+from loadcast.kernels.rows import Layout
+from loadcast.kernels.scan import RowFilter
+from loadcast.settings import Settings
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What kernels take of a configuration.
+
+    `layout` None: each file's own head says it. `rows` says which rows are kept, the data contract included. Rows
+    before `split_seconds` (since 1970) are training rows; without it there are none, and no features are made.
+    """
+
+    layout: Layout | None
+    rows: RowFilter
+    calendar: CalendarRule
+    labels: LabelRule
+    features: FeatureSet
+    split_seconds: int | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, filter_ip: bool = False, split: datetime | None = None) -> Rules:
+        """The rules of a configuration; with `filter_ip` only its filterServers are kept.
+
+        Raises ConfigError for a feature set that is not known here.
+        """
+        begin, end = settings.train_begin, settings.train_end
+        servers = frozenset(settings.filter_servers) if filter_ip else None
+        return cls(
+            layout=None if settings.columns is None else Layout(settings.columns),
+            rows=RowFilter(epoch_seconds(begin), epoch_seconds(end), servers, _contract(settings)),
+            # The time after the training period may be scored.
+            calendar=calendar_rule(begin, settings.holiday_country, (begin.year, end.year + 1)),
+            labels=LabelRule.absolute(settings.low_threshold, settings.high_threshold),
+            features=feature_set(settings.feature_set),
+            split_seconds=None if split is None else epoch_seconds(split),
+        )
+
+
+def calendar_rule(train_begin: datetime, country: str, years: tuple[int, int]) -> CalendarRule:
+    """The calendar of a training that began at `train_begin`, with the holidays of the first to the last of `years`."""
+    return CalendarRule(train_begin, holiday_days(country, *years))
+
+
+def _contract(settings: Settings) -> Contract | None:
+    ranges = {name: (bound.min, bound.max, bound.on_breach == "reject") for name, bound in settings.contract.items()}
+    return Contract.of(ranges) if ranges else None
