@@ -92,8 +92,8 @@ def test_a_spark_setting_without_a_value_is_refused(config: Path) -> None:
 
 def test_the_readme_has_a_line_for_each_command() -> None:
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    commands = ["loadcast " + " ".join(words) for words in commands_of(main)]
-    assert [command for command in commands if not re.search(rf"{command}[ `\n]", page)] == []
+    typed = ["loadcast " + " ".join(words) for words in commands.lines(main)]
+    assert [command for command in typed if not re.search(rf"{command}[ `\n]", page)] == []
 
 
 def commands_of_demo(in_clone: bool) -> list[str]:
