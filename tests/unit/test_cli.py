@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,12 @@ def test_filter_ip_takes_no_other_word(config: Path) -> None:
 def test_a_spark_setting_without_a_value_is_refused(config: Path) -> None:
     result = CliRunner().invoke(main, ["etl", str(config), "--conf", "spark.driver.memory"])
     assert "wanted KEY=VALUE" in result.stderr
+
+
+def test_the_readme_has_a_line_for_each_command() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    typed = ["loadcast " + " ".join(words) for words in commands.lines(main)]
+    assert [command for command in typed if not re.search(rf"{command}[ `\n]", page)] == []
 
 
 def commands_of_demo(in_clone: bool) -> list[str]:

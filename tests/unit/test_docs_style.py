@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "Code" / "loadcast"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "Docs").glob("*.md"))]
 LONGEST_LINE, LONGEST_CELL = 120, 200
 
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^()\s]*)\)")
 CODE = re.compile(r"`[^`]*`")
+#: A file of the repository, or of the package, in code; not what is only there once something was set up.
+FILE = re.compile(r"`((?:(?:Code|Config|Docs|Model|scripts|tests)/(?!node_modules)[\w./-]*|\w+/[\w/]+\.py))`")
 #: Where a sentence ends and another one begins on the same line.
 SENTENCE_END = re.compile(r"[.!?][\"”’)*_]* +[\"“(*\[]*[A-Z]")
 #: A full stop of these ends no sentence.
@@ -102,6 +105,19 @@ def test_links_lead_somewhere(page: Path) -> None:
         file = (page.parent / path).resolve() if path else page
         assert file.exists(), f"{page.name}: {target}"
         assert not anchor or anchor in anchors(file), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_files_that_are_named_are_there(page: Path) -> None:
+    named = FILE.findall("\n".join(line for _, line in prose(page)))
+    assert [file for file in named if not any((folder / file).exists() for folder in (ROOT, PACKAGE))] == []
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_each_room_is_introduced(page: str) -> None:
+    text = (ROOT / "Docs" / page).read_text(encoding="utf-8")
+    rooms = [init.parent.name for init in PACKAGE.glob("*/__init__.py")]
+    assert [room for room in rooms if not re.search(rf"`{room}/?`", text)] == []
 
 
 @pytest.mark.parametrize(

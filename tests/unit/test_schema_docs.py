@@ -132,8 +132,8 @@ def test_encoded_columns_are_named_after_their_source() -> None:
 
 
 def test_the_categorical_columns_are_the_page_s() -> None:
-    (listed,) = re.findall(r"Categorical columns: (.*?)\.", PAGE)
-    assert tuple(listed.split(", ")) == classic.CATEGORICAL_COLUMNS
+    (listed,) = re.findall(r"Categorical columns: (.*?)\.", PAGE, re.DOTALL)
+    assert tuple(re.split(r",\s+", listed)) == classic.CATEGORICAL_COLUMNS
 
 
 def test_predictions_have_their_columns_in_order() -> None:
