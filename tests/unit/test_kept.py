@@ -22,8 +22,8 @@ def batch(begin: int) -> pa.RecordBatch:
 def keep(kept: KeptInFolder, name: str = NAME, number: int = 3) -> list[pa.RecordBatch]:
     batches = [batch(begin) for begin in range(number)]
     with kept.save(name, SCHEMA) as write:
-        for batch in batches:
-            write(batch)
+        for made in batches:
+            write(made)
     return batches
 
 
