@@ -52,8 +52,8 @@ def scan(source: Settings | Paths, servers: Iterable[str] | None = None) -> pa.T
     times are taken. `servers` None stands for all. What became of the rows stands in the table's metadata, as JSON
     under `loadcast.counts`. Sums have 14 significant digits.
 
-    Memory: about 500 bytes for each server and 5 minutes with sessions, however many rows they have: 100 servers of one
-    month take at most 450 MB. For more, run_etl works on Spark. Raises QualityError where more than maxRejectedFraction
+    Memory: about 800 bytes for each server and 5 minutes with sessions, however many rows they have: 100 servers of one
+    month take at most 700 MB. For more, run_etl works on Spark. Raises QualityError where more than maxRejectedFraction
     (of paths: 5 %) of the rows were rejected, InputError where no row was kept.
     """
     logs = _logs(source)
@@ -131,7 +131,7 @@ def _logs(source: Settings | Paths) -> _Logs:
         return _Logs(LOCAL, list(files.values()), None, RowFilter(begin, end))
     matched = find_sources(source)
     if matched is None:
-        raise ConfigError("dataFile: found an address that only Spark can read; wanted a path or a container's. ")
+        raise ConfigError("dataFile: found an address that only Spark can read; wanted a path or a container's.")
     rules = Rules.of(source)
     return _Logs(*matched, rules.layout, rules.rows, source.contract, source.max_rejected_fraction)
 

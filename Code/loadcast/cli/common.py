@@ -15,7 +15,6 @@ from loadcast.cli.logs import log_options
 from loadcast.errors import LoadcastError
 from loadcast.extras import missing_named
 from loadcast.secrets import without_secrets
-from loadcast.spark.options import SparkOptions
 from loadcast.system import signals
 from loadcast.system.disk import full_disk, is_full_disk
 
@@ -84,6 +83,8 @@ def spark_options(command: Command) -> Command:
         spark_log: bool,
         **options: Any,
     ) -> Any:
+        from loadcast.spark.options import SparkOptions
+
         with _errors_shown(bool(options.get("debug"))):
             extra = _from_file(spark_dependencies) | conf
         named = extra.pop(_MASTER, None)

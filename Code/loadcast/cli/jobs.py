@@ -10,11 +10,11 @@ from loadcast.cli.common import friendly, spark_options
 from loadcast.cli.hints import typed
 from loadcast.cli.usage import Command
 from loadcast.secrets import shown
-from loadcast.spark.options import SparkOptions
 
 if TYPE_CHECKING:
     from loadcast.run_request import Step
     from loadcast.run_result import RunResult
+    from loadcast.spark.options import SparkOptions
 
 _CONFIG = click.argument("config", type=click.Path())
 
