@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -152,8 +153,9 @@ def test_what_cannot_be_made_is_an_error_that_says_what_is_wanted(settings: Sett
     (tmp_path / "bad.csv").write_text("no session\n" * 3)
     with pytest.raises(QualityError, match="field_count 3"):
         loadcast.scan(tmp_path / "bad.csv")
+    later = settings.model_copy(update={"train_begin": datetime(2030, 1, 1), "train_end": datetime(2030, 1, 2)})
     with pytest.raises(InputError, match="No row was kept"):
-        loadcast.scan(settings.model_copy(update={"train_end": settings.train_begin}))
+        loadcast.scan(later)
 
 
 # --- runs and forecasts ---------------------------------------------------------------------------------------------
