@@ -273,33 +273,42 @@ def test_missing_values_are_none_and_say_why() -> None:
 # --- attacks --------------------------------------------------------------------------------------------------------
 
 MEGABYTE = 1 << 20
-ATTACKS: dict[str, Callable[[], bytes]] = {
-    "commas": lambda: b"," * MEGABYTE,
-    "quotes": lambda: b'"' * MEGABYTE,
-    "quotes and commas": lambda: b'",' * (MEGABYTE // 2),
-    "fields that open": lambda: b'"a,' * (MEGABYTE // 3),
-    "doubled quotes after one": lambda: b'"a,' + b'""b,' * (MEGABYTE // 4),
-    "spaces": lambda: b" " * MEGABYTE + b"x",
-    "spaces before quotes": lambda: b' "' * (MEGABYTE // 2),
-    "spaces after quotes": lambda: b'"" ' * (MEGABYTE // 3) + b"x",
-    "doubled quotes that never close": lambda: b'"' + b'""' * (MEGABYTE // 2) + b"," * 16,
-    "doubled quotes that close": lambda: b'"' + b'""x' * (MEGABYTE // 3) + b'"' + b"," * 16,
-    "fields that open among doubled quotes": lambda: b'"""b,""b,' * (MEGABYTE // 9),
-    "a long number": lambda: row_17(total=b"9" * MEGABYTE),
-    "a long number that is none": lambda: row_17(total=b"1" * MEGABYTE + b"x"),
-    "a long address": lambda: row_17(server=b"1." * (MEGABYTE // 2)),
-    "a long start": lambda: row_17(start=b"2" * MEGABYTE),
+ATTACKS: dict[str, Callable[[int], bytes]] = {
+    "commas": lambda size: b"," * size,
+    "quotes": lambda size: b'"' * size,
+    "quotes and commas": lambda size: b'",' * (size // 2),
+    "fields that open": lambda size: b'"a,' * (size // 3),
+    "doubled quotes after one": lambda size: b'"a,' + b'""b,' * (size // 4),
+    "spaces": lambda size: b" " * size + b"x",
+    "spaces before quotes": lambda size: b' "' * (size // 2),
+    "spaces after quotes": lambda size: b'"" ' * (size // 3) + b"x",
+    "doubled quotes that never close": lambda size: b'"' + b'""' * (size // 2) + b"," * 16,
+    "doubled quotes that close": lambda size: b'"' + b'""x' * (size // 3) + b'"' + b"," * 16,
+    "fields that open among doubled quotes": lambda size: b'"""b,""b,' * (size // 9),
+    "a long number": lambda size: row_17(total=b"9" * size),
+    "a long number that is none": lambda size: row_17(total=b"1" * size + b"x"),
+    "a long address": lambda size: row_17(server=b"1." * (size // 2)),
+    "a long start": lambda size: row_17(start=b"2" * size),
 }
+
+
+def reading_s(line: bytes) -> float:
+    """Processor time, the best of three."""
+
+    def once() -> float:
+        begin_s = time.process_time()
+        parse_row(line, LAYOUT_17)
+        rows.split_fields(line)
+        return time.process_time() - begin_s
+
+    return min(once() for _ in range(3))
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_no_line_takes_more_than_linear_time(name: str) -> None:
-    line = ATTACKS[name]()
-    begin = time.perf_counter()
-    parse_row(line, LAYOUT_17)
-    rows.split_fields(line)
-    # A quadratic reader would take minutes.
-    assert time.perf_counter() - begin < 5
+    quarter, whole = (reading_s(ATTACKS[name](size)) for size in (MEGABYTE // 16, MEGABYTE // 4))
+    # A linear reader takes 4 times as long, a quadratic one 16 times.
+    assert whole < 10 * max(quarter, 0.005)
 
 
 @pytest.mark.parametrize(
