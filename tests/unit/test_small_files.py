@@ -10,6 +10,8 @@ import pytest
 
 from loadcast.errors import ConfigError
 from loadcast.settings import load_settings
+from loadcast.storage.blob.credentials import read_reference
+from loadcast.storage.datastores import FILE_VARIABLE, load_datastores
 from loadcast.system import small_files
 from loadcast.system.small_files import read_small_file
 
@@ -43,6 +45,16 @@ def test_a_pipe_that_nobody_writes_to_is_a_fault_of_the_configuration(
             load_settings(tmp_path / "pipe")
     finally:
         os.close(writer)
+
+
+def test_keys_and_datastores_are_not_waited_for_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small_files, "PATIENCE_S", 0.05)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="it is a pipe"):
+        read_reference(f"file:{tmp_path / 'pipe'}")
+    monkeypatch.setenv(FILE_VARIABLE, str(tmp_path / "pipe"))
+    with pytest.raises(ConfigError, match="it is a pipe"):
+        load_datastores()
 
 
 def test_a_folder_is_none(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from loadcast.errors import ConfigError, OutputError
 from loadcast.secrets import is_reference, shown
 from loadcast.storage.blob.location import parse_blob_url
+from loadcast.system.small_files import read_small_file
 
 FILE_VARIABLE = "LOADCAST_DATASTORES"
 _DEFAULT_FILE = Path("aml_config", "datastores.json")
@@ -58,8 +59,7 @@ def load_datastores() -> dict[str, Datastore]:
     file = datastores_file()
     todo = f"Repair it, or remove it and register anew; {FILE_VARIABLE} names another file."
     try:
-        with file.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
+        data = read_small_file(file, _MAX_BYTES + 1)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

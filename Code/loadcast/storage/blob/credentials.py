@@ -15,6 +15,7 @@ from loadcast.storage.blob.access import ANONYMOUS, TOKEN_SCOPE, Access, make_ch
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.redaction import quiet_loggers
+from loadcast.system.small_files import read_small_file
 
 #: Seconds that the credential chain may take. Where there is none, it has to find out without holding up a run.
 CHAIN_TIMEOUT_S = 8.0
@@ -59,8 +60,7 @@ def resolve_access(location: BlobLocation, reference: str | None, sas: str | Non
 
 def _read_file(name: str) -> tuple[str, str]:
     try:
-        with Path(name).expanduser().open("rb") as file:
-            data = file.read(_LARGEST_SECRET_BYTES + 1)
+        data = read_small_file(Path(name).expanduser(), _LARGEST_SECRET_BYTES + 1)
     except (OSError, ValueError, RuntimeError) as error:
         return "", f"it cannot be read ({getattr(error, 'strerror', None) or 'no such name is possible'})"
     if len(data) > _LARGEST_SECRET_BYTES:
