@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from subprocess import PIPE
 from typing import IO
 
 import click
@@ -135,7 +136,8 @@ def _runnable(command: list[str]) -> list[str]:
 def _service(command: list[str], folder: Path) -> Iterator[str]:
     """Run the service while the block runs; gives its address."""
     environment = {name: value for name, value in os.environ.items() if name != "LOADCAST_SERVICE_KEY"}
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=PIPE, stderr=PIPE, text=True) as process:
+        threading.Thread(target=_pass_on, args=(process.stderr,), daemon=True).start()
         late = threading.Timer(_START_TIMEOUT_S, process.terminate)  # ends the wait for a service that says nothing
         late.start()
         try:
@@ -145,6 +147,13 @@ def _service(command: list[str], folder: Path) -> Iterator[str]:
         finally:
             late.cancel()
             process.terminate()
+
+
+def _pass_on(errors: IO[str] | None) -> None:
+    """Show what the service says, but not that it stops: the demo has stopped it."""
+    for line in errors or ():
+        if "Stopped by SIGTERM" not in line:
+            sys.stderr.write(line)
 
 
 def _address(output: IO[str] | None) -> str:
