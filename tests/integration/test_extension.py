@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+import entry_points
 import recipe
 import runs
+import toymodel
 from container_runs import run_command, running_service, write_sample
 from loadcast import paths, schema
+from loadcast.models.registry import ENTRY_POINTS
 from loadcast.settings import DEMO_SERVERS, parse_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 RECIPE = recipe.read_recipe()
 #: What the configuration says of things that are not loadcast's own.
-EXTENSIONS = {**RECIPE.settings}
+EXTENSIONS = {**RECIPE.settings, "model": "toy"}
 MASTER = ("--master", "local[2]")
 
 
@@ -37,12 +41,14 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Extended:
     """ETL and training with a package that is installed beside loadcast."""
     folder = tmp_path_factory.mktemp("extended")
     write_sample(folder / "data", rows=20_000, servers=4)
-    path = os.pathsep.join([str(RECIPE.install(folder / "site")), os.environ.get("PYTHONPATH", "")])
+    site = RECIPE.install(folder / "site")
+    shutil.copytree(Path(toymodel.__file__).parent, site / "toymodel", ignore=shutil.ignore_patterns("__pycache__"))
+    entry_points.install(site, "toymodel", {ENTRY_POINTS: {"toy": "toymodel:FAMILY"}})
+    path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
     content = {
         "dataFile": str(folder / "data/*/*/*/*/request.csv"),
         "duration": "ONE_MONTH",
         "output": str(folder / "output"),
-        "forest": {"numTrees": 5, "maxDepth": 5},
         **EXTENSIONS,
     }
     config = folder / "config.json"
@@ -58,6 +64,7 @@ def test_etl_makes_the_columns_that_the_package_describes(extended: Extended) ->
     tables = (runs.table(extended.run, name).to_pylist() for name in (paths.FEATURES, paths.HOURLY, paths.DAILY))
     recipe.assert_as_described(*tables)
     assert extended.run.info["featureSet"] == {"name": "weekly", "version": 1}
+    assert extended.run.info["model"] == "toy"
 
 
 def test_service_and_client_forecast_with_the_package(extended: Extended, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ class Recipe:
 
     def install(self, folder: Path) -> Path:
         """Lay the package out in `folder` as an installer does; the folder is to be on Python's path."""
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{self.module}.py").write_text(self.source, encoding="utf-8")
         return entry_points.install(folder, self.module, self.offers)
 
