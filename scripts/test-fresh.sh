@@ -97,7 +97,7 @@ as_stranger() {
 # Ends what runs in the bare system, and only then removes it.
 clean_up() {
     if [[ -n $running ]]; then
-        kill "$running" 2>/dev/null || true
+        kill -KILL "$running" 2>/dev/null || true # unshare ignores the others; all in its namespace ends with it
         wait "$running" 2>/dev/null || true
     fi
     [[ -z $system ]] || remove "$system"
