@@ -305,9 +305,10 @@ class Publication:
     def _is_fenced_out(self) -> bool:
         """Make sure that no request that is still under way can publish the run."""
         current, before = self._store.pointer(paths.CURRENT), self.base.current
-        if current is None or before is None:
+        if current is None:
             return False
-        if current.version == before.version:
+        # A request that wants no pointer there is refused by the one that is there.
+        if before is not None and current.version == before.version:
             self._store.claim(paths.CURRENT, current)
         return not self._is_named()
 
