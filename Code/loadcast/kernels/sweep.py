@@ -307,8 +307,15 @@ def _ready(stamp: int, cached: bool) -> Sweep:
 
     # Without the GIL: meanwhile threads of the blob client take in the bytes that come next.
     function = compiled(sweep, cache=cached, nogil=True)
-    rules = new_rules((), (0, 0), None)
-    function(sweep_bytes(b""), 0, rules, new_tables())
+    arguments = sweep_bytes(b""), 0, new_rules((), (0, 0), None), new_tables()
+    try:
+        function(*arguments)
+    except Exception:
+        if not cached:
+            raise
+        # What an older version has kept may name types that are gone.
+        function._cache.flush()  # type: ignore[attr-defined]  # numba's own way to forget it
+        function(*arguments)
     return function
 
 
