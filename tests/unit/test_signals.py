@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -278,6 +279,7 @@ def test_children_that_leave_when_asked_are_not_killed(tmp_path: Path) -> None:
     assert "left" in command.lines
 
 
+@pytest.mark.skipif(shutil.which("ps") is None, reason="this machine has no ps")
 def test_without_proc_ps_tells_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     with subprocess.Popen(["sh", "-c", "sleep 60 & wait"]) as child:
         try:
