@@ -61,7 +61,7 @@ def test_a_published_run_ends_well_though_its_output_cannot_be_opened_again(
     config = tmp_path / "config.json"
     output = tmp_path / "output"
     config.write_text(json.dumps({**plain, "output": str(output)}))
-    for command, next_step in (("etl", "train.py"), ("train", f"--model {output}")):
+    for command, next_step in (("etl", "loadcast train"), ("train", f"--model {output}")):
         opened = 0
         result = CliRunner().invoke(main, [command, str(config), "--master", "local[2]"])
         assert (result.exit_code, opened) == (0, 1), result.output
