@@ -7,19 +7,17 @@ On a cluster there is no such pipe, and warnings go to the executor's own standa
 
 from __future__ import annotations
 
-import atexit
 import json
 import logging
 import os
 import select
-import shutil
-import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from loadcast.logs.setup import LOGGER
+from loadcast.system.temporary import process_folder
 
 _VARIABLE = "LOADCAST_LOG_PIPE"
 _LONGEST = 200
@@ -50,9 +48,8 @@ class _Relay:
         self.folder: str | None = None
 
     def open(self) -> None:
-        self.folder = tempfile.mkdtemp(prefix="loadcast-log-")
-        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
-        path = os.path.join(self.folder, "pipe")
+        self.folder = str(process_folder())  # which is this user's alone, and goes however the process ends
+        path = os.path.join(self.folder, "log-pipe")
         os.mkfifo(path, 0o600)
         # Open for writing, too: so it does not end with the last worker that has written.
         descriptor = os.open(path, os.O_RDWR)
