@@ -23,6 +23,14 @@ print(sum(compiled_sweep().stats.cache_hits.values()), sum(compiled_sweep().stat
 """
 
 
+#: A caller of compiled code, of a version whose type is in the module `{room}`.
+OF_A_VERSION = """from {room} import Pair
+def total(pair): return pair.left + pair.right
+from loadcast.kernels.words import ready
+here = ready(total, Pair(1, 2))
+print(sum(here.stats.cache_hits.values()), sum(here.stats.cache_misses.values()))
+"""
+PAIR = "from typing import NamedTuple\nclass Pair(NamedTuple):\n    left: int\n    right: int\n"
 NOWHERE = "from numba.core.caching import CacheImpl; CacheImpl._locator_classes = []"
 
 
@@ -47,6 +55,25 @@ def test_processes_that_start_at_once_compile_and_later_ones_do_not(tmp_path: Pa
     for kept in tmp_path.rglob("*.nbc"):
         kept.write_bytes(kept.read_bytes()[:1000])
     assert hits_and_misses(start(tmp_path)) == "0 1"
+
+
+@pytest.mark.slow
+def test_what_an_older_version_kept_with_a_type_that_is_gone_is_replaced(tmp_path: Path) -> None:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT / "Code"), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def started(room: str) -> str:
+        """What a process of the version says whose type lives in this module."""
+        (tmp_path / "caller.py").write_text(OF_A_VERSION.format(room=room))
+        command = [sys.executable, str(tmp_path / "caller.py")]
+        return hits_and_misses(
+            subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+
+    (tmp_path / "older.py").write_text(PAIR)
+    assert started("older") == "0 1"
+    (tmp_path / "older.py").rename(tmp_path / "newer.py")
+    assert started("newer") == "0 1"
+    assert started("newer") == "1 0"
 
 
 @pytest.mark.slow

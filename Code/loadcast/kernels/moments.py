@@ -97,19 +97,10 @@ class Moments:
 
 @cache
 def compiled_adding() -> _Adding:
-    """The compiled code; as that of the scan, it is kept on disk, and compiled anew where that cannot be."""
-    try:
-        return _ready(kept=True)
-    except Exception:  # whatever is wrong with what is kept: what is wrong with the code comes again
-        return _ready(kept=False)
+    """The compiled code."""
+    from loadcast.kernels.words import ready  # numba: who adds nothing up need not load it
 
-
-def _ready(kept: bool) -> _Adding:
-    from loadcast.kernels.words import compiled  # numba: who adds nothing up need not load it
-
-    function = compiled(_add, cache=kept)
-    function(np.zeros((0, 0), np.int64), np.zeros((0, 0, 0), np.int64))
-    return function
+    return ready(_add, np.zeros((0, 0), np.int64), np.zeros((0, 0, 0), np.int64))
 
 
 def _add(values: Int64s, bins: Int64s) -> None:

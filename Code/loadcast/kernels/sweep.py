@@ -59,7 +59,7 @@ from loadcast.kernels.scan_tables import (
     Tables,
     new_tables,
 )
-from loadcast.kernels.words import COMMA, CR, LF, Bytes, compiled, inner, load, next_low, word
+from loadcast.kernels.words import COMMA, CR, LF, Bytes, inner, load, next_low, ready, word
 
 #: What a column is to the scan; a measure is MEASURE + its index in schema.MEASURES.
 UNUSED, START, SERVER, MEASURE = range(4)
@@ -283,40 +283,30 @@ Sweep = Callable[[Bytes, int, Rules, Tables], tuple[int, int]]
 def compiled_sweep() -> Sweep:
     """The function (text that ends with LF, position of a line, rules, tables) → (why it ends, that of the next line).
 
-    The first process ever compiles it, for seconds, and leaves it on disk, where numba keeps such: beside this file or
-    in the user's cache folder. Where that cannot be written or read, each process compiles for itself.
+    Compiled for one kind of arguments, which `sweep_bytes` makes sure of.
     """
-    sources = [
-        Path(module.__file__ or "") for module in (schema, word_kernel, field_kernel, table_kernel, lookup_kernel)
-    ]
-    try:
-        code = b"".join(source.read_bytes() for source in (*sources, Path(__file__)))
-        return _ready(int(hashlib.sha256(code).hexdigest()[:12], 16) | 1, cached=True)
-    except Exception:  # whatever is wrong with the cache: what is wrong with the code comes again
-        return _ready(1, cached=False)
-
-
-def _ready(stamp: int, cached: bool) -> Sweep:
-    """The function for one kind of arguments, which `sweep_bytes` makes sure of.
-
-    numba knows what it keeps by this function's own code and closure: `stamp` stands for the code of all it calls.
-    """
+    stamp = _stamp()
 
     def sweep(data: Bytes, position: int, rules: Rules, tables: Tables) -> tuple[int, int]:
-        return _sweep_lines(data, position, rules, tables) if stamp else (DONE, position)
+        return _sweep_lines(data, position, rules, tables) if stamp >= 0 else (DONE, position)
 
-    # Without the GIL: meanwhile threads of the blob client take in the bytes that come next.
-    function = compiled(sweep, cache=cached, nogil=True)
     arguments = sweep_bytes(b""), 0, new_rules((), (0, 0), None), new_tables()
+    # Without the GIL: meanwhile threads of the blob client take in the bytes that come next.
+    return ready(sweep, *arguments, keep=stamp > 0, nogil=True)
+
+
+def _stamp() -> int:
+    """A number for the code of all that the function calls, 0 where it cannot be read.
+
+    numba knows what it keeps by the function's own code and closure: so the closure holds this.
+    """
+    modules = (schema, word_kernel, field_kernel, table_kernel, lookup_kernel)
+    sources = [*(Path(module.__file__ or "") for module in modules), Path(__file__)]
     try:
-        function(*arguments)
-    except Exception:
-        if not cached:
-            raise
-        # What an older version has kept may name types that are gone.
-        function._cache.flush()  # type: ignore[attr-defined]  # numba's own way to forget it
-        function(*arguments)
-    return function
+        code = b"".join(source.read_bytes() for source in sources)
+    except OSError:
+        return 0
+    return int(hashlib.sha256(code).hexdigest()[:12], 16) | 1
 
 
 def sweep_bytes(data: bytes | bytearray) -> Bytes:

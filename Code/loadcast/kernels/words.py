@@ -6,6 +6,7 @@ Text is an array of bytes that ends with LF; every function here reads within th
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -27,6 +28,32 @@ def compiled(function: Function, **options: Any) -> Function:
     """
     options |= {"error_model": "numpy", "_nrt": False}
     return cast(Function, njit(**options)(function))
+
+
+def ready(function: Function, *arguments: Any, keep: bool = True, **options: Any) -> Function:
+    """As compiled, and called once with such arguments as it is for: so it is compiled by now, or read from disk.
+
+    The first process ever compiles it, for seconds, and leaves it on disk, where numba keeps such: beside its file or
+    in the user's cache folder. Where that cannot be written or read, as in a zip on a cluster, and where it is not to
+    be kept, each process compiles for itself.
+    """
+    if keep:
+        with suppress(Exception):  # whatever is wrong with the cache: what is wrong with the code comes again
+            return _kept(function, arguments, options)
+    here = compiled(function, **options)
+    here(*arguments)
+    return here
+
+
+def _kept(function: Function, arguments: tuple[Any, ...], options: dict[str, Any]) -> Function:
+    kept = compiled(function, cache=True, **options)
+    try:
+        kept(*arguments)
+    except Exception:
+        # What an older version has kept may name types that are gone.
+        kept._cache.flush()  # type: ignore[attr-defined]  # numba's own way to forget it
+        kept(*arguments)
+    return kept
 
 
 def inner(function: Function) -> Function:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,27 +79,13 @@ def compiled_votes(forest: Forest, nodes: Nodes, matrix: Floats) -> Floats:
 
 @cache
 def compiled_walk() -> Walk:
-    """The function (matrix, nodes, depth, scratch, votes to add to) → nothing, compiled for its one kind of arguments.
+    """The function (matrix, nodes, depth, scratch, votes to add to) → nothing, compiled for its kind of arguments."""
+    from loadcast.kernels.words import ready  # numba, which may be missing
 
-    The first process ever compiles it, for a second or two, and numba leaves it on disk beside this file or in the
-    user's cache folder. Where that cannot be written or read, as in a zip on a cluster, each process compiles anew.
-    """
-    try:
-        return _ready(cached=True)
-    except Exception:  # whatever is wrong with the cache: what is wrong with the code comes again
-        return _ready(cached=False)
-
-
-def _ready(cached: bool) -> Walk:
-    from numba import njit
-
-    # Without the GIL: threads of the service walk side by side. Never fastmath: the order of additions is Spark's.
-    options: dict[str, Any] = {"cache": cached, "nogil": True, "error_model": "numpy", "_nrt": False}
-    walk: Any = njit(**options)(_walk)
     words = np.zeros(0, dtype=np.uint32)
     nothing = Nodes(words, words.reshape(0, 4), np.zeros(0), words, np.zeros(0, np.bool_), np.zeros((0, 1)))
-    walk(np.zeros((0, 1)), nothing, 0, words, np.zeros((0, 1)))
-    return walk  # type: ignore[no-any-return]
+    # Without the GIL: threads of the service walk side by side. Never fastmath: the order of additions is Spark's.
+    return ready(_walk, np.zeros((0, 1)), nothing, 0, words, np.zeros((0, 1)), nogil=True)
 
 
 def _walk(matrix: Floats, nodes: Nodes, depth: int, reached: Words, votes: Floats) -> None:
