@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import BeforeValidator, PlainSerializer
 
 from loadcast import paths
-from loadcast.artefacts.document import Artefact, Migration, Part, Real
+from loadcast.artefacts.document import Artefact, Migration, Part, Real, unchanged
 from loadcast.artefacts.metrics import Metrics
 from loadcast.artefacts.quality import Quality
 from loadcast.run_request import Step
@@ -59,7 +59,7 @@ class RunResult(Artefact):
     FILE: ClassVar[str] = "result.json"
     VERSION: ClassVar[int] = 1
     FIRST: ClassVar[int] = 1
-    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: lambda document: document}
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: unchanged}
     REMEDY: ClassVar[str] = "Run again."
 
     step: Step

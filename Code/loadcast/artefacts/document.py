@@ -45,6 +45,11 @@ Number = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Real = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 
 
+def unchanged(document: Document) -> Document:
+    """The migration to a format that only knows more."""
+    return document
+
+
 class DocumentError(ValueError):
     """What is wrong with a document, in a few words."""
 

@@ -20,6 +20,7 @@ from loadcast.artefacts.document import (
     Part,
     Real,
     decode,
+    unchanged,
 )
 from loadcast.artefacts.public_sample import load_legacy_info
 from loadcast.feature_sets import feature_set_of
@@ -85,10 +86,6 @@ def of_public_sample(document: Document) -> Document:
     }
 
 
-def _unchanged(document: Document) -> Document:
-    return document
-
-
 class Info(Artefact):
     """What made a run, and the sha-256 of each file of its bundle.
 
@@ -100,7 +97,7 @@ class Info(Artefact):
     FILE: ClassVar[str] = paths.INFO
     VERSION: ClassVar[int] = 2
     FIRST: ClassVar[int] = 1
-    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {_PUBLIC_SAMPLE: of_public_sample, 1: _unchanged}
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {_PUBLIC_SAMPLE: of_public_sample, 1: unchanged}
     REMEDY: ClassVar[str] = "Run ETL and training again, or fetch the model again."
 
     duration: str

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from loadcast import paths
-from loadcast.artefacts.document import Artefact, Document, Migration, Number, Part, Real
+from loadcast.artefacts.document import Artefact, Migration, Number, Part, Real, unchanged
 
 #: A score; null where there were no rows, and nothing is known.
 Score = Real | None
@@ -57,10 +57,6 @@ class PartMetrics(Scores):
     lift_over_best_naive: Lift
 
 
-def _unchanged(document: Document) -> Document:
-    return document
-
-
 class Metrics(Artefact):
     """Scores on the observed rows of the training and of the test period.
 
@@ -70,7 +66,7 @@ class Metrics(Artefact):
     FILE: ClassVar[str] = paths.METRICS
     VERSION: ClassVar[int] = 2
     FIRST: ClassVar[int] = 1
-    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: _unchanged}
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: unchanged}
     REMEDY: ClassVar[str] = "Train again: python Code/train.py CONFIG."
 
     train: PartMetrics

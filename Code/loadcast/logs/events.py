@@ -30,8 +30,8 @@ def log_event(logger: logging.Logger, level: int, event: str, message: str, **fi
         return
     harmless = {name: _harmless(value) for name, value in fields.items() if value is not None}
     words = " ".join(f"{name}={_quoted(value)}" for name, value in harmless.items())
-    text = f"{redacted(printable(message))} {words}".rstrip()
-    logger.log(level, "%s", text, extra={"event": event, "said": redacted(printable(message)), "fields": harmless})
+    said = redacted(printable(message))
+    logger.log(level, "%s", f"{said} {words}".rstrip(), extra={"event": event, "said": said, "fields": harmless})
 
 
 def _harmless(value: Value) -> Value:

@@ -61,11 +61,8 @@ def _morning(rows: FeatureRows) -> Column:
 
 
 def _within(rows: FeatureRows, span: tuple[int, int]) -> Column:
-    return _in_span(np.arange(24), span).take(rows.slots % 24)
-
-
-def _in_span(hour: Column, span: tuple[int, int]) -> Column:
-    return (hour >= span[0]) & (hour <= span[1])
+    hours = np.arange(24)
+    return ((hours >= span[0]) & (hours <= span[1])).take(rows.slots % 24)
 
 
 def _linear_trend(rows: FeatureRows) -> Column:
