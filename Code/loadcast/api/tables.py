@@ -22,7 +22,7 @@ from loadcast.kernels.buckets import Buckets, merge, round_sums
 from loadcast.kernels.calendar import epoch_seconds
 from loadcast.kernels.coverage import Coverage
 from loadcast.kernels.features import training_table
-from loadcast.kernels.grid import build_grid, daily_table, grid_from_hourly, hourly_table, portions
+from loadcast.kernels.grid import WORK_SLOTS, build_grid, daily_table, grid_from_hourly, hourly_table, portions
 from loadcast.kernels.rows import Layout, detect_layout
 from loadcast.kernels.scan import Counts, RowFilter, Scanner
 from loadcast.pipeline.quality import check_quality, quality_report
@@ -37,9 +37,9 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 COUNTS = b"loadcast.counts"
 #: Of paths without settings every time is taken that a log of sessions may have.
 _ANY_TIME = (datetime(1970, 1, 1), datetime(2099, 12, 31, 23, 59, 59))
-_REJECTED_FRACTION = 0.05
+_REJECTED_FRACTION: float = Settings.model_fields["max_rejected_fraction"].default
 #: Hours worked on together, as in ETL.
-_WORK_SLOTS = 24 * 366 * 30
+_WORK_SLOTS = WORK_SLOTS
 #: Sums of files wait to be added up until there are so many, and as many as were added up before.
 _FEW_SUMS = 1 << 18
 _EPOCH_US = 1_000_000 * schema.BUCKET_SECONDS

@@ -24,6 +24,8 @@ _BUCKETS_PER_HOUR = 3_600 // schema.BUCKET_SECONDS
 _BUCKETS_PER_DAY = 24 * _BUCKETS_PER_HOUR
 _US_PER_HOUR = 3_600_000_000
 _PEAKS = len(schema.PEAKS)
+#: Hours to work on together, of about 600 bytes each (30 years of one server, or a year of 30).
+WORK_SLOTS = 24 * 366 * 30
 
 
 @dataclass(frozen=True)

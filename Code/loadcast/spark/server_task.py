@@ -36,8 +36,6 @@ UNENCODED = ".unencoded"
 #: Packed sums worked on together; the last server of them waits for what else may come of it. So a task holds at most
 #: this, or three times the packed sums of its largest server (57 MB for 7.5 years).
 _WORK_BYTES = 16 << 20
-#: Hours worked on together, of about 600 bytes each (30 years of one server, or a year of 30).
-_WORK_SLOTS = 24 * 366 * 30
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class ServerTask:
         if not sums.num_rows:
             return
         servers, payloads = (sums.column(name).combine_chunks() for name in (PARTITION_KEY, "payload"))
-        for portion in grid_kernel.portions(bucket_kernel.unpack(servers, payloads), _WORK_SLOTS):
+        for portion in grid_kernel.portions(bucket_kernel.unpack(servers, payloads), grid_kernel.WORK_SLOTS):
             grid = grid_kernel.build_grid(portion)
             parts.write_monthly(paths.HOURLY, grid_kernel.hourly_table(grid), schema.HOUR)
             parts.write_monthly(paths.DAILY, grid_kernel.daily_table(grid), schema.DAY)
