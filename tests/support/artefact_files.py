@@ -9,6 +9,16 @@ from typing import Any
 from loadcast import paths, schema
 from loadcast.kernels.features import CLASSIC
 
+#: `info` as the public sample's ETL wrote it.
+PUBLIC_SAMPLE_INFO: dict[str, Any] = {
+    "trainBegin": "2016-06-01 00:00:00",
+    "trainEnd": "2016-06-30 23:59:59",
+    "testSplitStart": "2016-06-29 00:00:00",
+    "dataFile": "wasb://data@account.blob.core.windows.net/2016/06/[a]/0/request.csv",
+    "duration": "ONE_MONTH",
+    "columnOnlyIndexed": ["year_indexed", "month_indexed"],
+    "columnForEncode": ["dayofweek_indexed", "ServerIP_indexed"],
+}
 ONLY_INDEXED, FOR_ENCODE = ("year",), ("ServerIP", "hourofday")
 
 

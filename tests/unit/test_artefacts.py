@@ -14,7 +14,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from artefact_files import made_up_info, made_up_metrics, made_up_quality
+from artefact_files import PUBLIC_SAMPLE_INFO, made_up_info, made_up_metrics, made_up_quality
 from loadcast.artefacts import document
 from loadcast.artefacts.document import Artefact
 from loadcast.artefacts.info import Info
@@ -155,20 +155,10 @@ def test_the_settings_of_the_forest_appear_once_it_is_trained() -> None:
 
 # --- the public sample's pickle -------------------------------------------------------------------------------------
 
-SAMPLE = {
-    "trainBegin": "2016-06-01 00:00:00",
-    "trainEnd": "2016-06-30 23:59:59",
-    "testSplitStart": "2016-06-29 00:00:00",
-    "dataFile": "wasb://data@account.blob.core.windows.net/2016/06/[a]/0/request.csv",
-    "duration": "ONE_MONTH",
-    "columnOnlyIndexed": ["year_indexed", "month_indexed"],
-    "columnForEncode": ["dayofweek_indexed", "ServerIP_indexed"],
-}
-
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_the_public_samples_pickle_becomes_an_info(protocol: int) -> None:
-    info = Info.parse(pickle.dumps(SAMPLE, protocol), "info")
+    info = Info.parse(pickle.dumps(PUBLIC_SAMPLE_INFO, protocol), "info")
     assert (info.train_begin, info.low_threshold, info.timezone) == (datetime(2016, 6, 1), 100.0, "UTC")
     assert (info.column_only_indexed, info.column_for_encode) == (["year", "month"], ["dayofweek", "ServerIP"])
     assert info.feature_columns[:4] == [
@@ -186,7 +176,9 @@ def test_the_public_samples_pickle_becomes_an_info(protocol: int) -> None:
     [{"duration": "x"}, {"duration": ["x"]}, {"trainBegin": 5}, {"columnForEncode": 5}, {"columnForEncode": [5]}],
 )
 def test_another_pickle_is_refused(change: dict[str, Any]) -> None:
-    assert "without the fields of the public sample's info" in refused(Info, pickle.dumps({**SAMPLE, **change}))
+    assert "without the fields of the public sample's info" in refused(
+        Info, pickle.dumps({**PUBLIC_SAMPLE_INFO, **change})
+    )
 
 
 # --- anything at all ------------------------------------------------------------------------------------------------

@@ -16,21 +16,12 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from artefact_files import PUBLIC_SAMPLE_INFO
 from loadcast.artefacts import public_sample as pickled
 from loadcast.artefacts.public_sample import load_legacy_info
 from loadcast.errors import ArtefactError
 
 PROTOCOLS = range(6)
-#: As the public sample's ETL wrote it.
-INFO: dict[str, Any] = {
-    "trainBegin": "2016-06-01 00:00:00",
-    "trainEnd": "2016-06-30 23:59:59",
-    "testSplitStart": "2016-06-29 00:00:00",
-    "dataFile": "wasb://data@account.blob.core.windows.net/2016/06/[a]/0/request.csv",
-    "duration": "ONE_MONTH",
-    "columnOnlyIndexed": ["year_indexed", "month_indexed"],
-    "columnForEncode": ["dayofweek_indexed", "ServerIP_indexed"],
-}
 #: Written by Python 2, protocols 0 and 2: its strings are bytes.
 PYTHON_2_INFO = (
     b"(dp0\nS'duration'\np1\nS'ONE_MONTH'\np2\nsS'columns'\np3\n(lp4\nI3\naI01\naF0.5\naL5L\naVa\\u2026\np5\nas.",
@@ -68,7 +59,7 @@ plain = st.recursive(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_samples_info_is_read_from_each_protocol(protocol: int) -> None:
-    assert load_legacy_info(pickle.dumps(INFO, protocol)) == INFO
+    assert load_legacy_info(pickle.dumps(PUBLIC_SAMPLE_INFO, protocol)) == PUBLIC_SAMPLE_INFO
 
 
 @pytest.mark.parametrize("data", PYTHON_2_INFO)
@@ -233,7 +224,7 @@ def test_any_bytes_are_a_dict_or_one_error(data: bytes) -> None:
 
 @given(st.data())
 def test_a_changed_byte_is_a_dict_of_plain_values_or_one_error(data: st.DataObject) -> None:
-    content = bytearray(pickle.dumps(INFO, data.draw(st.sampled_from(PROTOCOLS))))
+    content = bytearray(pickle.dumps(PUBLIC_SAMPLE_INFO, data.draw(st.sampled_from(PROTOCOLS))))
     content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ArtefactError):
         assert json.dumps(load_legacy_info(bytes(content)))

@@ -11,13 +11,12 @@ from pyspark.sql import DataFrame, SparkSession
 
 from loadcast import paths
 from loadcast.kernels.encode import Encoders, encoded_table
+from loadcast.spark.numbered import ROWS_PER_BATCH, each_number, numbers_in
 from loadcast.spark.portable import send_by_value
 from loadcast.spark.server_task import REPORT_SCHEMA, report_files, task_name
 from loadcast.spark.types import SPARK_SCHEMA_KEY, to_struct
 from loadcast.storage.parts import PartWriter
 from loadcast.storage.table_files import Tables
-
-_ROWS_PER_BATCH = 32_768
 
 
 @dataclass(frozen=True)
@@ -31,14 +30,13 @@ class EncodeTask:
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with PartWriter(self.tables, task_name()) as parts:
-            for batch in batches:
-                for number in batch.column(0).to_pylist():
-                    self._encode(self.files[number], parts)
+            for number in numbers_in(batches):
+                self._encode(self.files[number], parts)
         yield report_files(parts)
 
     def _encode(self, file: str, parts: PartWriter) -> None:
         with self.tables.reading(file) as path, pq.ParquetFile(path) as source:
-            for rows in source.iter_batches(_ROWS_PER_BATCH):
+            for rows in source.iter_batches(ROWS_PER_BATCH):
                 encoded = encoded_table(pa.Table.from_batches([rows]), self.encoders)
                 parts.write(paths.FEATURES, encoded.replace_schema_metadata({SPARK_SCHEMA_KEY: self.spark_schema}))
 
@@ -52,5 +50,4 @@ def encode_features(
     """
     send_by_value(encoders.features)
     task = EncodeTask(tuple(files), tables, encoders, spark_schema)
-    numbers = spark.range(0, len(files), 1, numPartitions=len(files))
-    return numbers.mapInArrow(task, to_struct(REPORT_SCHEMA))
+    return each_number(spark, len(files), task, to_struct(REPORT_SCHEMA))

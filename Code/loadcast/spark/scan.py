@@ -16,6 +16,7 @@ from loadcast import schema
 from loadcast.kernels import buckets as bucket_kernel
 from loadcast.kernels.rows import Layout, detect_layout
 from loadcast.kernels.scan import Rejected, RowFilter, Scanner
+from loadcast.spark.numbered import each_number, numbers_in
 from loadcast.storage.blocks import read_blocks, read_head
 from loadcast.storage.files import Split, pack_splits, unpack_splits
 from loadcast.storage.kept import KeptResults
@@ -48,10 +49,9 @@ class ScanTask:
     source: Source = LOCAL
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for number in batch.column(0).to_pylist():
-                for split in unpack_splits(self.plan.value[number]):
-                    yield from self._scan(split) if self.kept is None else self._kept_or_scanned(split, self.kept)
+        for number in numbers_in(batches):
+            for split in unpack_splits(self.plan.value[number]):
+                yield from self._scan(split) if self.kept is None else self._kept_or_scanned(split, self.kept)
 
     def _kept_or_scanned(self, split: Split, kept: KeptResults) -> Iterator[pa.RecordBatch]:
         name = result_name(split, self.layout, self.keep)
@@ -107,9 +107,7 @@ def scan_sessions(
     What `kept` has of them is not scanned again; what it has not is added to it.
     """
     plan = spark.sparkContext.broadcast(tuple(map(pack_splits, tasks)))
-    # Of all frames that hold one row a task, a range alone promises a partition for each.
-    numbers = spark.range(0, len(tasks), 1, numPartitions=len(tasks))
-    return numbers.mapInArrow(ScanTask(plan, layout, keep, kept, source), SCAN_DDL)
+    return each_number(spark, len(tasks), ScanTask(plan, layout, keep, kept, source), SCAN_DDL)
 
 
 def _row(split: Split, kind: int, payload: bytes) -> pa.RecordBatch:

@@ -18,13 +18,15 @@ from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.tally import TALLIED, PartTally, Tally, no_tally
 from loadcast.kernels.vectors import dense_blocks
 from loadcast.models.model import Model, Prediction
+from loadcast.spark.numbered import ROWS_PER_BATCH, each_number, numbers_in
 from loadcast.spark.server_task import REPORT_SCHEMA, collect_reports, files_of, report, report_files, task_name
 from loadcast.spark.types import SPARK_SCHEMA_KEY, to_struct
 from loadcast.storage.parts import PartWriter
 from loadcast.storage.table_files import Tables
 
 _REPORT_TALLY = "tally"
-_ROWS_PER_BATCH = 32_768
+#: What a prediction takes over from its feature row.
+_TAKEN_OVER = (schema.KEY, schema.SERVER, schema.HOUR, schema.OBSERVED, schema.LABEL)
 
 
 @dataclass(frozen=True)
@@ -45,21 +47,20 @@ class ScoreTask:
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with PartWriter(self.predictions, task_name()) as parts:
-            for batch in batches:
-                for number in batch.column(0).to_pylist():
-                    tally = self._score(number, parts)
-                    train, test = (part.as_json() for part in tally.parts())
-                    content = {"file": number, "servers": tally.servers, "train": train, "test": test}
-                    yield report(_REPORT_TALLY, json.dumps(content))
+            for number in numbers_in(batches):
+                tally = self._score(number, parts)
+                train, test = (part.as_json() for part in tally.parts())
+                content = {"file": number, "servers": tally.servers, "train": train, "test": test}
+                yield report(_REPORT_TALLY, json.dumps(content))
         yield report_files(parts)
 
     def _score(self, number: int, parts: PartWriter) -> Tally:
         tally = Tally(self.split, self.rule)
-        names = list(dict.fromkeys([*schema.PREDICTION_COLUMNS[:5], *TALLIED, *self.columns]))
+        names = list(dict.fromkeys([*_TAKEN_OVER, *TALLIED, *self.columns]))
         with self.source.reading(self.files[number]) as path, pq.ParquetFile(path) as file:
             if number == 0:  # there is a table, were no row of the test period
                 self._write(schema.PREDICTIONS_SCHEMA.empty_table(), parts)
-            for batch in file.iter_batches(_ROWS_PER_BATCH, columns=names, use_threads=False):
+            for batch in file.iter_batches(ROWS_PER_BATCH, columns=names, use_threads=False):
                 rows = pa.Table.from_batches([batch])
                 answers = _answers(self.model, rows, self.columns)
                 tally.add(rows, *answers)
@@ -77,8 +78,7 @@ def score_features(spark: SparkSession, task: ScoreTask) -> tuple[PartTally, Par
 
     The rows of a server lie in one file, as ETL writes them. Raises ArtefactError where they do not.
     """
-    frame = spark.range(0, len(task.files), 1, numPartitions=len(task.files)).mapInArrow(task, to_struct(REPORT_SCHEMA))
-    reports = collect_reports(frame)
+    reports = collect_reports(each_number(spark, len(task.files), task, to_struct(REPORT_SCHEMA)))
     task.predictions.keep_only([paths.PREDICTIONS], files_of(reports))
     tallies = sorted((json.loads(text) for text in reports[_REPORT_TALLY]), key=lambda tally: int(tally["file"]))
     _check_whole([name for tally in tallies for name in tally["servers"]])
@@ -109,7 +109,7 @@ def _answers(model: Model, rows: pa.Table, columns: Sequence[str]) -> Prediction
 
 def _prediction_rows(rows: pa.Table, answers: Prediction) -> pa.Table:
     """The rows as schema.PREDICTIONS_SCHEMA."""
-    columns = {name: rows.column(name) for name in schema.PREDICTION_COLUMNS[:5]}
+    columns = {name: rows.column(name) for name in _TAKEN_OVER}
     columns[schema.PREDICTION] = pa.array(answers.labels.astype(np.float64))
     for name, shares in zip(schema.PROBABILITY_COLUMNS.values(), answers.probabilities.T, strict=True):
         columns[name] = pa.array(np.ascontiguousarray(shares))
