@@ -46,6 +46,8 @@ STAGING_PREFIX = ".staging-"
 COMPLETE = ".complete"
 #: Marks a run that was rolled back.
 WITHDRAWN = ".withdrawn"
+#: What publishing adds to a run's files.
+RUN_MARKS = frozenset({COMPLETE, WITHDRAWN})
 
 # Results of scanned files, beside the runs (see storage/kept.py).
 SCANNED = "scanned"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from loadcast.artefacts.document import DocumentError, decode
+from loadcast.storage.table_files import is_hidden
 
 _PIECE_BYTES = 1 << 20
 
@@ -25,11 +26,9 @@ def data_files(folder: str | os.PathLike[str], names: Iterable[str]) -> list[str
         if (root / name).is_file():
             relative_paths.append(name)
         for parent, folders, files in os.walk(root / name):
-            folders[:] = [item for item in folders if not item.startswith((".", "_"))]
+            folders[:] = [item for item in folders if not is_hidden(item)]
             relative_parent = Path(parent).relative_to(root)
-            relative_paths.extend(
-                (relative_parent / item).as_posix() for item in files if not item.startswith((".", "_"))
-            )
+            relative_paths.extend((relative_parent / item).as_posix() for item in files if not is_hidden(item))
     return sorted(relative_paths)
 
 

@@ -24,6 +24,7 @@ from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.files import check_writable_name
 from loadcast.storage.output import Output
 from loadcast.storage.run_files import MAX_FILES, RunFiles, files_of_model, foreign_files, is_mark
+from loadcast.storage.table_files import is_hidden
 from loadcast.system.signals import committing
 
 _LONGEST_NAME_BYTES = 255
@@ -101,7 +102,7 @@ def _check_files(sizes: Mapping[str, int], listed: Mapping[str, str], shown: str
 
 def _is_hidden(name: str) -> bool:
     """Whether checksums leave out a file, as Spark does."""
-    return any(piece.startswith((".", "_")) for piece in name.split("/"))
+    return any(map(is_hidden, name.split("/")))
 
 
 def _is_inside(name: str) -> bool:

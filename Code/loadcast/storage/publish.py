@@ -265,9 +265,8 @@ def is_checksum_file(file: Path) -> bool:
 
 def _sizes(folder: Path) -> dict[str, int]:
     """The files below a folder, but for the marks of runs: name → size in bytes."""
-    marks = {paths.COMPLETE, paths.WITHDRAWN}
     files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
-    return {name: file.stat().st_size for name, file in sorted(files.items()) if name not in marks}
+    return {name: file.stat().st_size for name, file in sorted(files.items()) if name not in paths.RUN_MARKS}
 
 
 def replace_link(link: Path, target: str) -> None:

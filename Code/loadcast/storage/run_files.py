@@ -18,6 +18,7 @@ from loadcast.storage.blob.location import joined
 from loadcast.storage.checksum import listed_sums
 from loadcast.storage.output import FolderOutput, Output
 from loadcast.storage.publish import no_run, open_run
+from loadcast.storage.table_files import is_hidden
 
 if TYPE_CHECKING:
     from loadcast.storage.blob.container import Blob
@@ -35,7 +36,7 @@ _TABLE_FILE = re.compile(r"part[^/]*")
 def is_mark(name: str) -> bool:
     """Whether a file of a run, named by its path, is a mark or checksum that Spark leaves beside its data."""
     *folders, last = name.split("/")
-    return _MARK.fullmatch(last) is not None and not any(folder.startswith((".", "_")) for folder in folders)
+    return _MARK.fullmatch(last) is not None and not any(map(is_hidden, folders))
 
 
 def foreign_files(run: Path) -> list[str]:

@@ -15,7 +15,6 @@ from loadcast.storage.publishing import Pointer, PointerChangedError
 from loadcast.storage.runs import Record, StoredRun, is_run_name, parse_record
 
 _SHOWN_CHARACTERS = 100
-_MARKS = {paths.COMPLETE, paths.WITHDRAWN}
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class ContainerStore:
     def sizes(self, name: str) -> dict[str, int]:
         root = self.path(name) + "/"
         sizes = {blob.name.removeprefix(root): blob.size for blob in self.container.list(root)}
-        return {file: size for file, size in sizes.items() if file not in _MARKS}
+        return {file: size for file, size in sizes.items() if file not in paths.RUN_MARKS}
 
     def read(self, name: str, file: str) -> BinaryIO:
         path = f"{self.path(name)}/{file}"
