@@ -299,10 +299,12 @@ def test_many_requests_that_wait_are_told_once_in_a_while_with_their_number(caps
 
 
 def test_events_of_another_process_reach_this_ones_log(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     set_up_logging(form="json")
+    # A relay of the test's own: this process opens its real one later, for the tests with Spark.
     monkeypatch.setattr(relay, "_relay", relay._Relay())
+    monkeypatch.setattr(relay, "process_folder", lambda: tmp_path)
     monkeypatch.setenv("LOADCAST_LOG_PIPE", "")
     relay.open_relay()
     code = f"""

@@ -28,7 +28,7 @@ _SENT = ("name", "levelno", "created", "event", "said", "fields")
 
 def open_relay() -> None:
     """Listen to the workers of this process's Spark; they find the pipe through the environment. Once is enough."""
-    if _relay.folder is None:
+    if not _relay.listens:
         _relay.open()
 
 
@@ -45,16 +45,16 @@ class _Relay:
     """The driver's end."""
 
     def __init__(self) -> None:
-        self.folder: str | None = None
+        self.listens = False
 
     def open(self) -> None:
-        self.folder = str(process_folder())  # which is this user's alone, and goes however the process ends
-        path = os.path.join(self.folder, "log-pipe")
+        path = process_folder() / "log-pipe"  # which is this user's alone, and goes however the process ends
         os.mkfifo(path, 0o600)
         # Open for writing, too: so it does not end with the last worker that has written.
         descriptor = os.open(path, os.O_RDWR)
         os.environ[_VARIABLE] = f"{LOGGER.getEffectiveLevel()}:{path}"
         threading.Thread(target=_listen, args=(descriptor,), name="loadcast-log", daemon=True).start()
+        self.listens = True
 
 
 _relay = _Relay()
