@@ -10,13 +10,11 @@ time), `info` but for checksums and fields that COMMIT does not have. It ends wi
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import re
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -31,11 +29,11 @@ sys.path.insert(0, str(Path(__file__).with_name("support")))
 import azurite
 import container_runs
 import runs
+from commits import ROOT, unpack_commit
 from container_runs import KEY_VARIABLE, PATTERN
 from loadcast import paths
 from loadcast.settings import load_settings
 
-ROOT = Path(__file__).resolve().parents[1]
 #: What Spark makes anew each time it saves a model.
 _FLEETING = ("timestamp",)
 _UID = re.compile(r"([A-Za-z]+)_[0-9a-f]{12}(?![0-9a-f])")
@@ -65,14 +63,6 @@ class Place:
     name: str
     data: str
     output: Callable[[str], dict[str, str]]
-
-
-def checkout(commit: str, folder: Path) -> Tree:
-    """The tree of a commit, unpacked in `folder`."""
-    archive = subprocess.run(["git", "-C", str(ROOT), "archive", commit], capture_output=True, check=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(folder, filter="data")
-    return Tree(commit, folder)
 
 
 def in_folder(folder: Path) -> Place:
@@ -165,7 +155,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="compare-") as name, ExitStack() as stack:
         folder = Path(name)
-        trees = (Tree("this tree", ROOT), checkout(options.commit, folder / "commit"))
+        trees = (Tree("this tree", ROOT), Tree(options.commit, unpack_commit(options.commit, folder / "commit")))
         container_runs.write_sample(folder / "data", rows=options.rows)
         place = in_folder(folder) if options.place == "folder" else stack.enter_context(in_azurite(folder))
         return 0 if compare_at(place, trees, folder, not options.etl_only) else 1

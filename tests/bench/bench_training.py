@@ -16,8 +16,8 @@ from bench.contender import LearnJob, save_job
 from bench.data import ROOT, Arguments, make_sample
 from bench.harness import Contender, Run, Scale, run_contender, summarize, take_turns
 from bench.matrix import count_features
-from bench.results import parse, parser, save, show, work_folder
-from bench.runs import ETL, TRAINING, whole_run, write_config
+from bench.results import offer_before, parse, parser, save, show, work_folder
+from bench.runs import ETL, TRAINING, trees, whole_run, write_config
 from loadcast import paths
 from loadcast.settings import ForestSettings, load_settings
 from loadcast.spark.forest import feature_subset
@@ -32,21 +32,24 @@ def main() -> None:
     """Run ETL, let the contenders take turns, print the table."""
     options = parser(__doc__)
     options.add_argument("--days", type=int, default=30)
+    offer_before(options)
     chosen = parse(options)
     with work_folder(chosen.data) as (data, scratch):
         sample = make_sample(data, Arguments(chosen.rows or _ROWS, chosen.servers, chosen.days))
-        config = write_config(sample, scratch, "all")
-        run_contender(whole_run("ETL", ETL, config, chosen.cores), scratch)
-        output = Path(load_settings(config).output or "")
+        ours = []
+        for suffix, root in trees(chosen.before, scratch).items():
+            config = write_config(sample, scratch, f"all{suffix[4:]}")
+            run_contender(whole_run(f"ETL{suffix}", ETL, config, chosen.cores, root), scratch)
+            ours.append(whole_run(_OURS + suffix, TRAINING, config, chosen.cores, root))
+        output = Path(load_settings(write_config(sample, scratch, "all")).output or "")
         job = _job(output, chosen.cores)
-        ours = whole_run(_OURS, TRAINING, config, chosen.cores)
-        contenders = [ours, *_others(job, scratch, chosen.bench_python)]
+        contenders = [*ours, *_others(job, scratch, chosen.bench_python)]
         runs = take_turns(contenders, chosen.runs, lambda contender: _run(contender, scratch))
         ours_scores = json.loads((output / paths.METRICS).read_text(encoding="utf-8"))["test"]
     scale = Scale(cores=chosen.cores, reference=runs[_OURS])
     scores = {name: items[-1].said.get("scores", ours_scores) for name, items in runs.items()}
     rows = [summarize(name, items, scale, _note(scores[name])) for name, items in runs.items()]
-    said = runs[contenders[1].name][-1].said
+    said = runs[contenders[-1].name][-1].said
     title = (
         f"Training: {said['rows']:,} rows, {said['features']} features, {job.trees} trees of depth {job.depth}, "
         f"{job.subset} features a split; {chosen.cores} cores; medians of {chosen.runs}"
@@ -76,7 +79,7 @@ def _others(job: LearnJob, scratch: Path, bench_python: Path) -> list[Contender]
 def _run(contender: Contender, scratch: Path) -> Run:
     """Run one; our script says how long the fit took as a step of its progress."""
     run = run_contender(contender, scratch)
-    step = _FIT_STEP.search(run.output) if contender.name == _OURS else None
+    step = _FIT_STEP.search(run.output) if contender.name.startswith(_OURS) else None
     return replace(run, work_seconds=float(step.group(1))) if step else run
 
 

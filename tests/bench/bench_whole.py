@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.data import Arguments, make_sample, read_through
 from bench.harness import Run, Scale, Summary, run_contender, summarize, take_turns
-from bench.results import parse, parser, save, show, work_folder
-from bench.runs import ETL, FILTER_IP, TRAINING, whole_run, write_config
+from bench.results import offer_before, parse, parser, save, show, work_folder
+from bench.runs import ETL, FILTER_IP, TRAINING, trees, whole_run, write_config
 
 _ROWS = 8_000_000
 #: GB → lines and days.
@@ -26,6 +26,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--gigabytes", type=int, nargs="+", choices=_SIZES, default=[1, 5], help="default: 1 5")
     options.add_argument("--large", action="store_true", help="20 GB, too")
+    offer_before(options)
     chosen = parse(options)
     sizes = sorted({*chosen.gigabytes, *([20] if chosen.large else [])})
     rows: list[Summary] = []
@@ -51,17 +52,23 @@ def _measure(
     sample = make_sample(data, Arguments((chosen.rows or _ROWS) * lines // _ROWS, chosen.servers, days))
     read_through(sample)
     contenders = []
+    kind_of = {}
     for kind in kinds:
-        # FILTER_IP must not replace what training reads.
-        config = write_config(sample, scratch, f"{'few' if kind == FILTER_IP else 'all'}-{size}")
-        contenders.append(whole_run(_title(kind, size), kind, config, chosen.cores))
+        for suffix, root in trees(chosen.before, scratch / str(size)).items():
+            # FILTER_IP must not replace what training reads.
+            config = write_config(sample, scratch, f"{'few' if kind == FILTER_IP else 'all'}-{size}{suffix[4:]}")
+            contenders.append(whole_run(_title(kind, size) + suffix, kind, config, chosen.cores, root))
+            kind_of[contenders[-1].name] = kind
     runs = take_turns(contenders, chosen.runs, lambda contender: run_contender(contender, scratch))
     note = f"{sample.size_bytes / 1e9:.2f} GB, {sample.arguments.rows:,} lines, {days} days"
-    # Training reads what ETL made of the logs, not the logs.
-    scales = {
-        _title(kind, size): Scale(None if kind == TRAINING else sample.size_bytes, chosen.cores) for kind in kinds
-    }
-    return runs, [summarize(name, items, scales[name], note) for name, items in runs.items()]
+    summaries = []
+    for name, items in runs.items():
+        kind = kind_of[name]
+        ours = runs[_title(kind, size)] if chosen.before else None
+        # Training reads what ETL made of the logs, not the logs.
+        scale = Scale(None if kind == TRAINING else sample.size_bytes, chosen.cores, ours)
+        summaries.append(summarize(name, items, scale, note))
+    return runs, summaries
 
 
 def _title(kind: str, size: int) -> str:

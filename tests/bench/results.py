@@ -40,6 +40,11 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return options
 
 
+def offer_before(options: argparse.ArgumentParser) -> None:
+    """The option of those that can run another commit's scripts."""
+    options.add_argument("--before", metavar="COMMIT", help="let an earlier commit take turns with this tree")
+
+
 def parse(options: argparse.ArgumentParser, other_engines: bool = True) -> argparse.Namespace:
     """The command line. Ends with a message where other engines are wanted and their environment is missing."""
     chosen = options.parse_args()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.data import ROOT, Sample
 from bench.harness import Contender
+from commits import unpack_commit
 
 ETL, FILTER_IP, TRAINING = "ETL", "ETL, FILTER_IP", "training"
 
@@ -28,9 +29,15 @@ def write_config(sample: Sample, folder: Path, name: str, locations: Mapping[str
     return config
 
 
-def whole_run(name: str, kind: str, config: Path, cores: int) -> Contender:
-    """The script of ETL, FILTER_IP or TRAINING."""
+def whole_run(name: str, kind: str, config: Path, cores: int, root: Path = ROOT) -> Contender:
+    """The script of ETL, FILTER_IP or TRAINING, of this tree or of one unpacked at `root`, by this Python."""
     script = "train.py" if kind == TRAINING else "etl.py"
     filtered = ["FILTER_IP"] if kind == FILTER_IP else []
-    command = [sys.executable, str(ROOT / "Code" / script), str(config), *filtered, "--master", f"local[{cores}]"]
-    return Contender(name, command)
+    command = [sys.executable, str(root / "Code" / script), str(config), *filtered, "--master", f"local[{cores}]"]
+    return Contender(name, command, {"PYTHONPATH": str(root / "Code")})
+
+
+def trees(before: str | None, folder: Path) -> dict[str, Path]:
+    """What is run, by what is put behind a contender's name: this tree, and the commit before where one is named."""
+    earlier = {} if before is None else {f" at {before}": unpack_commit(before, folder / "before")}
+    return {"": ROOT, **earlier}
