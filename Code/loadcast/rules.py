@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from loadcast.feature_sets import feature_set
 from loadcast.holiday_calendar import holiday_days
@@ -26,9 +27,12 @@ class Rules:
 
     layout: Layout | None
     rows: RowFilter
-    calendar: CalendarRule
     labels: LabelRule
     features: FeatureSet
+    train_begin: datetime
+    #: Whose holidays, and of which years: the first and the last.
+    holiday_country: str
+    years: tuple[int, int]
     split_seconds: int | None = None
 
     @classmethod
@@ -42,12 +46,18 @@ class Rules:
         return cls(
             layout=None if settings.columns is None else Layout(settings.columns),
             rows=RowFilter(epoch_seconds(begin), epoch_seconds(end), servers, _contract(settings)),
-            # The time after the training period may be scored.
-            calendar=calendar_rule(begin, settings.holiday_country, (begin.year, end.year + 1)),
             labels=LabelRule.absolute(settings.low_threshold, settings.high_threshold),
             features=feature_set(settings.feature_set),
+            train_begin=begin,
+            holiday_country=settings.holiday_country,
+            years=(begin.year, end.year + 1),  # the time after the training period may be scored
             split_seconds=None if split is None else epoch_seconds(split),
         )
+
+    @cached_property
+    def calendar(self) -> CalendarRule:
+        """The calendar of features; made when first asked for, as the tables of all countries take half a second."""
+        return calendar_rule(self.train_begin, self.holiday_country, self.years)
 
 
 def calendar_rule(train_begin: datetime, country: str, years: tuple[int, int]) -> CalendarRule:

@@ -38,7 +38,7 @@ def test_the_optimizing_compiler_is_kept_to_what_is_worth_it_on_one_machine(monk
     done = subprocess.run(
         [java, "-XX:+UnlockDiagnosticVMOptions", file, "-version"], capture_output=True, text=True, check=True
     )
-    assert "2 compiler directives added" in done.stdout
+    assert "3 compiler directives added" in done.stdout
     for master, brief in (("local[2]", True), ("yarn", False)):
         assert "Directives" not in session.java_options(master, brief, False)
     monkeypatch.setattr(session, "_DIRECTIVES", Path("/a folder/compiler_directives.json"))

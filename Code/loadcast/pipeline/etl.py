@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from functools import partial
 
 from loadcast import paths
 from loadcast.kernels.encode import Encoders, encoders_of
@@ -23,8 +25,6 @@ from loadcast.storage.output import open_output
 from loadcast.storage.sources import find_sources
 from loadcast.storage.staging import Staging
 
-_ENCODERS = "loadcast.spark.encoders"  # imports pyspark.ml: loaded while the JVM starts
-
 
 @logged_run("etl")
 def etl(request: RunRequest, progress: Progress) -> Published:
@@ -39,7 +39,7 @@ def etl(request: RunRequest, progress: Progress) -> Published:
     kept = None if filter_ip or not settings.keeps_scanned else output.kept_results()
     with output.stage() as staging, spark_failures(output.shown):
         with progress("Starting Spark"):
-            spark = create_session("loadcast etl", options, brief=True, meanwhile=_ENCODERS)
+            spark = create_session("loadcast etl", options, brief=True, meanwhile=partial(_prepare, rules))
         connect(spark, staging)
         source, files = found_files(spark, settings, matched)
         reading = Reading(files, source, staging.tables, rules, kept)
@@ -53,6 +53,12 @@ def etl(request: RunRequest, progress: Progress) -> Published:
         sessions.quality.write(staging.folder)
         run_info(settings, encoders, filter_ip).write(staging.folder)
     return Published(staging.run, output.shown, quality=sessions.quality)
+
+
+def _prepare(rules: Rules) -> None:
+    """What takes a second and can be done while the JVM starts."""
+    importlib.import_module("loadcast.spark.encoders")  # with pyspark.ml
+    _ = rules.calendar
 
 
 def _encode_and_save(

@@ -37,7 +37,7 @@ def stats(request: RunRequest, progress: Progress) -> Published:
         if (staging.folder / paths.INFO).exists():
             _check_clock(Info.read(staging.folder), settings)
         with progress("Starting Spark"):
-            spark = create_session("loadcast statistics", options, brief=True)
+            spark = create_session("loadcast statistics", options, brief=True, meanwhile=lambda: rules.calendar)
         connect(spark, staging)
         source, files = found_files(spark, settings, matched)
         reading = Reading(files, source, staging.fresh_tables, rules)

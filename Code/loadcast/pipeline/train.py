@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from functools import partial
+
 from loadcast import paths
 from loadcast.artefacts.info import Info
 from loadcast.artefacts.metrics import Metrics
@@ -20,13 +23,13 @@ from loadcast.spark.azure import connect
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
 from loadcast.spark.scoring import ScoreTask, predictions_schema, score_features
-from loadcast.spark.session import Spark, create_session
+from loadcast.spark.session import Spark, create_session, wake_workers
 from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.output import open_output
 from loadcast.storage.publish import open_run
 from loadcast.storage.staging import Staging
 
-_FITTING = "loadcast.spark.fitting"  # imports pyspark.ml: loaded while the JVM starts
+_FITTING = "loadcast.spark.fitting"  # imports pyspark.ml, which takes a second: loaded while the JVM starts
 _MADE_HERE = {paths.FOREST_MODEL, paths.METRICS, paths.PREDICTIONS}
 
 
@@ -47,7 +50,7 @@ def train(request: RunRequest, progress: Progress) -> Published:
         info = Info.read(staging.folder)  # what was carried, under the lock, is what is trained on
         _check_same(info, settings, rules)
         with progress("Starting Spark"):
-            spark = create_session("loadcast train", options, meanwhile=_FITTING)
+            spark = create_session("loadcast train", options, meanwhile=partial(importlib.import_module, _FITTING))
         connect(spark, staging)
         model = _fit(spark, staging, info.feature_columns, settings, progress)
         with watched(spark, progress, "Scoring train and test"):
@@ -71,6 +74,7 @@ def _fit(spark: Spark, staging: Staging, columns: list[str], settings: Settings,
     with watched(spark, progress, family.caption(settings)):
         rows = fitting.training_rows(spark, staging.address(paths.FEATURES), columns, settings.split)
         save = fitting.fitting_of(family)(rows, settings)
+    wake_workers(spark, 1)  # which can fork the others as soon as it has imported what they need
     save(staging.address(paths.FOREST_MODEL))
     staging.fetch([paths.FOREST_MODEL])
     return load_model(read_saved(staging.folder, [paths.FOREST_MODEL]), fitting.number_of_features(rows))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
-from pyspark.ml.classification import RandomForestClassificationModel, RandomForestClassifier
+from pyspark.ml.classification import RandomForestClassifier
 from pyspark.sql import DataFrame
 
 from loadcast import schema
@@ -16,13 +15,17 @@ MOST_FEATURES_DRAWN = 36
 
 
 def fit(training: DataFrame, settings: Settings) -> Callable[[str], None]:
-    """Grow the forest on training rows; gives what saves it at an address."""
-    return fit_forest(training, settings.forest).write().save
+    """Grow the forest on training rows; gives what saves it at an address.
+
+    The grown forest stays in the JVM: wrapping it takes pyspark a thousand small questions about its parameters, half
+    a second, and only to save it.
+    """
+    grown = _forest(training, settings.forest)._fit_java(training)
+    return lambda address: grown.save(address)
 
 
-def fit_forest(training: DataFrame, settings: ForestSettings) -> RandomForestClassificationModel:
-    """Grow the forest on training rows."""
-    forest = RandomForestClassifier(
+def _forest(training: DataFrame, settings: ForestSettings) -> RandomForestClassifier:
+    return RandomForestClassifier(
         featuresCol=FEATURES,
         labelCol=schema.LABEL,
         numTrees=settings.num_trees,
@@ -33,7 +36,6 @@ def fit_forest(training: DataFrame, settings: ForestSettings) -> RandomForestCla
         cacheNodeIds=True,
         maxMemoryInMB=512,
     )
-    return cast(RandomForestClassificationModel, forest.fit(training))
 
 
 def feature_subset(strategy: str, number: int) -> str:

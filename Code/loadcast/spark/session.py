@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +25,7 @@ from loadcast.spark.options import SparkOptions
 from loadcast.system import signals
 from loadcast.system.temporary import default_for_others, process_folder
 
-__all__ = ["Spark", "SparkOptions", "create_session", "is_local"]
+__all__ = ["Spark", "SparkOptions", "create_session", "is_local", "wake_workers"]
 
 #: The session's type, for those who pass one on without importing pyspark.
 Spark = SparkSession
@@ -53,6 +52,8 @@ def default_settings(master: str | None, brief: bool = False) -> dict[str, str]:
         "spark.sql.timestampType": "TIMESTAMP_NTZ",
         # A row on its way to Python holds up to 1.2 MB of packed buckets: few rows to a batch.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "64",
+        # The caller's line for each expression, for error messages: looking for it imports IPython, where that is.
+        "spark.python.sql.dataFrameDebugging.enabled": "false",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.catalogImplementation": "in-memory",
@@ -66,7 +67,7 @@ def default_settings(master: str | None, brief: bool = False) -> dict[str, str]:
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.sql.shuffle.partitions": str(2 * _local_cores(master)),
             "spark.python.daemon.module": _daemon(brief),
-            # As Spark SQL has it for its workers: with the same environment, those of _wake_workers are of use to it.
+            # As Spark SQL has it for its workers: with the same environment, those of wake_workers are of use to it.
             "spark.executorEnv.SPARK_SIMPLIFIED_TRACEBACK": "1",
         }
     return settings
@@ -109,12 +110,16 @@ def _sparing_compiler() -> list[str]:
 
 
 def create_session(
-    app_name: str, options: SparkOptions | None = None, brief: bool = False, meanwhile: str | None = None
+    app_name: str,
+    options: SparkOptions | None = None,
+    brief: bool = False,
+    meanwhile: Callable[[], object] | None = None,
 ) -> SparkSession:
     """Start Spark (or join the session that runs already).
 
-    `brief` is as for java_options. `meanwhile` names a module to import while the JVM starts, such as one that needs
-    pyspark.ml, which takes a second. Raises EnvironmentNotReadyError where Java is missing or Spark does not start.
+    `brief` is as for java_options; with it, Python workers are started at once. `meanwhile` is called while the JVM
+    starts: it imports pyspark.ml, say, which takes a second. Raises EnvironmentNotReadyError where Java is missing or
+    Spark does not start.
     """
     options = options or SparkOptions()
     # Its debug log has all that is sent to the JVM, keys included; its errors tell of a JVM that is gone, as ours do.
@@ -126,7 +131,7 @@ def create_session(
     java = java_options(master, brief, options.show_log, java_home, None if is_awkward(temporary) else temporary)
     builder = _builder(app_name, master, options, brief, java)
     with ThreadPoolExecutor(1) as pool, _java_output(options.show_log, temporary) as log:
-        imported = pool.submit(importlib.import_module, meanwhile) if meanwhile else None
+        called = pool.submit(meanwhile) if meanwhile else None
         try:
             with default_for_others(temporary):
                 session = builder.getOrCreate()
@@ -135,12 +140,12 @@ def create_session(
         signals.take_back(_grace_s(master, options, java))
         if not options.show_log:
             _quiet_accumulators(session)
-        if imported:
-            imported.result()
+        if called:
+            called.result()
         if not is_local(session.sparkContext.master):
             _send_package(session)
-        if is_local(master):
-            threading.Thread(target=_wake_workers, args=(session,), name="loadcast-workers", daemon=True).start()
+        if brief:
+            wake_workers(session, session.sparkContext.defaultParallelism)
         return session
 
 
@@ -184,14 +189,20 @@ def _send_package(session: SparkSession) -> None:
     session.sparkContext.addPyFile(str(archive))
 
 
-def _wake_workers(session: SparkSession) -> None:
-    """Run a job of nothing, so that Python workers have started, and imported, when the first real task comes.
+def wake_workers(session: SparkSession, number: int) -> None:
+    """Start Python workers, in the background, so that they have imported all when the first real task comes.
 
-    Not one of Spark SQL, which would first load a second's worth of classes; the real job does that meanwhile.
+    On one machine only; on a cluster nobody can say which executors the real tasks will be given to. Each takes the
+    slot of a task while it starts, and the first as long as its imports take.
     """
+    if is_local(session.sparkContext.master):
+        threading.Thread(target=_wake, args=(session, number), name="loadcast-workers", daemon=True).start()
+
+
+def _wake(session: SparkSession, number: int) -> None:
+    """A job of nothing; not one of Spark SQL, which would first load a second's worth of classes."""
     with suppress(Exception):  # the real job will say what is wrong
-        cores = session.sparkContext.defaultParallelism
-        session.sparkContext.parallelize(range(cores), cores).mapPartitions(iter).count()
+        session.sparkContext.parallelize(range(number), number).mapPartitions(iter).count()
 
 
 def _master(options: SparkOptions) -> str | None:
