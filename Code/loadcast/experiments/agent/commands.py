@@ -1,0 +1,80 @@
+"""The agent's commands: JSON in, JSON out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tarfile
+from collections.abc import Callable
+from typing import Any
+
+from .blobs import missing_blobs, receive_blobs
+from .looking import cancel_run, collect_run, follow_log, remove_run, states
+from .starting import start_run
+from .state import Refused
+
+
+def main(argv: list[str]) -> int:
+    """Run a command; returns the exit code."""
+    try:
+        base, command, *arguments = argv
+        _COMMANDS[command](os.path.expanduser(base), *arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the connection is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except (Refused, OSError, ValueError, KeyError, TypeError, tarfile.TarError) as error:
+        sys.stderr.write(" ".join(f"{type(error).__name__}: {error}".split("\n")) + "\n")
+        return 1
+    return 0
+
+
+def _missing(base: str) -> None:
+    _answer(missing_blobs(base, json.load(sys.stdin)))
+
+
+def _receive(base: str) -> None:
+    _answer(receive_blobs(base, sys.stdin.buffer))
+
+
+def _start(base: str, run: str) -> None:
+    asked = json.load(sys.stdin)
+    _answer(start_run(base, run, asked["request"], asked.get("secrets") or {}))
+
+
+def _status(base: str, *runs: str) -> None:
+    _answer(states(base, runs))
+
+
+def _follow(base: str, run: str, offset: str) -> None:
+    follow_log(base, run, int(offset), sys.stdout.buffer)
+
+
+def _cancel(base: str, run: str) -> None:
+    _answer(cancel_run(base, run))
+
+
+def _collect(base: str, run: str) -> None:
+    collect_run(base, run, sys.stdout.buffer)
+
+
+def _remove(base: str, run: str) -> None:
+    remove_run(base, run)
+
+
+def _answer(content: Any) -> None:
+    json.dump(content, sys.stdout)
+    sys.stdout.write("\n")
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "missing": _missing,
+    "receive": _receive,
+    "start": _start,
+    "status": _status,
+    "follow": _follow,
+    "cancel": _cancel,
+    "collect": _collect,
+    "remove": _remove,
+}

@@ -1,0 +1,114 @@
+"""The folder of a run, its lock and its state."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from typing import Any, TypedDict
+
+STARTING, RUNNING, COMPLETED, FAILED, CANCELLED, LOST = (
+    "starting",
+    "running",
+    "completed",
+    "failed",
+    "cancelled",
+    "lost",
+)
+ENDED = (COMPLETED, FAILED, CANCELLED, LOST)
+
+
+class State(TypedDict, total=False):
+    """A run's state: its name, the script's exit code, seconds since 1970, the keeper's process, what went wrong."""
+
+    state: str
+    code: int | None
+    start: float
+    end: float
+    keeper: int
+    error: str
+
+
+class Refused(Exception):
+    """What is asked for cannot be done; the message says why."""
+
+
+def run_folder(base: str, run: str) -> str:
+    """The folder of a run. Raises Refused for a name that is a path."""
+    if not run or run.startswith(".") or set(run) & set("/\0"):
+        raise Refused(f"{run!r}: wanted the id of a run")
+    return os.path.join(base, "runs", run)
+
+
+def below(folder: str, path: str) -> str:
+    """A path below a folder. Raises Refused for one that leads out of it."""
+    parts = path.split("/")
+    if "\0" in path or {"", ".", ".."} & set(parts):
+        raise Refused(f"{path!r}: wanted a path that stays inside its folder")
+    return os.path.join(folder, *parts)
+
+
+def state_of(folder: str) -> State | None:
+    """A run's state; None where there is no run. A run whose keeper is gone, and has not said how it ended, is lost."""
+    path = os.path.join(folder, "state.json")
+    if not os.path.isfile(path):
+        return None
+    state: State = read_json(path)
+    if state["state"] == RUNNING and not is_locked(folder):
+        state = read_json(path)  # it may have ended between the two looks
+        if state["state"] == RUNNING:
+            state["state"] = LOST
+    return state
+
+
+def known_state(folder: str) -> State:
+    """As state_of. Raises Refused where there is no run."""
+    state = state_of(folder)
+    if state is None:
+        raise Refused(f"{os.path.basename(folder)}: there is no such run here")
+    return state
+
+
+def write_state(folder: str, **changed: Any) -> None:
+    """Replace the state as a whole; what is not named stays."""
+    path = os.path.join(folder, "state.json")
+    write_json(path, {**(read_json(path) if os.path.exists(path) else {}), **changed})
+
+
+def open_lock(folder: str) -> int:
+    """The descriptor of a run's lock, which scripts do not inherit."""
+    return os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def lock(descriptor: int, shared: bool = False) -> bool:
+    """Take a lock, if nobody else has it."""
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_locked(folder: str) -> bool:
+    """Whether a run's keeper, or who is starting it, lives."""
+    descriptor = open_lock(folder)
+    try:
+        return not lock(descriptor, shared=True)  # shared, so that two who look do not take each other for a keeper
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path: str) -> Any:
+    """The content of a JSON file of ours."""
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def write_json(path: str, content: Any) -> None:
+    """Replace a JSON file as a whole."""
+    making = f"{path}.{os.getpid()}"
+    with open(making, "w", encoding="utf-8") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(making, path)
