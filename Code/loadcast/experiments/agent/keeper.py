@@ -14,7 +14,7 @@ from .processes import adopt_orphans, end_descendants, end_with_parent, send_sig
 from .state import CANCELLED, COMPLETED, FAILED, RUNNING, below, read_json, write_state
 
 #: Seconds that a cancelled script has to end by itself, and that each command has which ends it elsewhere.
-_GRACE_S, _ELSEWHERE_S = 10.0, 30.0
+GRACE_S, _ELSEWHERE_S = 10.0, 30.0
 _PAUSE_S = 0.2
 
 
@@ -82,7 +82,7 @@ class Keeper:
             if self._cancelled and asked is None:
                 asked = time.monotonic()
                 send_signal(-process.pid, signal.SIGTERM)
-            elif asked is not None and time.monotonic() > asked + _GRACE_S:
+            elif asked is not None and time.monotonic() > asked + self._request.get("graceS", GRACE_S):
                 send_signal(-process.pid, signal.SIGKILL)
 
     def _environment(self) -> dict[str, str]:

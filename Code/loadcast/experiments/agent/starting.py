@@ -20,8 +20,8 @@ _PATIENCE_S = 10.0
 def start_run(base: str, run: str, request: dict[str, Any], secrets: Mapping[str, str]) -> State:
     """Start a run; returns its state. One that has been started already is left as it is.
 
-    `request`: {"argv": [WORD…], "environment": {NAME: WORD}, "onCancel": [[WORD…]…], "entries": [[path, sha256,
-    executable]…]}. A WORD is a text, or a list of texts and of {"at": path}, which stand for paths below BASE; "@run"
+    `request`: {"argv": [WORD…], "environment": {NAME: WORD}, "onCancel": [[WORD…]…], "graceS": 10,
+    "entries": [[path, sha256, executable]…]}. A WORD is a text, or a list of texts and of {"at": path}, which stand for paths below BASE; "@run"
     there is the run's own folder.
     """
     folder = run_folder(base, run)

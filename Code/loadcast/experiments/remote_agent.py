@@ -1,0 +1,164 @@
+"""The agent on a machine: sent there when it is missing, asked again when the connection was lost."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import shlex
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from loadcast.errors import ArtefactError, EnvironmentNotReadyError
+from loadcast.experiments.agent.state import State
+from loadcast.experiments.agent_file import agent_file
+from loadcast.experiments.machines import ConnectionLost, Machine, raise_for, run_on
+from loadcast.experiments.snapshot import Snapshot, blob_path
+
+Answer = TypeVar("Answer")
+#: Seconds that a lost machine is waited for, and the pauses between two tries.
+PATIENCE_S = 300.0
+_PAUSES_S = (0.5, 15.0)
+_READ_BYTES = 1 << 16
+_LOG = logging.getLogger("loadcast.experiments")
+
+
+@dataclass(frozen=True)
+class Agent:
+    """The agent on a machine, with its files below `base`, a path there (`~` is the user's home)."""
+
+    machine: Machine
+    base: str
+    python: str = "python3"
+    patience_s: float = PATIENCE_S
+
+    def install(self) -> None:
+        """Send the agent's file. Raises EnvironmentNotReadyError where Python is missing or too old."""
+        name, content = agent_file()
+        script = (
+            f"{shlex.quote(self.python)} -c 'import sys; sys.exit(sys.version_info < (3, 8))' || exit 3; umask 077; "
+            f'base={_home(self.base)}; mkdir -p "$base/runs" && cat > "$base/.{name}.$$" && '
+            f'mv "$base/.{name}.$$" "$base/{name}"'
+        )
+        try:
+            self.ask(lambda: run_on(self.machine, ["sh", "-c", script], content))
+        except EnvironmentNotReadyError as error:
+            raise EnvironmentNotReadyError(
+                f"{error} Wanted there: {self.python} as Python 3.8 or newer, and a folder {self.base} to write to."
+            ) from error
+
+    def call(self, command: str, *arguments: str, stdin: bytes = b"") -> Any:
+        """A command's answer."""
+        return json.loads(self.ask(lambda: run_on(self.machine, self._words(command, arguments), stdin)))
+
+    def send(self, snapshot: Snapshot, blobs: Path) -> int:
+        """Send the contents that the machine lacks; returns how many bytes these have."""
+        sizes = {entry.sha256: entry.size for entry in snapshot.entries}
+        missing = self.call("missing", stdin=json.dumps(sorted(sizes)).encode())
+        if missing:
+            packed = _pack(blobs, missing)
+            self.call("receive", stdin=packed)
+        return sum(sizes[name] for name in missing)
+
+    def start(self, run: str, request: Mapping[str, Any], secrets: Mapping[str, str]) -> State:
+        """Start a run, once, however often this is called; returns its state."""
+        state: State = self.call("start", run, stdin=json.dumps({"request": request, "secrets": secrets}).encode())
+        return state
+
+    def states(self, runs: Iterable[str]) -> dict[str, State | None]:
+        """The states of runs; None for one that was never started here."""
+        names = list(runs)
+        states: dict[str, State | None] = self.call("status", *names) if names else {}
+        return states
+
+    def cancel(self, run: str) -> State:
+        """End a run."""
+        state: State = self.call("cancel", run)
+        return state
+
+    def follow(self, run: str, offset: int = 0) -> Iterator[bytes]:
+        """The log from a byte on, as it is written, to the run's end, whatever happens to the connection."""
+        since: float | None = None
+        while True:
+            try:
+                for block in self._stream(self._words("follow", [run, str(offset)])):
+                    offset, since = offset + len(block), None
+                    yield block
+            except ConnectionLost as error:
+                since = since or time.monotonic()
+                self._wait_again(error, since, time.monotonic() - since)
+            else:
+                return
+
+    def collect(self, run: str, folder: Path) -> None:
+        """Bring a run's files into a folder. Raises ArtefactError for a damaged answer."""
+        packed = self.ask(lambda: run_on(self.machine, self._words("collect", [run])))
+        try:
+            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+                archive.extractall(folder, filter="data")
+        except (tarfile.TarError, EOFError) as error:
+            raise ArtefactError(
+                f"What {self.machine.name} sent of run {run} is damaged: {error}. Ask again."
+            ) from error
+
+    def ask(self, question: Callable[[], Answer]) -> Answer:
+        """A question's answer; asked again while the machine cannot be reached, for as long as the patience lasts."""
+        since = time.monotonic()
+        while True:
+            try:
+                return question()
+            except ConnectionLost as error:
+                self._wait_again(error, since, time.monotonic() - since)
+
+    def _wait_again(self, error: ConnectionLost, since: float, waited: float) -> None:
+        pause = min(max(_PAUSES_S[0], waited / 2), _PAUSES_S[1])
+        if time.monotonic() + pause > since + self.patience_s:
+            raise EnvironmentNotReadyError(
+                f"{self.machine.name} cannot be reached: {error}. Runs there go on; ask again when the network is back."
+            ) from error
+        _LOG.warning("No connection to %s (%s). Trying again.", self.machine.name, error)
+        time.sleep(pause)
+
+    def _words(self, command: str, arguments: Sequence[str]) -> list[str]:
+        """The command line on the machine; a shell there knows its home folder."""
+        name, _ = agent_file()
+        script = f'base={_home(self.base)}; python=$1; shift; exec "$python" "$base/{name}" "$base" "$@"'
+        return ["sh", "-c", script, "sh", self.python, command, *arguments]
+
+    def _stream(self, words: Sequence[str]) -> Iterator[bytes]:
+        process = subprocess.Popen(
+            self.machine.command(words),
+            env=self.machine.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        with process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            try:
+                while block := process.stdout.read1(_READ_BYTES):  # type: ignore[attr-defined]  # it is buffered
+                    yield block
+                code, errors = process.wait(), process.stderr.read()
+            finally:
+                process.kill()
+        if code:
+            raise_for(self.machine, code, errors)
+
+
+def _home(base: str) -> str:
+    """A path for a shell, in which a leading ~ is the home folder."""
+    return f'"$HOME"{shlex.quote(base[1:])}' if base == "~" or base.startswith("~/") else shlex.quote(base)
+
+
+def _pack(blobs: Path, names: Iterable[str]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name in names:
+            archive.add(blob_path(blobs, name), name)
+    return packed.getvalue()

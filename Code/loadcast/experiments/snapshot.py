@@ -1,0 +1,164 @@
+"""A project as it was when a script was submitted: its files by their contents, without secrets and data."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+import stat
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadcast.errors import ConfigError
+from loadcast.secrets import redacted, shown
+
+#: Bytes of all files together; data does not belong into a project, and each target gets a copy.
+LARGEST_BYTES = 300_000_000
+IGNORE_FILE = ".amlignore"
+#: Never sent: by path, or by the name of any folder or file on it. Patterns as in .amlignore.
+_LEFT_OUT = (
+    *(".git", ".loadcast", ".venv*", "__pycache__", "node_modules", ".pytest_cache", ".mypy_cache", ".ruff_cache"),
+    *("data", "output", "outputs", "spark-warehouse", "metastore_db"),
+)
+_SECRET_FILES = (
+    *("*.pem", "*.key", "*.pfx", "*.p12", "*.jks", "*.kdbx", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*"),
+    *(".env", ".env.*", ".netrc", ".pgpass", ".git-credentials", ".htpasswd"),
+)
+#: Files that configurations are written in: those are looked into for keys.
+_CONFIGURATIONS = (".json", ".yml", ".yaml", ".toml", ".ini", ".cfg", ".conf", ".compute", ".runconfig", ".properties")
+_LOOKED_INTO_BYTES = 1_000_000
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """One file: its path inside the project with `/`, and its content's sha-256 and size in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+    executable: bool
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of a project, by path."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def hash(self) -> str:
+        """What the same files, wherever they are, have in common."""
+        rows = [[entry.path, entry.sha256, entry.executable] for entry in self.entries]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def take_snapshot(project: Path, blobs: Path) -> Snapshot:
+    """The project's files, their contents kept below `blobs` as `ab/abcdef…`.
+
+    Git says which there are: tracked, or neither tracked nor ignored; without git, all but what is usually ignored.
+    Patterns in .amlignore leave out more. Raises ConfigError where a file holds a key, leads out of the project, or all
+    are too large.
+    """
+    paths = sorted({path for path in _candidates(project) if not _is_left_out(path, _patterns(project))})
+    _check_size(project, paths)
+    entries = [_keep(project, path, blobs) for path in paths]
+    return Snapshot(tuple(entry for entry in entries if entry is not None))
+
+
+def blob_path(blobs: Path, sha256: str) -> Path:
+    """Where a content is kept."""
+    return blobs / sha256[:2] / sha256
+
+
+def _candidates(project: Path) -> Iterator[str]:
+    """The paths of all files that may belong to the project."""
+    listing = subprocess.run(
+        ["git", "-C", str(project), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+    )
+    if listing.returncode == 0:
+        yield from (os.fsdecode(name) for name in listing.stdout.split(b"\0") if name)
+        return
+    for parent, folders, files in os.walk(project):
+        inside = Path(parent).relative_to(project)
+        folders[:] = [name for name in folders if not _matches(name, _LEFT_OUT)]
+        yield from ((inside / name).as_posix() for name in files)
+
+
+def _patterns(project: Path) -> tuple[str, ...]:
+    try:
+        lines = (project / IGNORE_FILE).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return ()
+    return tuple(line.strip().strip("/") for line in lines if line.strip() and not line.startswith("#"))
+
+
+def _is_left_out(path: str, patterns: Sequence[str]) -> bool:
+    parts = path.split("/")
+    above = ["/".join(parts[: number + 1]) for number in range(len(parts))]
+    return (
+        _matches(parts[-1], _SECRET_FILES)
+        or any(_matches(part, _LEFT_OUT) for part in parts[:-1])
+        or any(_matches(text, patterns) for text in (*parts, *above))
+    )
+
+
+def _matches(text: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
+
+
+def _check_size(project: Path, paths: Sequence[str]) -> None:
+    sizes = {path: (project / path).stat().st_size for path in paths if (project / path).is_file()}
+    if sum(sizes.values()) > LARGEST_BYTES:
+        largest = sorted(sizes, key=lambda path: -sizes[path])[:3]
+        named = ", ".join(f"{shown(path)} ({sizes[path] / 1e6:,.0f} MB)" for path in largest)
+        raise ConfigError(
+            f"The project's files have {sum(sizes.values()) / 1e6:,.0f} MB, wanted at most {LARGEST_BYTES / 1e6:,.0f}. "
+            f"The largest: {named}. Leave out what no script needs, by .gitignore or {IGNORE_FILE}."
+        )
+
+
+def _keep(project: Path, path: str, blobs: Path) -> Entry | None:
+    """Keep one file's content; None for what is no file, such as a submodule, or is gone."""
+    source = project / path
+    try:
+        if source.is_symlink() and not source.resolve().is_relative_to(project.resolve()):
+            raise ConfigError(f"{shown(path)} is a link that leads out of the project. Leave it out by {IGNORE_FILE}.")
+        descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigError(f"{shown(path)} cannot be read: {error.strerror}. Leave it out by {IGNORE_FILE}.") from error
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            return None
+        content = file.read()
+    if path.endswith(_CONFIGURATIONS) and len(content) <= _LOOKED_INTO_BYTES:
+        _check_secrets(path, content)
+    digest = hashlib.sha256(content).hexdigest()
+    _write_blob(blob_path(blobs, digest), content)
+    return Entry(path, digest, len(content), bool(about.st_mode & stat.S_IXUSR))
+
+
+def _check_secrets(path: str, content: bytes) -> None:
+    text = content.decode("utf-8", "replace")
+    for number, line in enumerate(text.splitlines(), 1):
+        if redacted(line) != line:
+            raise ConfigError(
+                f"{shown(path)}, line {number}: found what looks like a key, which would go to the target. "
+                "Name a variable that holds it, env:NAME, and let the target have it."
+            )
+
+
+def _write_blob(path: Path, content: bytes) -> None:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        making = path.with_name(f"{path.name}.{os.getpid()}")
+        making.write_bytes(content)
+        making.replace(path)
