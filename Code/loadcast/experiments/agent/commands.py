@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .blobs import missing_blobs, receive_blobs
+from .environments import has_environment, make_environment
 from .looking import cancel_run, collect_run, follow_log, remove_run, states
 from .starting import start_run
 from .state import Refused
@@ -63,6 +64,15 @@ def _remove(base: str, run: str) -> None:
     remove_run(base, run)
 
 
+def _environment(base: str, name: str, spec: str) -> None:
+    """Run by a keeper, as scripts are; `spec` is JSON."""
+    print(make_environment(base, name, json.loads(spec)))
+
+
+def _prepared(base: str, name: str) -> None:
+    _answer(has_environment(base, name))
+
+
 def _answer(content: Any) -> None:
     json.dump(content, sys.stdout)
     sys.stdout.write("\n")
@@ -77,4 +87,6 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "cancel": _cancel,
     "collect": _collect,
     "remove": _remove,
+    "environment": _environment,
+    "prepared": _prepared,
 }

@@ -21,8 +21,8 @@ def start_run(base: str, run: str, request: dict[str, Any], secrets: Mapping[str
     """Start a run; returns its state. One that has been started already is left as it is.
 
     `request`: {"argv": [WORD…], "environment": {NAME: WORD}, "onCancel": [[WORD…]…], "graceS": 10,
-    "entries": [[path, sha256, executable]…]}. A WORD is a text, or a list of texts and of {"at": path}, which stand for paths below BASE; "@run"
-    there is the run's own folder.
+    "entries": [[path, sha256, executable]…]}. A WORD is a text, or a list of texts and of {"at": path}, which stand for
+    paths below BASE; "@run" there is the run's own folder.
     """
     folder = run_folder(base, run)
     if not os.path.isdir(folder):
