@@ -1,0 +1,1 @@
+"""Experiments: where scripts run, and what is remembered of each run."""
