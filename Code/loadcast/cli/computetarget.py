@@ -99,8 +99,8 @@ def list_() -> None:
         if target is None:
             table.add_row(Text(shown(entry.name)), "", Text("cannot be used"), "")
             continue
-        where = target.address or target.master or "this machine"
-        table.add_row(entry.name, target.type, Text(where, overflow="fold"), Text(target.python_location or "", overflow="fold"))
+        where, python = target.address or target.master or "this machine", target.python_location or ""
+        table.add_row(entry.name, target.type, Text(where, overflow="fold"), Text(python, overflow="fold"))
     _print(table)
     problems = [str(entry.problem) for entry in listed if entry.problem is not None]
     if problems:

@@ -58,10 +58,10 @@ def attach(project: Path, name: str, fields: Mapping[str, Any], check: bool = Tr
     such files already as well, and OutputError.
     """
     files = compute_path(project, name), runconfig_path(project, name)
+    target = parse_compute(_with_image(fields), f"Compute target {name}")
     there = next((file for file in files if file.exists()), None)
     if there is not None:
         raise ConfigError(f"There is {there} already. Wanted another name; or: loadcast computetarget detach {name}.")
-    target = parse_compute(_with_image(fields), f"Compute target {name}")
     facts: dict[str, str] = {}
     if check:
         checked = check_connection(target)
@@ -69,7 +69,12 @@ def attach(project: Path, name: str, fields: Mapping[str, Any], check: bool = Tr
         if checked.host_key is not None:
             target = parse_compute({**target.document(), "hostKey": checked.host_key}, f"Compute target {name}")
     config = new_runconfig(project, name, target)
-    return Attached(target, (write_compute(project, name, target), write_runconfig(project, name, config)), facts)
+    compute_file = write_compute(project, name, target)
+    try:
+        return Attached(target, (compute_file, write_runconfig(project, name, config)), facts)
+    except OutputError:
+        compute_file.unlink(missing_ok=True)
+        raise
 
 
 def detach(project: Path, name: str) -> Detached:

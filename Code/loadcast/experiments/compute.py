@@ -157,12 +157,6 @@ class ComputeTarget(BaseModel):
     yarn_deploy_mode: Literal["client", "cluster"] = "cluster"
     master: _Master | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nothing(cls, data: Any) -> Any:
-        """A field with nothing after it is as good as not there."""
-        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
-
     @model_validator(mode="after")
     def _check_fields(self) -> ComputeTarget:
         """The fields that the type needs, those it has no use for, and those that exclude each other."""

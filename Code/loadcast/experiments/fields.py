@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from loadcast.errors import ConfigError
-from loadcast.secrets import shown
+from loadcast.secrets import shown, without_secrets
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -27,6 +27,8 @@ _WANTED = {
     "int_type": "wanted a whole number",
     "dict_type": "wanted a mapping of names and values",
     "tuple_type": "wanted a list",
+    "list_type": "wanted a list",
+    "too_short": "wanted at least one",
 }
 
 #: Frozen, strict, and silent about values in pydantic's own errors, as a value may be a secret.
@@ -55,10 +57,19 @@ def _list_as_tuple(value: object) -> object:
 
 #: Text, for which whole numbers may stand without quotes.
 Text = Annotated[str, BeforeValidator(_number_as_text)]
+
+
+def _without_secret(value: str) -> str:
+    if without_secrets(value) != value:
+        raise ValueError("wanted no signature, key or password in it")
+    return value
+
+
 #: A path or command that becomes a word of a command line: no option, and nothing that could drive a terminal.
 PathText = Annotated[
     Text,
     matching(rf"(?!-)[^\x00-\x1f\x7f]{{1,{_LONGEST_PATH}}}", "a path without control characters that begins with no -"),
+    AfterValidator(_without_secret),
 ]
 ListAsTuple = BeforeValidator(_list_as_tuple)
 
@@ -81,13 +92,14 @@ def checked_name(name: str, kind: str) -> str:
 def validated(
     model: type[Model], data: Mapping[str, Any], source: str, explained: Mapping[str, str] | None = None
 ) -> Model:
-    """A file's fields as a model. `explained` says of fields that are not taken what to write instead.
+    """A file's fields as a model: one with nothing after it is as good as not there.
 
+    `explained` says of fields that are not taken what to write instead.
     No message shows the values of fields with `repr=False`: they may be secrets. Raises ConfigError that names the
     source, and each fault: one on the same line, several on a line each.
     """
     try:
-        return model.model_validate(data)
+        return model.model_validate({name: value for name, value in data.items() if value is not None})
     except ValidationError as error:
         faults = [
             _described(fault, model, data, explained or {})
@@ -114,14 +126,18 @@ def _described(fault: Any, model: type[BaseModel], data: Mapping[str, Any], expl
         if location[0] in explained:
             return f"{field}: {explained[location[0]]}"
         return f"{field}: an unknown field; {nearest(location[0], _names(model))}"
-    wanted = _WANTED.get(fault["type"]) or str(fault["msg"]).removeprefix("Value error, ").replace(
-        "Input should be ", "wanted "
-    )
+    wanted = _WANTED.get(fault["type"]) or _wanted(str(fault["msg"]))
     if not location:
         return wanted
     if fault["type"] == "missing" or _is_hidden(model, location[0]):
         return f"{field}: {wanted}"
     return f"{field}: found {shown(repr(_value_at(fault['loc'], data)), _SHOWN_CHARACTERS)}, {wanted}"
+
+
+def _wanted(message: str) -> str:
+    """A message of pydantic's in the words of ours."""
+    message = re.sub(r"^[A-Z]\w* should be ", "wanted ", message.removeprefix("Value error, "))
+    return re.sub(r"^[A-Z]\w* should ", "wanted it to ", message)
 
 
 def _names(model: type[BaseModel]) -> list[str]:
