@@ -13,8 +13,8 @@ from loadcast.errors import OutputError
 from loadcast.storage.runs import StoredRun
 
 #: What may happen to a publisher at one of its steps: nothing; the answer is lost, and what was asked for was done, or
-#: will be done later; a pointer or a part of a listing is not seen.
-LOST, DELAYED, BLIND, CUT = "lost", "delayed", "blind", "cut"
+#: will be done later; it is lost, and the client asks again; a pointer or a part of a listing is not seen.
+LOST, DELAYED, REPEATED, BLIND, CUT = "lost", "delayed", "repeated", "blind", "cut"
 STEPS = (
     "prove",
     "pointer",
@@ -105,6 +105,8 @@ def gated(store: type[Any], late: list[Callable[[], object]]) -> type[Any]:
             publisher.is_in_step = True  # what it consists of is no step of its own
             try:
                 result = original(self, *arguments)
+                if misfortune == REPEATED and name in WRITES and hasattr(self, "container"):
+                    result = original(self, *arguments)
             finally:
                 publisher.is_in_step = False
             if misfortune == LOST:

@@ -21,7 +21,7 @@ from loadcast.errors import LoadcastError
 from loadcast.storage import publish, publishing
 from loadcast.storage.blob import output as container_output
 from loadcast.storage.output import Output
-from publishers import BLIND, CUT, DELAYED, LOCAL, LOST, Died, Publisher, gated
+from publishers import BLIND, CUT, DELAYED, LOCAL, LOST, REPEATED, Died, Publisher, gated
 
 PUBLISHERS_AT_ONCE = 3
 NOON = datetime(2016, 6, 30, 12)
@@ -133,7 +133,7 @@ class PublishingMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.at_work)
     @rule(
         which=st.integers(0, PUBLISHERS_AT_ONCE - 1),
-        misfortune=st.sampled_from([LOST, DELAYED, BLIND, CUT]),
+        misfortune=st.sampled_from([LOST, DELAYED, REPEATED, BLIND, CUT]),
         steps=st.integers(1, 30),
     )
     def go_wrong(self, which: int, misfortune: str, steps: int) -> None:

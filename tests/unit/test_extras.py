@@ -16,13 +16,12 @@ from loadcast.extras import EXTRAS, missing_named, require
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"^[a-z][\w-]*", re.MULTILINE)
-MODULES = {"pyyaml": "yaml"}
 
 
 def test_each_requirement_of_an_extra_is_known() -> None:
     for extra, modules in EXTRAS.items():
         required = NAME.findall((ROOT / f"requirements-{extra}.in").read_text(encoding="utf-8"))
-        assert {MODULES.get(name, name) for name in required} <= set(modules)
+        assert set(required) <= set(modules)
 
 
 @pytest.mark.parametrize("module", EXTRAS["spark"])

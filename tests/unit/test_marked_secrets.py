@@ -139,16 +139,20 @@ LEAVES = list(commands.leaves(main))
 IDS = [" ".join(path) for path, _ in LEAVES]
 
 
+#: Arguments that let a command come further.
+HARMLESS = {"config": "configs/good.json", "output": "output", "kind": "local"}
+
+
 def words_with(command: click.Command, marked: click.Parameter | None, text: str) -> list[str]:
     """A command line in which one parameter has this text, and those that must be there something harmless."""
     options, arguments = [], []
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
-            if parameter is marked or parameter.required:
-                harmless = {"config": "configs/good.json", "output": "output"}.get(str(parameter.name), "harmless")
+            if parameter is marked or parameter.required or parameter.name in HARMLESS:
+                harmless = HARMLESS.get(str(parameter.name), "harmless")
                 arguments.append(text if parameter is marked else harmless)
-        elif parameter is marked:
-            options.append(f"{parameter.opts[0]}={text}")
+        elif parameter is marked or parameter.required:
+            options.append(f"{parameter.opts[0]}={text if parameter is marked else 'harmless'}")
     return [*options, "--debug", "--", *arguments]
 
 

@@ -155,18 +155,18 @@ def bomb(levels: int) -> str:
         ("repositories: ['https://a.example/m?sig=x']", "repositories.0: wanted an https:// address"),
         ("configuration: {spark.a: &x 1, spark.b: *x}", r"an alias \(\*name\) stands in it"),
         (bomb(9), r"an alias \(\*name\) stands in it"),
-        ("configuration: &c {spark.a: 1}\npackages: &c *c", "are not plain YAML"),
+        ("configuration: &c {spark.a: 1}\npackages: &c *c", "is not plain YAML"),
         ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
         ("configuration: !!python/name:os.system {}", "could not determine a constructor"),
         ("configuration: {spark.a: !!binary aGk=}", "configuration.spark.a: wanted a text of one line"),
         ("configuration: !!set {spark.a}", "configuration: wanted a valid dictionary"),
-        ("configuration: {? [1, 2] : 3}", "are not plain YAML"),
+        ("configuration: {? [1, 2] : 3}", "is not plain YAML"),
         ("a: b: c", "mapping values are not allowed here, line 1"),
-        ("{", "are not plain YAML"),
+        ("{", "is not plain YAML"),
         ("a: 1\n---\nb: 2", "expected a single document"),
-        ("\x00", "are not plain YAML"),
+        ("\x00", "is not plain YAML"),
         ("[" * 30_000, "it is too deep"),
-        (f"configuration: {{spark.a: {'9' * 30_000}}}", "are not plain YAML|wanted a text of one line"),
+        (f"configuration: {{spark.a: {'9' * 30_000}}}", "is not plain YAML|wanted a text of one line"),
         ("x" * (64 << 10) + "x", "larger than such a file can be, 64 kB"),
         ("configuration: {" + ", ".join(f"a{n}: 1" for n in range(100)) + "}", "and 80 more"),
     ],
@@ -180,7 +180,7 @@ def test_a_faulty_or_hostile_file_is_one_error(file: Path, text: str, said: str)
 
 def test_bytes_that_are_no_text_are_one_error(file: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(ConfigError, match="are not plain YAML"):
+    with pytest.raises(ConfigError, match="is not plain YAML"):
         load_spark_dependencies(file)
 
 

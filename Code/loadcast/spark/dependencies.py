@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from loadcast.errors import ConfigError
+from loadcast.plain_yaml import read_yaml
 from loadcast.spark.options import holds_secret, names_secret
-from loadcast.system.small_files import read_small_file
 
-_MAX_BYTES = 64 << 10
 _SHOWN_FAULTS = 20
 _PACKAGES, _REPOSITORIES = "spark.jars.packages", "spark.jars.repositories"
 _NO_SECRETS = (
@@ -103,18 +100,7 @@ class SparkDependencies(BaseModel):
 
 def load_spark_dependencies(path: str | os.PathLike[str]) -> dict[str, str]:
     """The Spark settings that a dependency file (YAML) stands for. Raises ConfigError that lists every fault."""
-    try:
-        content = read_small_file(path, _MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise ConfigError(f"Spark dependencies {path} are larger than such a file can be, {_MAX_BYTES >> 10} kB.")
-        data = yaml.load(content.decode("utf-8-sig"), _PlainLoader)
-    except OSError as error:
-        raise ConfigError(
-            f"Spark dependencies {path}: {error.strerror}. "
-            "Wanted a YAML file such as Config/dsvm_spark_dependencies.yml."
-        ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"Spark dependencies {path} are not plain YAML: {_reason(error)}.") from error
+    data = read_yaml(path, "Spark dependencies", "Config/dsvm_spark_dependencies.yml")
     try:
         return SparkDependencies.model_validate({} if data is None else data).settings()
     except ValidationError as error:
@@ -124,34 +110,6 @@ def load_spark_dependencies(path: str | os.PathLike[str]) -> dict[str, str]:
     if len(faults) > _SHOWN_FAULTS:
         faults = [*faults[:_SHOWN_FAULTS], f"and {len(faults) - _SHOWN_FAULTS} more"]
     raise ConfigError(f"Spark dependencies {path} cannot be used:", *(f"  {fault}" for fault in faults))
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Plain values only; what stands for other parts of the file could make it grow without bounds, and is refused."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("an alias (*name) stands in it; write the value itself")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value]
-        doubled = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
-        if doubled is not None:
-            raise yaml.YAMLError(f"the key {str(doubled)[:100]!r} stands in it twice")
-        return super().construct_mapping(node, deep)
-
-
-def _reason(error: Exception) -> str:
-    """Why YAML could not be read, on one line, without what stands in the file."""
-    if isinstance(error, RecursionError):
-        return "it is too deep"
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        said = " ".join(filter(None, (error.context, error.problem)))
-        return f"{said}, line {error.problem_mark.line + 1}"
-    if type(error) is ValueError:  # as Python says it of a number of thousands of digits
-        return "a number or date in it cannot be"
-    return str(error).splitlines()[0][:200]
 
 
 def _fault(fault: Any) -> str:
