@@ -232,7 +232,9 @@ def _read_line(line: bytes) -> Logged | None:
         if not math.isfinite(time_s):
             return None
         if kind == "metric":
-            return Logged(kind, name, time_s, tuple(math.nan if item is None else _number(name, item) for item in value))
+            return Logged(
+                kind, name, time_s, tuple(math.nan if item is None else _number(name, item) for item in value)
+            )
         if kind in ("text", "file") and isinstance(value, str):
             return Logged(kind, name, time_s, text=value)
     except (ConfigError, ValueError, TypeError, KeyError, RecursionError, OverflowError):

@@ -1,0 +1,1 @@
+"""Experiments: runs of scripts on targets, and what is remembered of them."""
