@@ -26,6 +26,7 @@ _COMMANDS = {
     "download": "loadcast.cli.download:download",
     "export": "loadcast.cli.download:download",  # its first name
     "datastore": "loadcast.cli.datastore:datastore",
+    "history": "loadcast.cli.history:history",
     "demo": "loadcast.cli.demo:demo",
 }
 
