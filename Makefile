@@ -16,7 +16,7 @@ UV_COMPILE = .venv-tools/bin/uv pip compile --quiet --generate-hashes --universa
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCKFLAGS)
 
 .PHONY: help setup demo test test-integration test-all test-wheel test-fresh lint format bench bench-scan bench-whole bench-training \
-	bench-container bench-large bench-setup model lock clean
+	bench-container bench-large bench-setup history-ui model lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,10 @@ bench-large: bench-setup ## Whole ETL and training on 1, 5 and 20 GB
 bench-setup: setup
 	@scripts/setup-bench.sh
 
+history-ui: setup ## MLflow's pages of the runs submitted from here, at http://127.0.0.1:5001
+	@scripts/setup-mlflow.sh
+	@$(BIN)/loadcast history ui
+
 model: setup ## Train the small bundle in Model/ anew, on the demo's data
 	@$(BIN)/loadcast sample data/demo --rows 400000 --overwrite
 	@$(BIN)/loadcast etl Config/demo.json
@@ -95,9 +99,10 @@ lock: ## Write the lock files anew from requirements*.in
 	@$(UV_COMPILE) requirements.in requirements-spark.in --output-file requirements.lock
 	@$(UV_COMPILE) requirements-dev.in --constraints requirements.lock --output-file requirements-dev.lock
 	@$(UV_COMPILE) requirements-bench.in --constraints requirements.lock --output-file requirements-bench.lock
+	@$(UV_COMPILE) requirements-mlflow.in --output-file requirements-mlflow.lock
 	@$(UV_COMPILE) requirements-spark35.in --output-file requirements-spark35.lock
 
 clean: ## Remove the environment, caches and the demo's files
-	@rm -rf .venv .venv-tools .venv-bench .venv-spark35 .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache \
+	@rm -rf .venv .venv-tools .venv-bench .venv-mlflow .venv-spark35 .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache \
 		tests/node_modules build dist spark-warehouse metastore_db derby.log data/demo output/demo
 	@find Code tests -name __pycache__ -prune -exec rm -rf {} +

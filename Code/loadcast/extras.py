@@ -9,7 +9,10 @@ from importlib.util import find_spec
 from loadcast.errors import EnvironmentNotReadyError
 
 #: Extra → the modules that come with it.
-EXTRAS = {"spark": ("pyspark", "py4j", "numba", "llvmlite", "pandas")}
+EXTRAS = {
+    "spark": ("pyspark", "py4j", "numba", "llvmlite", "pandas"),
+    "history": ("mlflow", "sqlalchemy", "alembic"),
+}
 
 
 def require(extra: str) -> None:

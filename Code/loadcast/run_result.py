@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from loadcast import paths
 from loadcast.artefacts.document import Artefact, Migration, Part, Real, unchanged
 from loadcast.artefacts.metrics import Metrics
 from loadcast.artefacts.quality import Quality
+from loadcast.run_logger import clean_name
 from loadcast.run_request import Step
 
 Kind = TypeVar("Kind", bound=Artefact)
@@ -76,6 +78,17 @@ class RunResult(Artefact):
     def address(self) -> str:
         """Where the run lies: a path or URL without secrets."""
         return f"{self.output.rstrip('/')}/{paths.run_path(self.run)}"
+
+    def numbers(self) -> dict[str, float]:
+        """Scores, counts of the input under `quality/`, and seconds, in all and by step, such as `seconds/scanning`."""
+        seconds = defaultdict(float, total=self.duration_s)
+        for step in self.steps:
+            seconds[clean_name(step.name)] += step.duration_s
+        return {
+            **(self.metrics.numbers() if self.metrics else {}),
+            **{f"quality/{name}": count for name, count in (self.quality.numbers() if self.quality else {}).items()},
+            **{f"seconds/{name}": duration_s for name, duration_s in seconds.items()},
+        }
 
     def document(self) -> dict[str, Any]:
         return {**super().document(), "begun": self.begun.isoformat()}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from loadcast import paths
 from loadcast.artefacts.document import Artefact, Migration, Number, Part, Real, unchanged
+from loadcast.artefacts.numbers import flattened
 
 #: A score; null where there were no rows, and nothing is known.
 Score = Real | None
@@ -72,3 +73,22 @@ class Metrics(Artefact):
     train: PartMetrics
     test: PartMetrics
     warning: str | None = None
+
+    def numbers(self) -> dict[str, float]:
+        """All scores that are known, such as `test/model/accuracy` and `test/naive/mostFrequent/perClass/low/f1`."""
+        return flattened({"train": _by_forecast(self.train), "test": _by_forecast(self.test)})
+
+
+def _by_forecast(part: PartMetrics) -> dict[str, Any]:
+    """A part's scores: the model's beside those of each naive forecast."""
+    scores = _with_counts(part.model_dump(by_alias=True, exclude={"naive", "lift_over_best_naive"}))
+    naive = {name: _with_counts(forecast.model_dump(by_alias=True)) for name, forecast in part.naive.items()}
+    return {"model": scores, "naive": naive, "liftOverBestNaive": part.lift_over_best_naive.model_dump(by_alias=True)}
+
+
+def _with_counts(scores: dict[str, Any]) -> dict[str, Any]:
+    """Scores whose confusion matrix is true class → forecast class → count."""
+    matrix = scores["confusionMatrix"]
+    labels, rows = matrix["labels"], matrix["rowsAreTrueClass"]
+    counts = {true: dict(zip(labels, row, strict=False)) for true, row in zip(labels, rows, strict=False)}
+    return {**scores, "confusionMatrix": counts}

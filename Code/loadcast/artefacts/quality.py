@@ -19,6 +19,7 @@ from loadcast.artefacts.document import (
     Part,
     Real,
 )
+from loadcast.artefacts.numbers import flattened
 from loadcast.settings import AllowedRange
 
 #: Until format 3 the version stood here.
@@ -96,6 +97,11 @@ class Quality(Counted, Artefact):
     servers: ServersQuality
     files_that_stand_out: list[Name]
     files: list[FileQuality]
+
+    def numbers(self) -> dict[str, float]:
+        """All counts over the whole input, such as `rows` and `rejectedByReason/HEADER`."""
+        counts = self.model_dump(by_alias=True, exclude={"contract", "files", "files_that_stand_out"})
+        return flattened({**counts, "files": len(self.files), "filesThatStandOut": len(self.files_that_stand_out)})
 
     @classmethod
     def _version(cls, document: Document) -> object:

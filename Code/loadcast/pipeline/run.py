@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from loadcast.errors import LoadcastError
+from loadcast.logs.events import RUN, log_event
 from loadcast.progress import Progress, Stopwatch, silent
+from loadcast.run_logger import RunLogger, run_logger
 from loadcast.run_request import RunRequest, Step
 from loadcast.run_result import Published, RunResult, StepTime
 from loadcast.settings import Settings
@@ -22,7 +26,7 @@ def run(request: RunRequest, progress: Progress = silent) -> RunResult:
     """
     begun, begin_s, stopwatch = datetime.now(UTC), time.monotonic(), Stopwatch(progress)
     published = _work(request.step)(request, stopwatch)
-    return RunResult(
+    result = RunResult(
         step=request.step,
         request=request.digest,
         run=published.run,
@@ -33,6 +37,8 @@ def run(request: RunRequest, progress: Progress = silent) -> RunResult:
         quality=published.quality,
         metrics=published.metrics,
     )
+    _log(result, run_logger())
+    return result
 
 
 def run_etl(
@@ -63,6 +69,21 @@ def run_train(settings: Settings, options: SparkOptions | None = None, progress:
     LoadcastError; then nothing was published.
     """
     return run(RunRequest(settings=settings, step="train", spark=options or SparkOptions()), progress)
+
+
+def _log(result: RunResult, logger: RunLogger) -> None:
+    """Tell the history what came of a run; one that was published does not fail because that cannot be written."""
+    texts = {"request": result.request, "published": result.address}
+    if result.metrics:
+        texts |= {f"{part}/bestNaive": getattr(result.metrics, part).best_naive or "" for part in ("train", "test")}
+        texts |= {"warning": result.metrics.warning} if result.metrics.warning else {}
+    try:
+        for name, number in result.numbers().items():
+            logger.log(name, number)
+        for name, text in texts.items():
+            logger.log_text(name, text)
+    except LoadcastError as error:
+        log_event(RUN, logging.WARNING, "run", "The run is not in its history.", run=result.step, error=str(error))
 
 
 def _work(step: Step) -> Work:

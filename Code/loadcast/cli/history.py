@@ -1,0 +1,227 @@
+"""`loadcast history`: the runs of experiments, what they were given, what they told, and their code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from loadcast.cli.common import friendly
+from loadcast.cli.usage import Group
+from loadcast.errors import ArtefactError
+
+if TYPE_CHECKING:
+    from loadcast.experiments.comparison import RunView
+
+_PROJECT = click.option(
+    "--project",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A folder of the project.  [default: the working directory]",
+)
+_RUN = click.argument("run")
+_EXPERIMENT = click.option("--experiment", help="Only runs of this experiment.")
+
+
+@click.group(cls=Group)
+def history() -> None:
+    """Look back at submitted runs: list, show and compare them, see their metrics, get their code back.
+
+    RUN is the id of a run, or as much of its beginning as no other run's has.
+    """
+
+
+@history.command(name="list")
+@_PROJECT
+@_EXPERIMENT
+@click.option("--metric", "metrics", multiple=True, help="A column with the last number of this metric; repeatable.")
+@click.option("--last", default=20, show_default=True, type=click.IntRange(min=1), help="How many runs are listed.")
+@friendly
+def list_them(project: Path | None, experiment: str | None, metrics: tuple[str, ...], last: int) -> None:
+    """List the newest runs, the newest at the end.
+
+    \b
+    Example:
+      loadcast history list --metric test/model/macroF1
+    """
+    from loadcast.cli.history_tables import console, runs_table
+
+    views = _views(project, experiment)
+    if not views:
+        click.echo("There are no runs yet. Submit one: loadcast experiment submit -c local SCRIPT")
+        return
+    console().print(runs_table(views[-last:], metrics))
+    if len(views) > last:
+        click.echo(f"The newest {last:,} of {len(views):,} runs; --last {len(views)} lists all.")
+
+
+@history.command()
+@_RUN
+@_PROJECT
+@friendly
+def show(run: str, project: Path | None) -> None:
+    """Show all that is known of RUN.
+
+    \b
+    Example:
+      loadcast history show 20261130T02
+    """
+    from loadcast.cli.history_tables import console, run_tables
+
+    (seen,) = _named([run], project)
+    for table in run_tables(seen):
+        console().print(table)
+
+
+@history.command()
+@click.argument("runs", nargs=-1, required=True)
+@_PROJECT
+@click.option("--all", "keep_equal", is_flag=True, help="Show what is equal, too.")
+@friendly
+def compare(runs: tuple[str, ...], project: Path | None, keep_equal: bool) -> None:
+    """Show what differs between two or more RUNS: parameters, metrics, and which files of the code.
+
+    \b
+    Example:
+      loadcast history compare 20261130T0219 20261130T0319
+    """
+    from loadcast.cli.history_tables import code_table, comparison_tables, console
+    from loadcast.experiments.locations import project_folder
+    from loadcast.experiments.snapshot_files import snapshot_files
+
+    if len(runs) < 2:
+        raise click.UsageError("Wanted two runs or more to compare.")
+    views, top = _named(runs, project), project_folder(project)
+    tables = comparison_tables(views, keep_equal)
+    if len({seen.record.snapshot for seen in views}) > 1 or None in (seen.record.snapshot for seen in views):
+        tables.append(code_table([seen.record.id for seen in views], lambda name: snapshot_files(top, name)))
+    shown = [table for table in tables if table.row_count]
+    for table in shown:
+        console().print(table)
+    if not shown:
+        click.echo("Nothing differs: parameters, metrics and code are the same.")
+
+
+@history.command()
+@click.argument("name")
+@_PROJECT
+@_EXPERIMENT
+@friendly
+def metrics(name: str, project: Path | None, experiment: str | None) -> None:
+    """Show the metric NAME of all runs that have it.
+
+    \b
+    Example:
+      loadcast history metrics test/model/macroF1
+    """
+    from loadcast.cli.history_tables import console, metric_table
+    from loadcast.experiments.comparison import series_of
+
+    console().print(metric_table(name, series_of(_views(project, experiment), name)))
+
+
+@history.command()
+@_RUN
+@click.option("--diff", "other", metavar="RUN", help="Show what differs from this run's code, line by line.")
+@_PROJECT
+@friendly
+def code(run: str, other: str | None, project: Path | None) -> None:
+    """List the files that RUN ran with, or with --diff what changed in them since another run.
+
+    \b
+    Example:
+      loadcast history code 20261130T0319 --diff 20261130T0219
+    """
+    from loadcast.experiments.locations import project_folder
+    from loadcast.experiments.records import find_record
+    from loadcast.experiments.snapshot_files import snapshot_files, unified_diff
+    from loadcast.printable import printable
+
+    top = project_folder(project)
+    files = snapshot_files(top, find_record(top, run).id)
+    if other is None:
+        lines = (f"{file.sha256[:12]} {file.size:>12,} {printable(path)}" for path, file in files.items())
+    else:
+        lines = unified_diff(top, snapshot_files(top, find_record(top, other).id), files)  # type: ignore[assignment]
+    for line in lines:
+        click.echo(line)
+
+
+@history.command()
+@_RUN
+@click.argument("destination", type=click.Path(path_type=Path))
+@_PROJECT
+@friendly
+def restore(run: str, destination: Path, project: Path | None) -> None:
+    """Write the code that RUN ran with into DESTINATION, a new or empty folder.
+
+    \b
+    Example:
+      loadcast history restore 20261130T0219 ../as-it-was
+    """
+    from loadcast.experiments.locations import project_folder
+    from loadcast.experiments.records import find_record
+    from loadcast.experiments.snapshot_files import restore as restore_files
+    from loadcast.experiments.snapshot_files import snapshot_files
+    from loadcast.secrets import shown
+
+    top = project_folder(project)
+    record = find_record(top, run)
+    files = snapshot_files(top, record.id)
+    restore_files(top, files, destination)
+    click.echo(f"{shown(destination)} has the {len(files):,} files of {record.id}.")
+
+
+@history.command()
+@_PROJECT
+@friendly
+def sync(project: Path | None) -> None:
+    """Tell MLflow of all runs: the project's database, or the server that MLFLOW_TRACKING_URI names."""
+    from loadcast.experiments.history import sync as tell_all
+    from loadcast.experiments.locations import project_folder
+
+    click.echo(f"MLflow was told of {tell_all(project_folder(project)):,} new or changed runs.")
+
+
+@history.command()
+@_PROJECT
+@click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535), help="Port on this machine.")
+@friendly
+def ui(project: Path | None, port: int) -> None:
+    """Open MLflow's pages over the history, on this machine alone, until Ctrl-C."""
+    import os
+
+    from loadcast.experiments.history import sync as tell_all
+    from loadcast.experiments.history_pages import pages_plan
+    from loadcast.experiments.locations import STATE_FOLDER, project_folder
+
+    top = project_folder(project)
+    plan = pages_plan(top, port)
+    tell_all(top)
+    click.echo(f"The history is at {plan.address}")
+    os.chdir(top / STATE_FOLDER)  # where MLflow leaves files of its own
+    os.execve(plan.argv[0], plan.argv, plan.environment)
+
+
+def _views(project: Path | None, experiment: str | None) -> list[RunView]:
+    """All runs, or those of an experiment; problems of some are told and hide no others."""
+    from loadcast.experiments.comparison import run_view
+    from loadcast.experiments.locations import project_folder
+    from loadcast.experiments.records import list_records
+
+    top = project_folder(project)
+    listing = list_records(top)
+    for problem in listing.problems:
+        click.echo(f"loadcast: {problem}", err=True)
+    if listing.problems and not listing.records:
+        raise ArtefactError("None of the runs can be read.")
+    return [run_view(top, record) for record in listing.records if experiment in (None, record.experiment)]
+
+
+def _named(runs: tuple[str, ...] | list[str], project: Path | None) -> list[RunView]:
+    from loadcast.experiments.comparison import run_view
+    from loadcast.experiments.locations import project_folder
+    from loadcast.experiments.records import find_record
+
+    top = project_folder(project)
+    return [run_view(top, find_record(top, run)) for run in runs]
