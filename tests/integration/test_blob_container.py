@@ -236,7 +236,8 @@ def test_a_forked_process_makes_its_own_connections(azurite: Azurite, container:
     container.put("a", b"x" * 1000)
     script = """
 import os, sys
-from loadcast.storage.blob.credentials import read_reference, resolve_access
+from loadcast.references import read_reference
+from loadcast.storage.blob.credentials import resolve_access
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.location import parse_blob_url
 root, _ = parse_blob_url(sys.argv[1])

@@ -16,11 +16,12 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
 from loadcast.errors import ConfigError, InputError
+from loadcast.references import read_reference
 from loadcast.secrets import redacted
 from loadcast.storage.blob import credentials
 from loadcast.storage.blob.access import ANONYMOUS, Access
 from loadcast.storage.blob.container import Container
-from loadcast.storage.blob.credentials import read_reference, resolve_access
+from loadcast.storage.blob.credentials import resolve_access
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.redaction import quiet_loggers
 
@@ -45,15 +46,15 @@ def given(monkeypatch: pytest.MonkeyPatch, secret: str) -> str:
 
 
 def test_a_reference_to_the_environment_or_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read_reference(given(monkeypatch, f" {KEY}\n")) == KEY
+    assert read_reference(given(monkeypatch, f" {KEY}\n"), "storageKey") == KEY
     (tmp_path / "key").write_text(f"\ufeff{KEY}\r\n", encoding="utf-8")
-    assert read_reference(f"file:{tmp_path / 'key'}") == KEY
+    assert read_reference(f"file:{tmp_path / 'key'}", "storageKey") == KEY
 
 
 def test_a_file_in_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "key").write_text(KEY)
-    assert read_reference("file:~/key") == KEY
+    assert read_reference("file:~/key", "storageKey") == KEY
 
 
 @pytest.mark.parametrize(
@@ -63,33 +64,33 @@ def test_a_file_in_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.
 def test_a_file_that_is_no_secret_is_refused(tmp_path: Path, content: bytes, wanted: str) -> None:
     (tmp_path / "key").write_bytes(content)
     with pytest.raises(ConfigError, match=wanted):
-        read_reference(f"file:{tmp_path / 'key'}")
+        read_reference(f"file:{tmp_path / 'key'}", "storageKey")
 
 
 def test_a_folder_or_nothing_is_no_file_with_a_secret(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_reference(f"file:{tmp_path}")
+        read_reference(f"file:{tmp_path}", "storageKey")
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_reference(f"file:{tmp_path}/none")
+        read_reference(f"file:{tmp_path}/none", "storageKey")
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_reference("file:a\0b")
+        read_reference("file:a\0b", "storageKey")
 
 
 def test_an_endless_file_is_not_read_to_its_end() -> None:
     with pytest.raises(ConfigError, match="more than 16 KB"):
-        read_reference("file:/dev/zero")
+        read_reference("file:/dev/zero", "storageKey")
 
 
 def test_a_variable_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     with pytest.raises(ConfigError, match="env:NO_SUCH_KEY"):
-        read_reference("env:NO_SUCH_KEY")
+        read_reference("env:NO_SUCH_KEY", "storageKey")
 
 
 @pytest.mark.parametrize("reference", [KEY, f"AccountKey={KEY}", "env:", "file:", "", "vault:x"])
 def test_the_key_itself_in_place_of_a_reference_is_not_echoed(reference: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        read_reference(reference)
+        read_reference(reference, "storageKey")
     assert KEY not in str(caught.value)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from loadcast.errors import ConfigError
+from loadcast.references import read_reference
 from loadcast.settings import load_settings
-from loadcast.storage.blob.credentials import read_reference
 from loadcast.storage.datastores import FILE_VARIABLE, load_datastores
 from loadcast.system import small_files
 from loadcast.system.small_files import read_small_file
@@ -51,7 +51,7 @@ def test_keys_and_datastores_are_not_waited_for_either(tmp_path: Path, monkeypat
     monkeypatch.setattr(small_files, "PATIENCE_S", 0.05)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="it is a pipe"):
-        read_reference(f"file:{tmp_path / 'pipe'}")
+        read_reference(f"file:{tmp_path / 'pipe'}", "storageKey")
     monkeypatch.setenv(FILE_VARIABLE, str(tmp_path / "pipe"))
     with pytest.raises(ConfigError, match="it is a pipe"):
         load_datastores()

@@ -4,40 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import re
 import threading
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from loadcast.errors import ConfigError, InputError
+from loadcast.references import read_reference
 from loadcast.storage.blob.access import ANONYMOUS, TOKEN_SCOPE, Access, make_chain
 from loadcast.storage.blob.container import Container
 from loadcast.storage.blob.location import BlobLocation
 from loadcast.storage.blob.redaction import quiet_loggers
-from loadcast.system.small_files import read_small_file
 
 #: Seconds that the credential chain may take. Where there is none, it has to find out without holding up a run.
 CHAIN_TIMEOUT_S = 8.0
-_LARGEST_SECRET_BYTES = 16 << 10
 _WANTED = "Wanted an account key, a SAS or a connection string, as the Azure portal shows them."
-
-
-def read_reference(reference: str) -> str:
-    """The secret that `env:NAME` or `file:PATH` refers to. Raises ConfigError that names the reference only."""
-    kind, _, name = reference.partition(":")
-    if kind == "env" and name:
-        text = os.environ.get(name, "")
-        problem = "the environment has no such variable, or an empty one"
-    elif kind == "file" and name:
-        text, problem = _read_file(name)
-    else:
-        # What was found may be the secret itself: it must not be echoed.
-        raise ConfigError("storageKey: wanted a reference, env:NAME or file:PATH, never the key itself.")
-    text = text.strip()
-    if not text:
-        raise ConfigError(f"storageKey {reference}: {problem}. {_WANTED}")
-    return text
 
 
 def resolve_access(location: BlobLocation, reference: str | None, sas: str | None) -> Access:
@@ -47,7 +27,7 @@ def resolve_access(location: BlobLocation, reference: str | None, sas: str | Non
     without credentials. The caller gives a reference for the account that it is of only. Raises ConfigError.
     """
     if reference is not None:
-        return _of_secret(read_reference(reference), location, reference)
+        return _of_secret(read_reference(reference, "storageKey", _WANTED), location, reference)
     if sas is not None:
         return Access("sas", _clean_sas(sas, f"{location.url}: its query"))
     # Tokens may not be sent without encryption.
@@ -56,19 +36,6 @@ def resolve_access(location: BlobLocation, reference: str | None, sas: str | Non
     # Machines in Azure have an identity for whatever they do: it need not be known to a container that is public.
     chain = Access("chain")
     return ANONYMOUS if not _is_let_in(location, chain) and _is_let_in(location, ANONYMOUS) else chain
-
-
-def _read_file(name: str) -> tuple[str, str]:
-    try:
-        data = read_small_file(Path(name).expanduser(), _LARGEST_SECRET_BYTES + 1)
-    except (OSError, ValueError, RuntimeError) as error:
-        return "", f"it cannot be read ({getattr(error, 'strerror', None) or 'no such name is possible'})"
-    if len(data) > _LARGEST_SECRET_BYTES:
-        return "", f"the file has more than {_LARGEST_SECRET_BYTES >> 10} KB"
-    try:
-        return data.decode("utf-8-sig"), "the file is empty"
-    except UnicodeDecodeError:
-        return "", "the file is not UTF-8 text"
 
 
 def _of_secret(text: str, location: BlobLocation, reference: str) -> Access:
