@@ -198,7 +198,7 @@ def ui(project: Path | None, port: int) -> None:
     top = project_folder(project)
     plan = pages_plan(top, port)
     tell_all(top)
-    click.echo(f"The history is at {plan.address}")
+    click.echo(f"The history will be at {plan.address} in some seconds. Ctrl-C ends it.")
     os.chdir(top / STATE_FOLDER)  # where MLflow leaves files of its own
     os.execve(plan.argv[0], plan.argv, plan.environment)
 
