@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -80,15 +80,20 @@ class RunResult(Artefact):
         return f"{self.output.rstrip('/')}/{paths.run_path(self.run)}"
 
     def numbers(self) -> dict[str, float]:
-        """Scores, counts of the input under `quality/`, and seconds, in all and by step, such as `seconds/scanning`."""
-        seconds = defaultdict(float, total=self.duration_s)
-        for step in self.steps:
-            seconds[clean_name(step.name)] += step.duration_s
+        """Scores, counts of the input under `quality/`, and seconds as of `step_seconds`."""
         return {
             **(self.metrics.numbers() if self.metrics else {}),
             **{f"quality/{name}": count for name, count in (self.quality.numbers() if self.quality else {}).items()},
-            **{f"seconds/{name}": duration_s for name, duration_s in seconds.items()},
+            **step_seconds(self.steps, self.duration_s),
         }
 
     def document(self) -> dict[str, Any]:
         return {**super().document(), "begun": self.begun.isoformat()}
+
+
+def step_seconds(steps: Iterable[StepTime], total_s: float) -> dict[str, float]:
+    """Seconds in all, `seconds/total`, and by step, such as `seconds/scanning`; those of one name count together."""
+    seconds = defaultdict(float, total=total_s)
+    for step in steps:
+        seconds[clean_name(step.name)] += step.duration_s
+    return {f"seconds/{name}": duration_s for name, duration_s in seconds.items()}

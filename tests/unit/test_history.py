@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,13 @@ def test_sync_tells_what_changed_and_nothing_else(project: Path) -> None:
     assert [history.sync(project), history.sync(project)] == [1, 0]
     parent, child = sorted(runs_of(project), key=lambda run: str(run.info.run_name))
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+
+
+def test_two_that_tell_of_a_run_at_once_make_one_of_it(project: Path) -> None:
+    submit(project)
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(history.sync, [project] * 4)) == 1
+    assert len(runs_of(project)) == 1
 
 
 @pytest.mark.parametrize("call", ["log_batch", "log_artifacts", "set_terminated", "set_tag"])

@@ -13,6 +13,7 @@ import pytest
 from artefact_files import made_up_metrics, made_up_quality
 from loadcast.artefacts.metrics import Metrics
 from loadcast.artefacts.quality import Quality
+from loadcast.errors import InputError
 from loadcast.pipeline import run as module
 from loadcast.progress import Progress
 from loadcast.run_logger import VARIABLE, RunLogger, read_logged, series
@@ -21,6 +22,8 @@ from loadcast.run_result import Published, RunResult
 from loadcast.settings import parse_settings
 
 METRICS = Metrics.from_document(made_up_metrics(warning="few rows"))
+SETTINGS = parse_settings({"dataFile": "logs", "output": "output", "duration": "ONE_MONTH"})
+REQUEST = RunRequest(settings=SETTINGS, step="train")
 QUALITY = Quality.from_document(made_up_quality())
 
 
@@ -66,8 +69,7 @@ def _ran(monkeypatch: pytest.MonkeyPatch, published: Published) -> RunResult:
         return published
 
     monkeypatch.setattr(module, "_work", lambda step: work)
-    settings = parse_settings({"dataFile": "logs", "output": "output", "duration": "ONE_MONTH"})
-    return module.run(RunRequest(settings=settings, step="train"))
+    return module.run(REQUEST)
 
 
 PUBLISHED = Published(run="20160630T000000000000Z-abcdef", output="out", quality=QUALITY, metrics=METRICS)
@@ -90,6 +92,18 @@ def test_a_run_logs_all_its_numbers_and_where_it_is(tmp_path: Path, monkeypatch:
         "test/bestNaive": "mostFrequent",
         "warning": "few rows",
     }
+
+
+def test_a_run_that_fails_logs_its_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(request: RunRequest, progress: Progress) -> Published:
+        with progress("Scanning 5 files"):
+            raise InputError("no files")
+
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "log"))
+    monkeypatch.setattr(module, "_work", lambda step: work)
+    with pytest.raises(InputError, match="no files"):
+        module.run(REQUEST)
+    assert set(series(read_logged(tmp_path / "log"))) == {"seconds/scanning", "seconds/total"}
 
 
 def test_steps_of_one_name_count_together() -> None:

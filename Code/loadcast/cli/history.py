@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from loadcast.errors import ArtefactError
 
 if TYPE_CHECKING:
     from loadcast.experiments.comparison import RunView
+    from loadcast.experiments.records import RunRecord
 
 _PROJECT = click.option(
     "--project",
@@ -46,13 +48,13 @@ def list_them(project: Path | None, experiment: str | None, metrics: tuple[str, 
     """
     from loadcast.cli.history_tables import console, runs_table
 
-    views = _views(project, experiment)
-    if not views:
+    records = _records(project, experiment)
+    if not records:
         click.echo("There are no runs yet. Submit one: loadcast experiment submit -c local SCRIPT")
         return
-    console().print(runs_table(views[-last:], metrics))
-    if len(views) > last:
-        click.echo(f"The newest {last:,} of {len(views):,} runs; --last {len(views)} lists all.")
+    console().print(runs_table(_views(records[-last:], project), metrics))
+    if len(records) > last:
+        click.echo(f"The newest {last:,} of {len(records):,} runs; --last {len(records)} lists all.")
 
 
 @history.command()
@@ -117,7 +119,7 @@ def metrics(name: str, project: Path | None, experiment: str | None) -> None:
     from loadcast.cli.history_tables import console, metric_table
     from loadcast.experiments.comparison import series_of
 
-    console().print(metric_table(name, series_of(_views(project, experiment), name)))
+    console().print(metric_table(name, series_of(_views(_records(project, experiment), project), name)))
 
 
 @history.command()
@@ -198,30 +200,35 @@ def ui(project: Path | None, port: int) -> None:
     top = project_folder(project)
     plan = pages_plan(top, port)
     tell_all(top)
-    click.echo(f"The history is at {plan.address}")
+    click.echo(f"The history will be at {plan.address} in some seconds. Ctrl-C ends it.")
     os.chdir(top / STATE_FOLDER)  # where MLflow leaves files of its own
     os.execve(plan.argv[0], plan.argv, plan.environment)
 
 
-def _views(project: Path | None, experiment: str | None) -> list[RunView]:
+def _records(project: Path | None, experiment: str | None) -> list[RunRecord]:
     """All runs, or those of an experiment; problems of some are told and hide no others."""
-    from loadcast.experiments.comparison import run_view
     from loadcast.experiments.locations import project_folder
     from loadcast.experiments.records import list_records
 
-    top = project_folder(project)
-    listing = list_records(top)
+    listing = list_records(project_folder(project))
     for problem in listing.problems:
         click.echo(f"loadcast: {problem}", err=True)
     if listing.problems and not listing.records:
         raise ArtefactError("None of the runs can be read.")
-    return [run_view(top, record) for record in listing.records if experiment in (None, record.experiment)]
+    return [record for record in listing.records if experiment in (None, record.experiment)]
 
 
-def _named(runs: tuple[str, ...] | list[str], project: Path | None) -> list[RunView]:
+def _views(records: Sequence[RunRecord], project: Path | None) -> list[RunView]:
     from loadcast.experiments.comparison import run_view
+    from loadcast.experiments.locations import project_folder
+
+    return [run_view(project_folder(project), record) for record in records]
+
+
+def _named(runs: Sequence[str], project: Path | None) -> list[RunView]:
+    """The runs whose ids begin so."""
     from loadcast.experiments.locations import project_folder
     from loadcast.experiments.records import find_record
 
     top = project_folder(project)
-    return [run_view(top, find_record(top, run)) for run in runs]
+    return _views([find_record(top, run) for run in runs], top)

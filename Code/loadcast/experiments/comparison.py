@@ -13,6 +13,7 @@ from loadcast.experiments.records import RunRecord
 from loadcast.run_logger import read_logged, series
 
 _MOST_NAMED = 5
+_SHOWN_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class RunView:
             "target": record.target,
             "script": record.script,
             **{f"argument {place}": argument for place, argument in enumerate(record.arguments, 1)},
-            "environment": record.environment,
+            "environment": record.environment and record.environment[:_SHOWN_DIGITS],
             "git commit": record.git_commit,
-            "snapshot": record.snapshot,
+            "snapshot": record.snapshot and record.snapshot[:_SHOWN_DIGITS],
             **{f"version of {name}": version for name, version in record.versions.items()},
         }
         return {name: text for name, text in given.items() if text is not None}

@@ -45,9 +45,9 @@ def files_to_keep(folder: Path, diff: str | None) -> list[KeptFile]:
             folders.sort()
             paths = [Path(root, name) for name in sorted(names) if Path(name).suffix.lower() in _TEXTS | _PICTURES]
             kept += [(path, str(path.relative_to(folder))) for path in paths]
+        files = [KeptFile(source, path, os.lstat(source)) for source, path in kept[:MOST_FILES]]
     except OSError as error:
         raise OutputError(f"{folder} cannot be read: {error.strerror or error}.") from error
-    files = [KeptFile(source, path, os.lstat(source)) for source, path in kept[:MOST_FILES]]
     return [file for file in files if _is_kept(file)]
 
 

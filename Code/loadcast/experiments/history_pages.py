@@ -13,6 +13,8 @@ from loadcast.experiments.history import environment, tracking_uri
 
 #: The environment with the whole of MLflow, beside .venv: `make history-ui` makes it.
 FOLDER = ".venv-mlflow"
+#: Nothing runs in the background of pages that are looked at.
+_VARIABLES = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 _PAGES = Path("server", "js", "build", "index.html")
 
 
@@ -32,7 +34,7 @@ def pages_plan(project: Path, port: int) -> PagesPlan:
     """
     argv = [*_mlflow(project), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # Not among the arguments, where everybody sees them: an address may have a password in it.
-    variables = {**environment(), "MLFLOW_BACKEND_STORE_URI": tracking_uri(project)}
+    variables = {**environment(), **_VARIABLES, "MLFLOW_BACKEND_STORE_URI": tracking_uri(project)}
     return PagesPlan(argv, variables, f"http://127.0.0.1:{port}")
 
 

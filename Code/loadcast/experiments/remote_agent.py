@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 from loadcast.errors import ArtefactError, EnvironmentNotReadyError
 from loadcast.experiments.agent.state import State
 from loadcast.experiments.agent_file import agent_file
+from loadcast.experiments.locations import blob_path
 from loadcast.experiments.machines import ConnectionLost, Machine, raise_for, run_on
-from loadcast.experiments.snapshot import Snapshot, blob_path
+from loadcast.experiments.snapshot_files import SnapshotFile
 
 Answer = TypeVar("Answer")
 #: Seconds that a lost machine is waited for, and the pauses between two tries.
@@ -56,12 +57,12 @@ class Agent:
         """A command's answer."""
         return json.loads(self.ask(lambda: run_on(self.machine, self._words(command, arguments), stdin)))
 
-    def send(self, snapshot: Snapshot, blobs: Path) -> int:
+    def send(self, project: Path, files: Iterable[SnapshotFile]) -> int:
         """Send the contents that the machine lacks; returns how many bytes these have."""
-        sizes = {entry.sha256: entry.size for entry in snapshot.entries}
+        sizes = {file.sha256: file.size for file in files}
         missing = self.call("missing", stdin=json.dumps(sorted(sizes)).encode())
         if missing:
-            packed = _pack(blobs, missing)
+            packed = _pack(project, missing)
             self.call("receive", stdin=packed)
         return sum(sizes[name] for name in missing)
 
@@ -156,9 +157,9 @@ def _home(base: str) -> str:
     return f'"$HOME"{shlex.quote(base[1:])}' if base == "~" or base.startswith("~/") else shlex.quote(base)
 
 
-def _pack(blobs: Path, names: Iterable[str]) -> bytes:
+def _pack(project: Path, names: Iterable[str]) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for name in names:
-            archive.add(blob_path(blobs, name), name)
+            archive.add(blob_path(project, name), name)
     return packed.getvalue()

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadcast.errors import ConfigError
+from loadcast.experiments.locations import SNAPSHOT, blob_path, run_folder
+from loadcast.experiments.snapshot_files import SnapshotFile
 from loadcast.secrets import redacted, shown
 
 #: Bytes of all files together; data does not belong into a project, and each target gets a copy.
@@ -33,31 +35,26 @@ _LOOKED_INTO_BYTES = 1_000_000
 _BLOCK = 1 << 20
 
 
-@dataclass(frozen=True, order=True)
-class Entry:
-    """One file: its path inside the project with `/`, and its content's sha-256 and size in bytes."""
-
-    path: str
-    sha256: str
-    size: int
-    executable: bool
-
-
 @dataclass(frozen=True)
 class Snapshot:
     """The files of a project, by path."""
 
-    entries: tuple[Entry, ...]
+    files: tuple[SnapshotFile, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files)
 
     @property
     def hash(self) -> str:
         """What the same files, wherever they are, have in common."""
-        rows = [[entry.path, entry.sha256, entry.executable] for entry in self.entries]
+        rows = [[entry.path, entry.sha256, entry.executable] for entry in self.files]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def take_snapshot(project: Path, blobs: Path) -> Snapshot:
-    """The project's files, their contents kept below `blobs` as `ab/abcdef…`.
+def take_snapshot(project: Path) -> Snapshot:
+    """The project's files, whose contents are kept in the project.
 
     Git says which there are: tracked, or neither tracked nor ignored; without git, all but what is usually ignored.
     Patterns in .amlignore leave out more. Raises ConfigError where a file holds a key, leads out of the project, or all
@@ -65,13 +62,15 @@ def take_snapshot(project: Path, blobs: Path) -> Snapshot:
     """
     paths = sorted({path for path in _candidates(project) if not _is_left_out(path, _patterns(project))})
     _check_size(project, paths)
-    entries = [_keep(project, path, blobs) for path in paths]
-    return Snapshot(tuple(entry for entry in entries if entry is not None))
+    kept = [_keep(project, path) for path in paths]
+    return Snapshot(tuple(file for file in kept if file is not None))
 
 
-def blob_path(blobs: Path, sha256: str) -> Path:
-    """Where a content is kept."""
-    return blobs / sha256[:2] / sha256
+def write_snapshot(project: Path, run: str, snapshot: Snapshot) -> None:
+    """Keep what a run's snapshot consists of in the run's folder."""
+    entries = [[file.path, file.sha256, file.size, file.executable] for file in snapshot.files]
+    document = {"formatVersion": 1, "hash": snapshot.hash, "entries": entries}
+    _write(run_folder(project, run) / SNAPSHOT, json.dumps(document).encode())
 
 
 def _candidates(project: Path) -> Iterator[str]:
@@ -123,7 +122,7 @@ def _check_size(project: Path, paths: Sequence[str]) -> None:
         )
 
 
-def _keep(project: Path, path: str, blobs: Path) -> Entry | None:
+def _keep(project: Path, path: str) -> SnapshotFile | None:
     """Keep one file's content; None for what is no file, such as a submodule, or is gone."""
     source = project / path
     try:
@@ -142,8 +141,9 @@ def _keep(project: Path, path: str, blobs: Path) -> Entry | None:
     if path.endswith(_CONFIGURATIONS) and len(content) <= _LOOKED_INTO_BYTES:
         _check_secrets(path, content)
     digest = hashlib.sha256(content).hexdigest()
-    _write_blob(blob_path(blobs, digest), content)
-    return Entry(path, digest, len(content), bool(about.st_mode & stat.S_IXUSR))
+    if not (blob := blob_path(project, digest)).exists():
+        _write(blob, content)
+    return SnapshotFile(path, digest, len(content), bool(about.st_mode & stat.S_IXUSR))
 
 
 def _check_secrets(path: str, content: bytes) -> None:
@@ -156,9 +156,9 @@ def _check_secrets(path: str, content: bytes) -> None:
             )
 
 
-def _write_blob(path: Path, content: bytes) -> None:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        making = path.with_name(f"{path.name}.{os.getpid()}")
-        making.write_bytes(content)
-        making.replace(path)
+def _write(path: Path, content: bytes) -> None:
+    """Write a file as a whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    making = path.with_name(f"{path.name}.{os.getpid()}")
+    making.write_bytes(content)
+    making.replace(path)

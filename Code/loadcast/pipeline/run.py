@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from loadcast.errors import LoadcastError
 from loadcast.logs.events import RUN, log_event
 from loadcast.progress import Progress, Stopwatch, silent
-from loadcast.run_logger import RunLogger, run_logger
+from loadcast.run_logger import run_logger
 from loadcast.run_request import RunRequest, Step
-from loadcast.run_result import Published, RunResult, StepTime
+from loadcast.run_result import Published, RunResult, StepTime, step_seconds
 from loadcast.settings import Settings
 from loadcast.spark.options import SparkOptions
 
@@ -25,7 +25,11 @@ def run(request: RunRequest, progress: Progress = silent) -> RunResult:
     Raises a LoadcastError; then nothing was published.
     """
     begun, begin_s, stopwatch = datetime.now(UTC), time.monotonic(), Stopwatch(progress)
-    published = _work(request.step)(request, stopwatch)
+    try:
+        published = _work(request.step)(request, stopwatch)
+    except BaseException:
+        _log(request.step, step_seconds(_steps(stopwatch), time.monotonic() - begin_s), {"request": request.digest})
+        raise
     result = RunResult(
         step=request.step,
         request=request.digest,
@@ -33,11 +37,11 @@ def run(request: RunRequest, progress: Progress = silent) -> RunResult:
         output=published.output,
         begun=begun,
         duration_s=time.monotonic() - begin_s,
-        steps=tuple(StepTime(title=title, duration_s=taken_s) for title, taken_s in stopwatch.laps),
+        steps=_steps(stopwatch),
         quality=published.quality,
         metrics=published.metrics,
     )
-    _log(result, run_logger())
+    _log(request.step, result.numbers(), _texts(result))
     return result
 
 
@@ -71,19 +75,29 @@ def run_train(settings: Settings, options: SparkOptions | None = None, progress:
     return run(RunRequest(settings=settings, step="train", spark=options or SparkOptions()), progress)
 
 
-def _log(result: RunResult, logger: RunLogger) -> None:
-    """Tell the history what came of a run; one that was published does not fail because that cannot be written."""
+def _steps(stopwatch: Stopwatch) -> tuple[StepTime, ...]:
+    return tuple(StepTime(title=title, duration_s=taken_s) for title, taken_s in stopwatch.laps)
+
+
+def _texts(result: RunResult) -> dict[str, str]:
+    """What the history is told beside the numbers."""
     texts = {"request": result.request, "published": result.address}
     if result.metrics:
-        texts |= {f"{part}/bestNaive": getattr(result.metrics, part).best_naive or "" for part in ("train", "test")}
-        texts |= {"warning": result.metrics.warning} if result.metrics.warning else {}
+        best = {"train/bestNaive": result.metrics.train.best_naive, "test/bestNaive": result.metrics.test.best_naive}
+        texts |= {name: text for name, text in {**best, "warning": result.metrics.warning}.items() if text}
+    return texts
+
+
+def _log(step: Step, numbers: dict[str, float], texts: dict[str, str]) -> None:
+    """Tell the history of a run; one that was published does not fail because that cannot be written."""
+    logger = run_logger()
     try:
-        for name, number in result.numbers().items():
+        for name, number in numbers.items():
             logger.log(name, number)
         for name, text in texts.items():
             logger.log_text(name, text)
     except LoadcastError as error:
-        log_event(RUN, logging.WARNING, "run", "The run is not in its history.", run=result.step, error=str(error))
+        log_event(RUN, logging.WARNING, "run", "The run is not in its history.", run=step, error=str(error))
 
 
 def _work(step: Step) -> Work:

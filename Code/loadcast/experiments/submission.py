@@ -1,0 +1,303 @@
+"""Submitting scripts to targets, and finding their runs again.
+
+What is submitted is written into the project before anything is sent. So whoever comes later, after a killed client or
+a lost network, can hand it over once more: the agent starts a run once, however often it is asked to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from loadcast import __version__
+from loadcast.errors import ArtefactError, ConfigError, EnvironmentNotReadyError
+from loadcast.experiments.agent.state import COMPLETED, ENDED, LOST, RUNNING, STARTING, State
+from loadcast.experiments.agent_file import agent_file
+from loadcast.experiments.compute import ComputeTarget, read_compute
+from loadcast.experiments.conda import Environment, read_conda
+from loadcast.experiments.git_state import git_commit, git_diff
+from loadcast.experiments.locations import LOG, LOGGED, OUTPUTS, run_folder
+from loadcast.experiments.plan import Plan, at
+from loadcast.experiments.records import RunRecord, new_id, write_record
+from loadcast.experiments.remote_agent import Agent
+from loadcast.experiments.runconfig import RunConfig, read_runconfig
+from loadcast.experiments.snapshot import Snapshot, take_snapshot, write_snapshot
+from loadcast.experiments.snapshot_files import snapshot_files
+from loadcast.experiments.targets import Job, type_of
+from loadcast.progress import Progress, silent
+from loadcast.references import read_reference
+from loadcast.secrets import is_reference, shown, without_secrets
+
+REQUEST, GIT_DIFF = "request.json", "git.diff"
+_STATES = {STARTING: "queued", RUNNING: "running"}
+Say = Callable[[bytes], object]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What somebody wants to run: the run configuration's name or path, another target than it names, the script.
+
+    `spark` are Spark's settings by name, of the file that the run configuration names.
+    """
+
+    runconfig: str
+    script: str | None
+    arguments: tuple[str, ...] = ()
+    target: str | None = None
+    experiment: str | None = None
+    spark: Mapping[str, str] | None = None
+
+
+def submit(project: Path, submission: Submission, progress: Progress = silent) -> RunRecord:
+    """Submit a script; returns its record as soon as it runs on the target. Raises a LoadcastError."""
+    config = read_runconfig(project, submission.runconfig)
+    name = submission.target or config.target
+    target = read_compute(project, name)
+    words = _words(project, config, submission)
+    environment = _environment(project, config, target)
+    with progress("Taking a snapshot"):
+        snapshot = take_snapshot(project)
+    _check_script(snapshot, words)
+    plan = type_of(target).plan(target, _job(config, words, environment, submission.spark or {}))
+    record = _new_record(project, submission, name, words, snapshot, environment)
+    _keep(project, record, snapshot, plan, config)
+    if environment is not None:
+        record = _changed(project, record, state="preparing")
+        make_environment(agent_of(project, name), environment, progress)
+    return hand_over(project, record, progress)
+
+
+def prepare(project: Path, runconfig: str, say: Say, progress: Progress = silent) -> bool:
+    """Make the environment of a run configuration on its target; False where it is there already."""
+    config = read_runconfig(project, runconfig)
+    target = read_compute(project, config.target)
+    file = config.conda_file(project)
+    if file is None or target.python_location:
+        raise ConfigError(f"Run configuration {shown(runconfig)} has no environment to make: its interpreter is named.")
+    return make_environment(agent_of(project, config.target), read_conda(file), progress, say)
+
+
+def make_environment(agent: Agent, environment: Environment, progress: Progress, say: Say = lambda _: None) -> bool:
+    """Make an environment on a target, unless it is there. Raises EnvironmentNotReadyError with what was said there."""
+    name = environment.content_hash()
+    agent.install()
+    if agent.call("prepared", name):
+        return False
+    spec = {"python": environment.python, "conda": environment.conda, "pip": environment.pip}
+    file, _ = agent_file()
+    run = f"prepare-{name[:12]}-{secrets.token_hex(3)}"
+    words = (agent.python, (at(file),), (at(""),), "environment", name)
+    with progress(f"Making the environment {name[:12]} on {agent.machine.name}"):
+        agent.start(run, Plan((*words, json.dumps(spec))).request([]), {})
+        said = bytearray()
+        for block in agent.follow(run):
+            say(block)
+            said += block[-4_000:]
+    state = agent.states([run])[run]
+    if state is None or state["state"] != COMPLETED:
+        lines = said.decode("utf-8", "replace").strip().splitlines()
+        raise EnvironmentNotReadyError(
+            f"The environment was not made on {agent.machine.name}: {shown(lines[-1]) if lines else 'it said nothing'}"
+        )
+    return True
+
+
+def hand_over(project: Path, record: RunRecord, progress: Progress = silent) -> RunRecord:
+    """Send what the target lacks and start the run there; one that has been started already goes on as it is."""
+    kept = _read_request(project, record.id)
+    files = snapshot_files(project, record.id).values()
+    agent = agent_of(project, record.target)
+    with progress(f"Sending to {agent.machine.name}"):
+        agent.install()
+        agent.send(project, files)
+        values = {name: read_reference(reference, name) for name, reference in kept["secrets"].items()}
+        request = {**kept["request"], "entries": [[file.path, file.sha256, file.executable] for file in files]}
+        state = agent.start(record.id, request, values)
+    return _brought_up_to_date(project, record, state)
+
+
+def follow(project: Path, record: RunRecord, say: Say, offset: int = 0) -> RunRecord:
+    """Hand on the run's log as it is written, to its end; then bring back its results. Returns its record."""
+    record = started(project, record)
+    if record.is_final:
+        say((run_folder(project, record.id) / LOG).read_bytes()[offset:])
+        return record
+    agent = agent_of(project, record.target)
+    for block in agent.follow(record.id, offset):
+        say(block)
+    return refresh(project, [record])[0]
+
+
+def started(project: Path, record: RunRecord) -> RunRecord:
+    """The run, handed over if its client has ended before it did so."""
+    (record,) = refresh(project, [record])
+    return hand_over(project, record) if record.state in ("submitting", "preparing") else record
+
+
+def refresh(project: Path, records: Iterable[RunRecord]) -> list[RunRecord]:
+    """The runs as their targets say they are now; results of those that have ended are brought back.
+
+    Raises a LoadcastError where a target cannot be asked.
+    """
+    asked = [*records]
+    by_target: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in asked:
+        if not record.is_final:
+            by_target[record.target].append(record)
+    known = {record.id: record for record in asked}
+    for target, some in by_target.items():
+        agent = agent_of(project, target)
+        agent.install()
+        for run, state in agent.states([record.id for record in some]).items():
+            if state is not None:
+                known[run] = _brought_up_to_date(project, known[run], state)
+    return [known[record.id] for record in asked]
+
+
+def cancel(project: Path, record: RunRecord) -> RunRecord:
+    """End a run, wherever it is; nothing of it is left on the target. Returns its record."""
+    (record,) = refresh(project, [record])
+    if record.is_final:
+        return record
+    if record.state in ("submitting", "preparing"):  # its client has ended, or is just about to be told
+        return _changed(project, record, state="cancelled", end=datetime.now(UTC))
+    return _brought_up_to_date(project, record, agent_of(project, record.target).cancel(record.id))
+
+
+def agent_of(project: Path, name: str) -> Agent:
+    """The agent of a target."""
+    target = read_compute(project, name)
+    kind = type_of(target)
+    machine = kind.machine(target, name, project)
+    return Agent(machine, kind.base(target, project), python=target.python_location or "python3")
+
+
+def _words(project: Path, config: RunConfig, submission: Submission) -> tuple[str, ...]:
+    """The command line behind the interpreter, the script's path from the project's top."""
+    script = submission.script
+    if script is not None:
+        path = Path(os.path.normpath(project / script))
+        if not path.is_relative_to(os.path.normpath(project)):
+            raise ConfigError(
+                f"{shown(script)} is not in the project {shown(project.absolute())}, wanted a script there."
+            )
+        script = path.relative_to(os.path.normpath(project)).as_posix()
+    words = config.command(script, submission.arguments)
+    for word in words:
+        if without_secrets(word) != word:
+            raise ConfigError(
+                "An argument looks like a key or signature; arguments are seen by all users of the target. "
+                "Name it in EnvironmentVariables of the run configuration, as env:NAME or file:PATH."
+            )
+    return words
+
+
+def _check_script(snapshot: Snapshot, words: Sequence[str]) -> None:
+    """The first word that is no option has to be a file that is sent."""
+    paths = {file.path for file in snapshot.files}
+    script = next((str(PurePosixPath(word)) for word in words if not word.startswith("-")), None)
+    if script is not None and script.endswith(".py") and script not in paths:
+        raise ConfigError(
+            f"{shown(script)} is not among the project's files that are sent to targets. "
+            "Is the name right, and is it ignored by .gitignore or .amlignore?"
+        )
+
+
+def _environment(project: Path, config: RunConfig, target: ComputeTarget) -> Environment | None:
+    file = config.conda_file(project) if config.prepare_environment and not target.python_location else None
+    return read_conda(file) if file else None
+
+
+def _job(config: RunConfig, words: tuple[str, ...], environment: Environment | None, spark: Mapping[str, str]) -> Job:
+    variables = {name: value for name, value in (config.environment_variables or {}).items() if not is_reference(value)}
+    return Job(words, variables, environment.content_hash() if environment else None, spark)
+
+
+def _new_record(
+    project: Path,
+    submission: Submission,
+    target: str,
+    words: tuple[str, ...],
+    snapshot: Snapshot,
+    environment: Environment | None,
+) -> RunRecord:
+    now = datetime.now(UTC)
+    return RunRecord(
+        id=new_id(now),
+        experiment=submission.experiment or project.absolute().name or "project",
+        target=target,
+        script=words[0] if submission.script is None else str(PurePosixPath(submission.script)),
+        arguments=submission.arguments,
+        snapshot=snapshot.hash,
+        git_commit=git_commit(project),
+        git_diff=GIT_DIFF,
+        start=now,
+        state="submitting",
+        environment=environment.content_hash() if environment else None,
+        submitted_by=__version__,
+    )
+
+
+def _keep(project: Path, record: RunRecord, snapshot: Snapshot, plan: Plan, config: RunConfig) -> None:
+    """Write all that a run is into the project, its record last: what has a record can be handed over by anybody."""
+    write_snapshot(project, record.id, snapshot)
+    folder = run_folder(project, record.id)
+    (folder / GIT_DIFF).write_text(git_diff(project), encoding="utf-8")
+    references = {name: value for name, value in (config.environment_variables or {}).items() if is_reference(value)}
+    content = {"request": plan.request([]), "secrets": references}
+    (folder / REQUEST).write_text(json.dumps(content), encoding="utf-8")
+    write_record(project, record)
+
+
+def _read_request(project: Path, run: str) -> dict[str, Any]:
+    path = run_folder(project, run) / REQUEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content["request"], dict) or not isinstance(content["secrets"], dict):
+            raise TypeError("found another form")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtefactError(f"{path} cannot be read: {error}. Submit the script again.") from error
+    return dict(content)
+
+
+def _brought_up_to_date(project: Path, record: RunRecord, state: State) -> RunRecord:
+    """The record with what the target says, results included once the run has ended."""
+    name = state["state"]
+    if name not in ENDED:
+        return _changed(project, record, state=_STATES[name])
+    _bring_back(project, record)
+    end = datetime.fromtimestamp(state["end"], UTC) if "end" in state else datetime.now(UTC)
+    note = {LOST: "What kept the run on its target was killed, or the machine was started anew."}.get(name)
+    return _changed(project, record, state=name, exit_code=state.get("code"), end=end, note=state.get("error") or note)
+
+
+def _bring_back(project: Path, record: RunRecord) -> None:
+    """Bring a run's log and outputs into its folder in the project."""
+    folder = run_folder(project, record.id)
+    with TemporaryDirectory(dir=folder, prefix=".bringing-") as name:
+        agent_of(project, record.target).collect(record.id, Path(name))
+        for source, target in (("log", LOG), (LOGGED, LOGGED), (OUTPUTS, OUTPUTS), ("logs", "logs")):
+            _replace(Path(name, source), folder / target)
+
+
+def _replace(source: Path, target: Path) -> None:
+    if source.exists():
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(source, target)
+
+
+def _changed(project: Path, record: RunRecord, **fields: Any) -> RunRecord:
+    changed = record.changed(**fields)
+    if changed != record:
+        write_record(project, changed)
+    return changed
