@@ -27,6 +27,7 @@ _COMMANDS = {
     "export": "loadcast.cli.download:download",  # its first name
     "datastore": "loadcast.cli.datastore:datastore",
     "computetarget": "loadcast.cli.computetarget:computetarget",
+    "experiment": "loadcast.cli.experiment:experiment",
     "history": "loadcast.cli.history:history",
     "demo": "loadcast.cli.demo:demo",
 }

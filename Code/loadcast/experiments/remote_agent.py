@@ -96,6 +96,10 @@ class Agent:
             else:
                 return
 
+    def log_so_far(self, run: str) -> Iterator[bytes]:
+        """The log as it is now."""
+        yield self.ask(lambda: run_on(self.machine, self._words("log", [run])))
+
     def collect(self, run: str, folder: Path) -> None:
         """Bring a run's files into a folder. Raises ArtefactError for a damaged answer."""
         packed = self.ask(lambda: run_on(self.machine, self._words("collect", [run])))

@@ -38,6 +38,8 @@ from loadcast.references import read_reference
 from loadcast.secrets import is_reference, shown, without_secrets
 
 REQUEST, GIT_DIFF = "request.json", "git.diff"
+#: States in which nobody has asked the target to start the run, or was told that it has.
+_NOT_STARTED = ("submitting", "preparing")
 _STATES = {STARTING: "queued", RUNNING: "running"}
 Say = Callable[[bytes], object]
 
@@ -129,7 +131,7 @@ def follow(project: Path, record: RunRecord, say: Say, offset: int = 0) -> RunRe
     """Hand on the run's log as it is written, to its end; then bring back its results. Returns its record."""
     record = started(project, record)
     if record.is_final:
-        say((run_folder(project, record.id) / LOG).read_bytes()[offset:])
+        say(_kept_log(project, record)[offset:])
         return record
     agent = agent_of(project, record.target)
     for block in agent.follow(record.id, offset):
@@ -137,10 +139,20 @@ def follow(project: Path, record: RunRecord, say: Say, offset: int = 0) -> RunRe
     return refresh(project, [record])[0]
 
 
+def log_so_far(project: Path, record: RunRecord, say: Say) -> None:
+    """Hand on what the run has written until now."""
+    (record,) = refresh(project, [record])
+    if record.is_final:
+        say(_kept_log(project, record))
+    elif record.state not in _NOT_STARTED:
+        for block in agent_of(project, record.target).log_so_far(record.id):
+            say(block)
+
+
 def started(project: Path, record: RunRecord) -> RunRecord:
     """The run, handed over if its client has ended before it did so."""
     (record,) = refresh(project, [record])
-    return hand_over(project, record) if record.state in ("submitting", "preparing") else record
+    return hand_over(project, record) if record.state in _NOT_STARTED else record
 
 
 def refresh(project: Path, records: Iterable[RunRecord]) -> list[RunRecord]:
@@ -168,7 +180,7 @@ def cancel(project: Path, record: RunRecord) -> RunRecord:
     (record,) = refresh(project, [record])
     if record.is_final:
         return record
-    if record.state in ("submitting", "preparing"):  # its client has ended, or is just about to be told
+    if record.state in _NOT_STARTED:  # its client has ended, or is just about to be told
         return _changed(project, record, state="cancelled", end=datetime.now(UTC))
     return _brought_up_to_date(project, record, agent_of(project, record.target).cancel(record.id))
 
@@ -278,6 +290,11 @@ def _brought_up_to_date(project: Path, record: RunRecord, state: State) -> RunRe
     end = datetime.fromtimestamp(state["end"], UTC) if "end" in state else datetime.now(UTC)
     note = {LOST: "What kept the run on its target was killed, or the machine was started anew."}.get(name)
     return _changed(project, record, state=name, exit_code=state.get("code"), end=end, note=state.get("error") or note)
+
+
+def _kept_log(project: Path, record: RunRecord) -> bytes:
+    path = run_folder(project, record.id) / LOG
+    return path.read_bytes() if path.exists() else b""  # there is none of a run that was never started
 
 
 def _bring_back(project: Path, record: RunRecord) -> None:

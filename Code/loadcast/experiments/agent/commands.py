@@ -11,7 +11,7 @@ from typing import Any
 
 from .blobs import missing_blobs, receive_blobs
 from .environments import has_environment, make_environment
-from .looking import cancel_run, collect_run, follow_log, remove_run, states
+from .looking import cancel_run, collect_run, copy_log, follow_log, remove_run, states
 from .starting import start_run
 from .state import Refused
 
@@ -52,6 +52,10 @@ def _follow(base: str, run: str, offset: str) -> None:
     follow_log(base, run, int(offset), sys.stdout.buffer)
 
 
+def _log(base: str, run: str) -> None:
+    copy_log(base, run, sys.stdout.buffer)
+
+
 def _cancel(base: str, run: str) -> None:
     _answer(cancel_run(base, run))
 
@@ -84,6 +88,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "start": _start,
     "status": _status,
     "follow": _follow,
+    "log": _log,
     "cancel": _cancel,
     "collect": _collect,
     "remove": _remove,

@@ -52,6 +52,14 @@ def follow_log(base: str, run: str, offset: int, out: BinaryIO) -> None:
                 pause = min(2 * pause, _POLL_S[1])
 
 
+def copy_log(base: str, run: str, out: BinaryIO) -> None:
+    """Write the log as it is now."""
+    folder = run_folder(base, run)
+    known_state(folder)
+    with open(os.path.join(folder, "log"), "rb") as log:
+        shutil.copyfileobj(log, out)
+
+
 def _is_deaf(descriptor: int, seconds: float) -> bool:
     """Whether nobody reads a pipe any more; waits for some seconds."""
     poll = select.poll()

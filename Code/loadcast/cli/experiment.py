@@ -1,0 +1,230 @@
+"""`loadcast experiment`: scripts submitted to targets, and their runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from loadcast.cli.common import friendly
+from loadcast.cli.usage import Group
+
+if TYPE_CHECKING:
+    from loadcast.experiments.records import RunRecord
+    from loadcast.progress import Progress
+
+_PROJECT = click.option(
+    "--project",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A folder of the project.  [default: the working directory]",
+)
+_RUNCONFIG = click.option(
+    "-c",
+    "--run-configuration",
+    "runconfig",
+    required=True,
+    metavar="NAME",
+    help="The run configuration: aml_config/NAME.runconfig, or a file's path.",
+)
+_RUN = click.argument("run")
+#: Codes of a run that has none of its own.
+_CANCELLED, _LOST = 130, 1
+
+
+@click.group(cls=Group)
+def experiment() -> None:
+    """Submit scripts to compute targets, follow them, and find their runs again.
+
+    RUN is the id of a run, or as much of its beginning as no other run's has.
+
+    \b
+    Examples:
+      loadcast experiment prepare -c dockerdsvm
+      loadcast experiment submit -c local ./Code/etl.py ./Config/storageconfig.json FILTER_IP
+      loadcast experiment submit -a -t myhdi -c myhdi ./Code/train.py ./Config/storageconfig.json
+      loadcast experiment list
+    """
+
+
+@experiment.command()
+@_RUNCONFIG
+@_PROJECT
+@friendly
+def prepare(runconfig: str, project: Path | None) -> None:
+    """Make the Python environment of a run configuration on its target; nothing is done where it is there."""
+    from loadcast.experiments.locations import project_folder
+    from loadcast.experiments.submission import prepare as make
+
+    made = make(project_folder(project), runconfig, _write, _steps())
+    click.echo("The environment is ready." if made else "The environment was there already.")
+
+
+@experiment.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@_RUNCONFIG
+@click.option("-t", "--target", metavar="NAME", help="Another target than the run configuration names.")
+@click.option("-a", "--async", "in_background", is_flag=True, help="Do not wait for the end.")
+@click.option("--experiment", metavar="NAME", help="What the run belongs to.  [default: the project's folder]")
+@_PROJECT
+@click.argument("script", required=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@friendly
+def submit(
+    runconfig: str,
+    target: str | None,
+    in_background: bool,
+    experiment: str | None,
+    project: Path | None,
+    script: str | None,
+    arguments: tuple[str, ...],
+) -> None:
+    """Run SCRIPT with its ARGUMENTS on a compute target.
+
+    The project's files are sent as they are now, and the script runs in a copy of them. Its log is shown as it is
+    written; what it puts into outputs/ is brought back. The exit code is the script's. Ctrl-C lets it go on.
+    """
+    from loadcast.experiments.locations import project_folder
+    from loadcast.experiments.runconfig import read_runconfig
+    from loadcast.experiments.submission import Submission
+    from loadcast.experiments.submission import submit as hand_in
+    from loadcast.spark.dependencies import load_spark_dependencies
+
+    top = project_folder(project)
+    spark_file = read_runconfig(top, runconfig).spark_file(top)
+    spark = load_spark_dependencies(str(spark_file)) if spark_file else {}
+    record = hand_in(top, Submission(runconfig, script, arguments, target, experiment, spark), _steps())
+    click.echo(f"Run {record.id} runs on {record.target}.", err=True)
+    if not in_background:
+        _end(_followed(top, record))
+
+
+@experiment.command()
+@_RUN
+@_PROJECT
+@friendly
+def status(run: str, project: Path | None) -> None:
+    """Show how RUN stands, as its target says."""
+    from loadcast.experiments.submission import refresh
+
+    top, record = _found(run, project)
+    _print_runs(top, refresh(top, [record]))
+
+
+@experiment.command()
+@_RUN
+@click.option("-f", "--follow", "to_the_end", is_flag=True, help="Go on to the end of the run.")
+@_PROJECT
+@friendly
+def logs(run: str, to_the_end: bool, project: Path | None) -> None:
+    """Show what RUN has written."""
+    from loadcast.experiments.submission import log_so_far
+
+    top, record = _found(run, project)
+    if to_the_end:
+        _end(_followed(top, record))
+    else:
+        log_so_far(top, record, _write)
+
+
+@experiment.command()
+@_RUN
+@_PROJECT
+@friendly
+def wait(run: str, project: Path | None) -> None:
+    """Wait for the end of RUN, and bring back its results. The exit code is the script's."""
+    from loadcast.experiments.submission import follow
+
+    top, record = _found(run, project)
+    ended = follow(top, record, lambda _: None)
+    _print_runs(top, [ended])
+    _end(ended)
+
+
+@experiment.command()
+@_RUN
+@_PROJECT
+@friendly
+def cancel(run: str, project: Path | None) -> None:
+    """End RUN on its target, with all that it has started."""
+    from loadcast.experiments.submission import cancel as end
+
+    top, record = _found(run, project)
+    _print_runs(top, [end(top, record)])
+
+
+@experiment.command(name="list")
+@click.option("--last", default=20, show_default=True, type=click.IntRange(min=1), help="How many runs are listed.")
+@_PROJECT
+@friendly
+def list_them(last: int, project: Path | None) -> None:
+    """List the newest runs as they are now, the newest at the end; ended ones have their results brought back."""
+    from loadcast.errors import LoadcastError
+    from loadcast.experiments.locations import project_folder
+    from loadcast.experiments.records import list_records
+    from loadcast.experiments.submission import refresh
+
+    top = project_folder(project)
+    listing = list_records(top)
+    records, problems = [*listing.records[-last:]], [*listing.problems]
+    for target in dict.fromkeys(record.target for record in records):
+        some = [record for record in records if record.target == target]
+        try:
+            fresh = {record.id: record for record in refresh(top, some)}
+        except LoadcastError as error:  # one target that is away hides no others
+            problems.append(str(error))
+        else:
+            records = [fresh.get(record.id, record) for record in records]
+    if not records:
+        click.echo("There are no runs yet. Submit one: loadcast experiment submit -c local SCRIPT")
+    else:
+        _print_runs(top, records)
+    for problem in problems:
+        click.echo(f"loadcast: {problem}", err=True)
+
+
+def _found(run: str, project: Path | None) -> tuple[Path, RunRecord]:
+    from loadcast.experiments.locations import project_folder
+    from loadcast.experiments.records import find_record
+
+    top = project_folder(project)
+    return top, find_record(top, run)
+
+
+def _followed(project: Path, record: RunRecord) -> RunRecord:
+    from loadcast.experiments.submission import follow
+    from loadcast.system.signals import Interrupted
+
+    try:
+        return follow(project, record, _write)
+    except Interrupted:
+        click.echo(f"\nRun {record.id} goes on. To see it: loadcast experiment logs --follow {record.id}")
+        raise
+
+
+def _end(record: RunRecord) -> None:
+    """End as the run has ended."""
+    if record.state != "completed":
+        code = record.exit_code or (_CANCELLED if record.state == "cancelled" else _LOST)
+        click.echo(
+            f"Run {record.id} {'was ' if record.state in ('cancelled', 'lost') else ''}{record.state}.", err=True
+        )
+        raise SystemExit(code)
+
+
+def _print_runs(project: Path, records: list[RunRecord]) -> None:
+    from loadcast.cli.history_tables import console, runs_table
+    from loadcast.experiments.comparison import run_view
+
+    console().print(runs_table([run_view(project, record) for record in records], ()))
+
+
+def _write(block: bytes) -> None:
+    sys.stdout.buffer.write(block)
+    sys.stdout.flush()
+
+
+def _steps() -> Progress:
+    from loadcast.report.run import RichProgress
+
+    return RichProgress()
