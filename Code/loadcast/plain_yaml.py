@@ -28,9 +28,15 @@ class PlainLoader(yaml.SafeLoader):
             raise yaml.YAMLError("an alias (*name) stands in it; write the value itself")
         return super().compose_node(parent, index)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (AttributeError, LookupError) as error:  # PyYAML looks into a value that a tag says nothing true of
+            raise yaml.YAMLError(f"a tag (!!name) does not fit its value, line {node.start_mark.line + 1}") from error
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys: set[str] = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.YAMLError("a list or mapping stands in it as a key; wanted text")
             if key.value in keys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 
@@ -84,7 +85,6 @@ def test_each_option_is_a_field(project: Path) -> None:
         "--private-key-file": "~/.ssh/id",
         "--ssh-port": "2222",
         "--host-key": HOST_KEY,
-        "--native-shared-directory": "/srv",
         "--python-location": "python3",
         "--spark-submit-location": "/usr/bin/spark-submit",
         "--yarn-deploy-mode": "client",
@@ -213,6 +213,14 @@ def test_targets_of_this_machine_need_no_connection() -> None:
     for kind in ("local", "localdocker"):
         fields = {"type": kind} | ({"baseDockerImage": "debian:13"} if kind == "localdocker" else {})
         assert check_connection(parse_compute(fields)) == Checked(None, {})
+
+
+def test_a_host_key_is_shown_whole(project: Path) -> None:
+    blob = (7).to_bytes(4, "big") + b"ssh-rsa" + bytes(range(45))
+    key = f"ssh-rsa {base64.b64encode(blob).decode()}"
+    assert key.endswith("==")
+    assert run("attach", "remote", *DSVM, "--host-key", key, "--no-check")[0] == 0
+    assert key in run("show", "dockerdsvm")[1]
 
 
 def test_detaching_leaves_other_run_configurations(project: Path) -> None:

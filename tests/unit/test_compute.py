@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+import yaml
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -90,6 +91,25 @@ def test_a_type_needs_its_required_fields(kind: str) -> None:
 def test_a_type_has_no_other_fields(kind: str) -> None:
     for name in GOOD.keys() - {*FIELDS[kind].required, *FIELDS[kind].optional}:
         assert f"{name}: type {kind} has no such field" in refused(fields_of(kind) | {name: GOOD[name]})
+
+
+def need(name: str, kind: str) -> str:
+    """As the table of the page says it."""
+    required, optional = FIELDS[kind]
+    return "needed" if name in required else "may" if name in optional else "–"
+
+
+def test_the_page_has_the_table_of_fields() -> None:
+    page = (ROOT / "Docs" / "EXPERIMENTS.md").read_text(encoding="utf-8")
+    table = page[page.index(f"| field | {' | '.join(TYPES)} |") :].split("\n\n")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
+    assert rows == [[f"`{name}`", *(need(name, kind) for kind in TYPES)] for name in GOOD]
+
+
+def test_the_targets_of_the_page_are_read() -> None:
+    page = (ROOT / "Docs" / "EXPERIMENTS.md").read_text(encoding="utf-8")
+    for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        parse_compute(yaml.safe_load(text))
 
 
 def test_a_field_with_nothing_after_it_is_as_if_not_there() -> None:
@@ -216,10 +236,17 @@ def test_a_hostile_value_is_refused(name: str, value: str) -> None:
 @pytest.mark.parametrize("value", ["-c", "a\nb", "a\x00b", "a\x1b[31m", "a\x7f", "", "x" * 4097])
 @pytest.mark.parametrize("name", ["pythonLocation", "nativeSharedDirectory", "sparkSubmitLocation", "private_key_file"])
 def test_a_path_is_no_option_and_drives_no_terminal(name: str, value: str) -> None:
-    fields = fields_of("cluster") | {name: value}
-    if name == NOT_WITH_PASSWORD:
-        del fields["password"]
-    assert f"{name}: " in refused(fields)
+    kind = next(kind for kind in TYPES if name in FIELDS[kind].optional)
+    assert f"{name}: " in refused(fields_of(kind) | {name: value})
+
+
+@pytest.mark.parametrize(
+    "value", ["https://me:hunter22@a.example/python", "/x?sv=1&sig=hunter22", "/x;AccountKey=hunter22"]
+)
+def test_a_secret_in_a_path_is_refused_and_not_shown(value: str) -> None:
+    message = refused({"type": "local", "pythonLocation": value})
+    assert "wanted no signature, key or password in it" in message
+    assert "hunter22" not in message
 
 
 @pytest.mark.parametrize(
@@ -279,7 +306,9 @@ _STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "password": st.from_regex(r"env:[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True) | _PATHS.map("file:{}".format),
     "ssh_port": st.integers(1, 65535),
     "hostKey": st.sampled_from([host_key(), host_key("ssh-rsa", 200)]),
-    "baseDockerImage": st.from_regex(r"[a-z0-9]{1,9}(/[a-z0-9]{1,9})?(:[A-Za-z0-9_.]{1,9})?", fullmatch=True),
+    "baseDockerImage": st.from_regex(
+        r"[a-z0-9]{1,9}(/[a-z0-9]{1,9})?(:[A-Za-z0-9_][A-Za-z0-9_.]{0,8})?", fullmatch=True
+    ),
     "sharedVolumes": st.just(True),
     "nativeSharedDirectory": _PATHS,
     "pythonLocation": _PATHS,
@@ -303,7 +332,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("project")
 
 
-@settings(max_examples=60)
 @given(target=targets())
 def test_a_target_is_read_as_it_was_written(project: Path, target: ComputeTarget) -> None:
     write_compute(project, "any", target)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loadcast.errors import ConfigError
@@ -176,7 +176,6 @@ _WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0$"), max_siz
 _FILES = st.none() | st.sampled_from(["Config/a.yml", "a b;c.yml", "ä.yml"])
 
 
-@settings(max_examples=60)
 @given(
     fields=st.fixed_dictionaries(
         {

@@ -159,6 +159,7 @@ def bomb(levels: int) -> str:
         ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
         ("configuration: !!python/name:os.system {}", "could not determine a constructor"),
         ("configuration: {spark.a: !!binary aGk=}", "configuration.spark.a: wanted a text of one line"),
+        ("configuration: {spark.a: !!timestamp x}", "a tag .* does not fit"),
         ("configuration: !!set {spark.a}", "configuration: wanted a valid dictionary"),
         ("configuration: {? [1, 2] : 3}", "is not plain YAML"),
         ("a: b: c", "mapping values are not allowed here, line 1"),

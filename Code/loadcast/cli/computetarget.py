@@ -150,7 +150,9 @@ def _table(rows: Iterable[tuple[str, object]], title: str | None = None) -> Tabl
 
     table = Table(title=title, show_header=False)
     for name, value in rows:
-        table.add_row(Text(name), Text(shown(value), overflow="fold"))
+        # A public key has the form of a secret one.
+        text = str(value) if name == "hostKey" else shown(value)
+        table.add_row(Text(name), Text(text, overflow="fold"))
     return table
 
 

@@ -47,8 +47,8 @@ FIELDS: dict[str, _Fields] = {
     "localdocker": _Fields(("baseDockerImage",), _DOCKER),
     "remotedocker": _Fields((*_LOGIN, "baseDockerImage"), (*_LOGIN_BY, *_DOCKER)),
     "remote": _Fields(_LOGIN, (*_LOGIN_BY, *_HOST)),
-    "cluster": _Fields(_LOGIN, (*_LOGIN_BY, *_HOST, "sparkSubmitLocation", "yarnDeployMode")),
-    "spark": _Fields(("master",), (*_HOST, "sparkSubmitLocation")),
+    "cluster": _Fields(_LOGIN, (*_LOGIN_BY, "pythonLocation", "sparkSubmitLocation", "yarnDeployMode")),
+    "spark": _Fields(("master",), ("pythonLocation", "sparkSubmitLocation")),
 }
 #: Fields of the retired workbench that need not be written here.
 _EXPLAINED = {

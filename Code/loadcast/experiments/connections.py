@@ -1,11 +1,32 @@
-"""Whether a target can be reached, and what it has."""
+"""Whether a target can be reached, which host key it has, and what is there."""
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from loadcast.errors import ConfigError
+from loadcast.errors import EnvironmentNotReadyError
 from loadcast.experiments.compute import ComputeTarget
+from loadcast.experiments.machines import ConnectionLost, Machine, run_on, ssh_program
+from loadcast.experiments.targets import ssh_machine, type_of
+from loadcast.secrets import shown
+
+#: Best first.
+_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+_SCAN_S = 10
+#: Each line is a fact, its name first. Nothing of it needs more than a POSIX shell.
+_PROBE = """
+say() { printf '%s\\t%s\\n' "$1" "$2"; }
+say system "$(uname -sr)"
+say cores "$(getconf _NPROCESSORS_ONLN)"
+say memory "$(awk '/^MemTotal/ { printf "%.1f GB", $2 / 1e6 }' /proc/meminfo 2>/dev/null)"
+say python "$("$1" --version 2>&1)"
+for program in java docker spark-submit conda uv; do
+    say "$program" "$(command -v "$program" || echo none)"
+done
+"""
 
 
 @dataclass(frozen=True)
@@ -17,10 +38,44 @@ class Checked:
 
 
 def check_connection(target: ComputeTarget) -> Checked:
-    """Reach a target. Raises ConfigError for one that is reached by SSH: that is not built yet."""
-    if target.is_remote:
-        raise ConfigError(
-            f"The connection to {target.address} cannot be checked: that is not built yet. "
-            "Attach the target unchecked: --no-check."
-        )
-    return Checked()
+    """Reach a target, and ask what it has; one without a pinned host key is asked for it.
+
+    Raises EnvironmentNotReadyError where it cannot be reached, ConfigError where it has another key than was pinned.
+    """
+    if not target.is_remote:
+        return Checked()
+    pinned = target.model_copy(update={"host_key": target.host_key or ask_host_key(target)})
+    with tempfile.TemporaryDirectory(prefix="loadcast-ssh-") as folder:
+        machine = ssh_machine(pinned, "new", Path(folder))
+        facts = _facts(machine, target.python_location or "python3")
+    return Checked(pinned.host_key, facts)
+
+
+def check_target(target: ComputeTarget, name: str, project: Path) -> dict[str, str]:
+    """What an attached target has. Raises as check_connection."""
+    return _facts(type_of(target).machine(target, name, project), target.python_location or "python3")
+
+
+def ask_host_key(target: ComputeTarget) -> str:
+    """The key that a host shows to anybody: whoever answers there now is trusted from now on, and nobody else."""
+    address = target.address or ""
+    types = ",".join(_KEY_TYPES)
+    words = [ssh_program("ssh-keyscan"), "-T", str(_SCAN_S), "-p", str(target.ssh_port), "-t", types, "--", address]
+    done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    keys = {parts[1]: parts[2] for line in done.stdout.splitlines() if len(parts := line.split()) == 3}
+    for kind in _KEY_TYPES:
+        if kind in keys:
+            return f"{kind} {keys[kind]}"
+    raise EnvironmentNotReadyError(
+        f"Nobody answers as an SSH server at {shown(address)}, port {target.ssh_port}. "
+        "Is the machine on, and do its firewall's rules let you in?"
+    )
+
+
+def _facts(machine: Machine, python: str) -> dict[str, str]:
+    try:
+        said = run_on(machine, ["sh", "-c", _PROBE, "sh", python]).decode("utf-8", "replace")
+    except ConnectionLost as error:
+        raise EnvironmentNotReadyError(f"{machine.name} cannot be reached: {error}.") from error
+    pairs = (line.partition("\t") for line in said.splitlines())
+    return {name: shown(value) for name, _, value in pairs if name and value}

@@ -87,7 +87,7 @@ class SshMachine:
 
     def command(self, words: Sequence[str]) -> list[str]:
         """By ssh; a shell there takes the words apart again."""
-        return [_ssh(), *self._options(), "--", self.address, shlex.join(words)]
+        return [ssh_program("ssh"), *self._options(), "--", self.address, shlex.join(words)]
 
     def environment(self) -> Mapping[str, str]:
         """With the password, which ssh asks a program for: it is on no command line."""
@@ -171,10 +171,11 @@ def raise_for(machine: Machine, code: int, errors: bytes) -> None:
     raise EnvironmentNotReadyError(f"{machine.name}: {said}")
 
 
-def _ssh() -> str:
-    program = shutil.which("ssh")
+def ssh_program(name: str) -> str:
+    """The path of one of OpenSSH's programs. Raises EnvironmentNotReadyError where it is missing."""
+    program = shutil.which(name)
     if program is None:
         raise EnvironmentNotReadyError(
-            "ssh: found none, wanted OpenSSH's client: install it (Debian or Ubuntu: apt-get install openssh-client)."
+            f"{name}: found none, wanted OpenSSH's client (Debian or Ubuntu: apt-get install openssh-client)."
         )
     return program

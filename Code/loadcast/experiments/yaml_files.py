@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,17 @@ class _WrittenLoader(PlainLoader):
     yaml_implicit_resolvers = _RESOLVERS
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes text with control characters as escapes: PyYAML reads some of them, such as NEL, not as it wrote them."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        style = None if text.isprintable() else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
 def read_mapping(
     path: str | os.PathLike[str], kind: str = "File", example: str = "those in aml_config"
 ) -> dict[str, Any]:
@@ -49,9 +61,9 @@ def read_mapping(
         return {}
     if not isinstance(data, dict):
         raise ConfigError(f"{kind} {path}: found a {type(data).__name__}, wanted fields and values, as in {example}.")
-    wrong = next((key for key in data if not isinstance(key, str)), None)
-    if wrong is not None:
-        raise ConfigError(f"{kind} {path}: found a field named {str(wrong)[:100]!r}, wanted text.")
+    wrong = [key for key in data if not isinstance(key, str)]
+    if wrong:
+        raise ConfigError(f"{kind} {path}: found a field named {str(wrong[0])[:100]!r}, wanted text.")
     return data
 
 
@@ -61,7 +73,7 @@ def write_mapping(path: str | os.PathLike[str], mapping: Mapping[str, Any], head
     Values are text, whole numbers, true and false, None, and lists and mappings of them: they are read as they were.
     Raises OutputError.
     """
-    text = yaml.safe_dump(dict(mapping), sort_keys=False, allow_unicode=True, width=1000)
+    text = yaml.dump(dict(mapping), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=sys.maxsize)
     comment = "".join(f"# {line}".rstrip() + "\n" for line in heading.splitlines())
     file = Path(path)
     fresh = file.with_name(f".{file.name}-{secrets.token_hex(4)}")
