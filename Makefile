@@ -33,11 +33,13 @@ test: setup ## All tests but the integration ones, the fastest first
 test-integration: setup ## Tests that run whole commands, for some minutes
 	@scripts/setup-azurite.sh
 	@scripts/setup-integration.sh
+	@scripts/setup-ssh.sh
 	@$(PYTEST) tests/integration
 
 test-all: setup ## All tests, the fastest first
 	@scripts/setup-azurite.sh
 	@scripts/setup-integration.sh
+	@scripts/setup-ssh.sh
 	@$(PYTEST) $(TESTS) tests/integration
 
 test-wheel: setup ## Install the wheel outside the clone: its demo, and the service alone

@@ -306,9 +306,7 @@ _STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "password": st.from_regex(r"env:[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True) | _PATHS.map("file:{}".format),
     "ssh_port": st.integers(1, 65535),
     "hostKey": st.sampled_from([host_key(), host_key("ssh-rsa", 200)]),
-    "baseDockerImage": st.from_regex(
-        r"[a-z0-9]{1,9}(/[a-z0-9]{1,9})?(:[A-Za-z0-9_][A-Za-z0-9_.]{0,8})?", fullmatch=True
-    ),
+    "baseDockerImage": st.from_regex(r"[a-z0-9]{1,9}(/[a-z0-9]{1,9})?(:[A-Za-z0-9_][a-z0-9_.]{0,8})?", fullmatch=True),
     "sharedVolumes": st.just(True),
     "nativeSharedDirectory": _PATHS,
     "pythonLocation": _PATHS,

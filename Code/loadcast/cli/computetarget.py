@@ -120,6 +120,17 @@ def show(name: str) -> None:
     _print(_table([*fields.items(), ("run configurations", ", ".join(configs) or "none")], name))
 
 
+@computetarget.command(name="test")
+@click.argument("name")
+@friendly
+def test_it(name: str) -> None:
+    """Reach the target NAME, and show what it has."""
+    from loadcast.experiments.compute import read_compute
+    from loadcast.experiments.connections import check_target
+
+    _print(_table(check_target(read_compute(Path(), name), name, Path()).items(), name))
+
+
 @computetarget.command()
 @click.argument("name")
 @friendly

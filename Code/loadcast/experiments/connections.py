@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,10 +44,7 @@ def check_connection(target: ComputeTarget) -> Checked:
     if not target.is_remote:
         return Checked()
     pinned = target.model_copy(update={"host_key": target.host_key or ask_host_key(target)})
-    with tempfile.TemporaryDirectory(prefix="loadcast-ssh-") as folder:
-        machine = ssh_machine(pinned, "new", Path(folder))
-        facts = _facts(machine, target.python_location or "python3")
-    return Checked(pinned.host_key, facts)
+    return Checked(pinned.host_key, _facts(ssh_machine(pinned, "new"), target.python_location or "python3"))
 
 
 def check_target(target: ComputeTarget, name: str, project: Path) -> dict[str, str]:

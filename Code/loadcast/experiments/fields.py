@@ -15,7 +15,8 @@ from loadcast.secrets import shown, without_secrets
 Model = TypeVar("Model", bound=BaseModel)
 
 FOLDER = "aml_config"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+#: A target or run configuration has a name of this pattern, which is that of its files as well: it can be no path.
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _LONGEST_PATH = 4096
 _SHOWN_CHARACTERS = 100
 _SHOWN_FAULTS = 20
@@ -74,14 +75,9 @@ PathText = Annotated[
 ListAsTuple = BeforeValidator(_list_as_tuple)
 
 
-def is_name(name: str) -> bool:
-    """Whether a target or run configuration may have this name, which is that of its files as well."""
-    return _NAME.fullmatch(name) is not None
-
-
 def checked_name(name: str, kind: str) -> str:
     """The name. Raises ConfigError where a `kind` cannot have it."""
-    if not is_name(name):
+    if not re.fullmatch(NAME, name):
         raise ConfigError(
             f"{kind} {shown(repr(name), _SHOWN_CHARACTERS)}: wanted a name of up to 64 letters, digits, and the signs "
             ". _ -, which begins with a letter or digit."

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
+import stat
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,14 +71,13 @@ class ThisMachine:
 class SshMachine:
     """A machine by SSH: its key is pinned, nothing is asked on the terminal, and connections are kept open for a while.
 
-    `host_key` is as in known_hosts ("ssh-ed25519 AAAA…"); `folder` keeps what the client needs, and is this user's
-    alone. The user's own ~/.ssh/config holds for what is not said here, such as a jump host.
+    `host_key` is as in known_hosts ("ssh-ed25519 AAAA…"). The user's own ~/.ssh/config holds for what is not said here,
+    such as a jump host.
     """
 
     address: str
     user: str
     host_key: str
-    folder: Path
     port: int = 22
     key_file: Path | None = None
     password: str | None = field(default=None, repr=False)
@@ -101,21 +103,22 @@ class SshMachine:
         return code == _CONNECTION_FAILED
 
     def _options(self) -> list[str]:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        known = self.folder / "known_hosts"
-        known.write_text(f"loadcast {self.host_key}\n", encoding="ascii")
+        folder = self._folder()
+        known = folder / "known_hosts"
+        if not known.exists():
+            _write(known, f"loadcast {self.host_key}\n", 0o600)
         options = {
             "BatchMode": "no" if self.password else "yes",
             "StrictHostKeyChecking": "yes",
             "HostKeyAlias": "loadcast",
-            "UserKnownHostsFile": str(known),
+            "UserKnownHostsFile": _quoted(known),
             "GlobalKnownHostsFile": "/dev/null",
             "UpdateHostKeys": "no",
             "ConnectTimeout": str(_CONNECT_S),
             "ServerAliveInterval": str(_ALIVE_S),
             "ServerAliveCountMax": str(_ALIVE_QUESTIONS),
             "ControlMaster": "auto",
-            "ControlPath": str(self.folder / "c-%C"),
+            "ControlPath": _quoted(folder / "connection"),
             "ControlPersist": str(_PERSIST_S),
             "NumberOfPasswordPrompts": "1",
             "ForwardAgent": "no",
@@ -126,16 +129,28 @@ class SshMachine:
             options["PreferredAuthentications"] = "password,keyboard-interactive"
         words = ["-T", "-p", str(self.port), "-l", self.user]
         if self.key_file:
-            words += ["-i", str(self.key_file), "-o", "IdentitiesOnly=yes"]
+            words += ["-o", f"IdentityFile={_quoted(self.key_file)}", "-o", "IdentitiesOnly=yes"]
         return words + [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
     def _askpass(self) -> Path:
-        program = self.folder / "askpass"
+        program = self._folder() / "askpass"
         if not program.exists():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            program.write_text(_ASKPASS, encoding="ascii")
-            program.chmod(0o700)
+            _write(program, _ASKPASS, 0o700)
         return program
+
+    def _folder(self) -> Path:
+        """Where ssh's files are: one folder for each machine and way in, with a name short enough for a socket.
+
+        Raises EnvironmentNotReadyError where somebody else has made it.
+        """
+        way_in = (self.address, self.user, self.port, self.host_key, self.key_file, bool(self.password))
+        above = Path(tempfile.gettempdir()) / f"loadcast-ssh-{os.getuid()}"
+        for folder in (above, above / hashlib.sha256(repr(way_in).encode()).hexdigest()[:12]):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            about = folder.lstat()
+            if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077:
+                raise EnvironmentNotReadyError(f"{folder} is not this user's alone. Remove it, or set TMPDIR.")
+        return folder
 
 
 def run_on(machine: Machine, words: Sequence[str], stdin: bytes = b"") -> bytes:
@@ -169,6 +184,18 @@ def raise_for(machine: Machine, code: int, errors: bytes) -> None:
             raise ConfigError(f"{machine.name} refused the login: {said}. Check the target's username and key file.")
         raise ConnectionLost(said)
     raise EnvironmentNotReadyError(f"{machine.name}: {said}")
+
+
+def _quoted(path: Path) -> str:
+    """A path in one of ssh's options, which takes words apart and `%` for something else."""
+    return '"{}"'.format(str(path).replace("%", "%%"))
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    making = path.with_name(f"{path.name}.{os.getpid()}")
+    making.write_text(text, encoding="ascii")
+    making.chmod(mode)
+    making.replace(path)
 
 
 def ssh_program(name: str) -> str:

@@ -12,7 +12,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from pydantic.alias_generators import to_pascal
 
 from loadcast.errors import ConfigError
-from loadcast.experiments.fields import CONFIG, FOLDER, ListAsTuple, PathText, Text, checked_name, matching, validated
+from loadcast.experiments.fields import (
+    CONFIG,
+    FOLDER,
+    NAME,
+    ListAsTuple,
+    PathText,
+    Text,
+    checked_name,
+    matching,
+    validated,
+)
 from loadcast.experiments.yaml_files import read_mapping, write_mapping
 from loadcast.secrets import is_reference, redacted, shown
 
@@ -52,7 +62,7 @@ _Word = Annotated[Text, AfterValidator(_word)]
 _Argument = Annotated[_Word, AfterValidator(_argument)]
 _ProjectFile = Annotated[PathText, AfterValidator(_below_project)]
 _Variable = Annotated[str, matching(_VARIABLE, "a variable's name: letters, digits and _")]
-_Target = Annotated[Text, matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "the name of a compute target")]
+_Target = Annotated[Text, matching(NAME, "the name of a compute target")]
 
 
 class RunConfig(BaseModel):

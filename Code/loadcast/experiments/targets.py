@@ -75,7 +75,7 @@ class Remote:
 
     def machine(self, target: ComputeTarget, name: str, project: Path) -> Machine:
         """The machine at the target's address."""
-        return ssh_machine(target, name, project)
+        return ssh_machine(target, name)
 
     def base(self, target: ComputeTarget, project: Path) -> str:
         """In the user's home folder there."""
@@ -102,7 +102,7 @@ def type_of(target: ComputeTarget) -> TargetType:
     raise ConfigError(f"Targets of type {target.type} cannot be submitted to yet, wanted one of {names}.")
 
 
-def ssh_machine(target: ComputeTarget, name: str, project: Path) -> SshMachine:
+def ssh_machine(target: ComputeTarget, name: str) -> SshMachine:
     """The machine of a target that is reached by SSH. Raises ConfigError where its host key is not pinned."""
     if target.host_key is None or target.address is None or target.username is None:
         raise ConfigError(
@@ -114,7 +114,6 @@ def ssh_machine(target: ComputeTarget, name: str, project: Path) -> SshMachine:
         address=target.address,
         user=target.username,
         host_key=target.host_key,
-        folder=project / STATE_FOLDER / "ssh" / name,
         port=target.ssh_port,
         key_file=Path(target.private_key_file).expanduser() if target.private_key_file else None,
         password=password,
