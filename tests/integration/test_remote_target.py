@@ -120,7 +120,7 @@ def test_a_cancelled_run_leaves_nothing(project: Path, host: SshHost) -> None:
     assert "cancelled" in loadcast(project, "experiment", "cancel", run)
     left = subprocess.run(["pgrep", "-f", "Code/slow.py 100000"], capture_output=True, text=True)
     assert left.stdout == ""
-    loadcast(project, "experiment", "wait", run, code=130)
+    loadcast(project, "experiment", "wait", run, code=143)  # as SIGTERM ends it
 
 
 def test_another_host_at_the_same_address_is_refused(project: Path, host: SshHost) -> None:
