@@ -1,6 +1,8 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# Tests start hundreds of processes: where Python is kept from writing bytecode, each would compile all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # The fastest first.

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from numba import config
+
+from loadcast.kernels.compiled_cache import keep_compiled
+from loadcast.kernels.words import compiled
 
 ROOT = Path(__file__).resolve().parents[2]
 LOAD = """
@@ -31,13 +37,12 @@ here = ready(total, Pair(1, 2))
 print(sum(here.stats.cache_hits.values()), sum(here.stats.cache_misses.values()))
 """
 PAIR = "from typing import NamedTuple\nclass Pair(NamedTuple):\n    left: int\n    right: int\n"
-NOWHERE = "from numba.core.caching import CacheImpl; CacheImpl._locator_classes = []"
 
 
-def start(cache: Path, before: str = "") -> subprocess.Popen[str]:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT / "Code"), "NUMBA_CACHE_DIR": str(cache)}
+def start(cache: Path, code: Path = ROOT / "Code") -> subprocess.Popen[str]:
+    environ = {**os.environ, "PYTHONPATH": str(code), "NUMBA_CACHE_DIR": str(cache)}
     return subprocess.Popen(
-        [sys.executable, "-c", before + LOAD], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", LOAD], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -52,6 +57,14 @@ def test_processes_that_start_at_once_compile_and_later_ones_do_not(tmp_path: Pa
     first = [start(tmp_path), start(tmp_path)]
     assert {hits_and_misses(process) for process in first} <= {"0 1", "1 0"}
     assert hits_and_misses(start(tmp_path)) == "1 0"
+    # Copies of the same sources share what is kept, also in a zip, as executors have them; changed ones do not.
+    packed = shutil.make_archive(str(tmp_path / "loadcast"), "zip", ROOT / "Code", "loadcast")
+    shutil.copytree(ROOT / "Code" / "loadcast", tmp_path / "copy" / "loadcast")
+    for code in (Path(packed), tmp_path / "copy"):
+        assert hits_and_misses(start(tmp_path, code)) == "1 0"
+    with open(tmp_path / "copy" / "loadcast" / "kernels" / "fields.py", "a") as changed:
+        changed.write("# changed\n")
+    assert hits_and_misses(start(tmp_path, tmp_path / "copy")) == "0 1"
     for kept in tmp_path.rglob("*.nbc"):
         kept.write_bytes(kept.read_bytes()[:1000])
     assert hits_and_misses(start(tmp_path)) == "0 1"
@@ -78,8 +91,19 @@ def test_what_an_older_version_kept_with_a_type_that_is_gone_is_replaced(tmp_pat
 
 @pytest.mark.slow
 def test_where_nothing_can_be_kept_each_process_compiles(tmp_path: Path) -> None:
-    assert hits_and_misses(start(tmp_path, NOWHERE)) == "0 1"
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    assert hits_and_misses(start(tmp_path / "file" / "folder")) == "0 1"
+
+
+def test_what_nobody_has_asked_for_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    for name, days in (("recent", 59), ("old", 61)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, times=(time.time() - days * 24 * 3600,) * 2)
+    keep_compiled(compiled(lambda number: number))
+    assert {path.name for path in tmp_path.iterdir()} - {"recent"} != set()
+    assert not (tmp_path / "old").exists()
+    assert (tmp_path / "recent").exists()
 
 
 def test_who_does_not_scan_does_not_load_the_compiler() -> None:

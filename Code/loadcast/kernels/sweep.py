@@ -7,20 +7,14 @@ can read.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from loadcast import schema
-from loadcast.kernels import fields as field_kernel
-from loadcast.kernels import lookup as lookup_kernel
-from loadcast.kernels import scan_tables as table_kernel
-from loadcast.kernels import words as word_kernel
 from loadcast.kernels.buckets import Float64s, Int64s
 from loadcast.kernels.data_contract import Contract
 from loadcast.kernels.fields import (
@@ -279,34 +273,20 @@ def _sweep_lines(data: Bytes, position: int, rules: Rules, tables: Tables) -> tu
 Sweep = Callable[[Bytes, int, Rules, Tables], tuple[int, int]]
 
 
+def _sweep(data: Bytes, position: int, rules: Rules, tables: Tables) -> tuple[int, int]:
+    """The way in for Python, which takes seconds to compile for each function that has one."""
+    return _sweep_lines(data, position, rules, tables)
+
+
 @cache
 def compiled_sweep() -> Sweep:
     """The function (text that ends with LF, position of a line, rules, tables) → (why it ends, that of the next line).
 
     Compiled for one kind of arguments, which `sweep_bytes` makes sure of.
     """
-    stamp = _stamp()
-
-    def sweep(data: Bytes, position: int, rules: Rules, tables: Tables) -> tuple[int, int]:
-        return _sweep_lines(data, position, rules, tables) if stamp >= 0 else (DONE, position)
-
     arguments = sweep_bytes(b""), 0, new_rules((), (0, 0), None), new_tables()
     # Without the GIL: meanwhile threads of the blob client take in the bytes that come next.
-    return ready(sweep, *arguments, keep=stamp > 0, nogil=True)
-
-
-def _stamp() -> int:
-    """A number for the code of all that the function calls, 0 where it cannot be read.
-
-    numba knows what it keeps by the function's own code and closure: so the closure holds this.
-    """
-    modules = (schema, word_kernel, field_kernel, table_kernel, lookup_kernel)
-    sources = [*(Path(module.__file__ or "") for module in modules), Path(__file__)]
-    try:
-        code = b"".join(source.read_bytes() for source in sources)
-    except OSError:
-        return 0
-    return int(hashlib.sha256(code).hexdigest()[:12], 16) | 1
+    return ready(_sweep, *arguments, nogil=True)
 
 
 def sweep_bytes(data: bytes | bytearray) -> Bytes:

@@ -15,6 +15,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from loadcast.kernels.compiled_cache import keep_compiled
+
 Bytes = npt.NDArray[np.uint8]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -30,27 +32,26 @@ def compiled(function: Function, **options: Any) -> Function:
     return cast(Function, njit(**options)(function))
 
 
-def ready(function: Function, *arguments: Any, keep: bool = True, **options: Any) -> Function:
+def ready(function: Function, *arguments: Any, **options: Any) -> Function:
     """As compiled, and called once with such arguments as it is for: so it is compiled by now, or read from disk.
 
-    The first process ever compiles it, for seconds, and leaves it on disk, where numba keeps such: beside its file or
-    in the user's cache folder. Where that cannot be written or read, as in a zip on a cluster, and where it is not to
-    be kept, each process compiles for itself.
+    The first process ever compiles it, for seconds, and leaves it in the user's cache folder (compiled_cache.py). Where
+    that cannot be written or read each process compiles for itself.
     """
-    if keep:
-        with suppress(Exception):  # whatever is wrong with the cache: what is wrong with the code comes again
-            return _kept(function, arguments, options)
+    with suppress(Exception):  # whatever is wrong with the cache: what is wrong with the code comes again
+        return _kept(function, arguments, options)
     here = compiled(function, **options)
     here(*arguments)
     return here
 
 
 def _kept(function: Function, arguments: tuple[Any, ...], options: dict[str, Any]) -> Function:
-    kept = compiled(function, cache=True, **options)
+    kept = compiled(function, **options)
+    keep_compiled(kept)
     try:
         kept(*arguments)
     except Exception:
-        # What an older version has kept may name types that are gone.
+        # What is kept may name types of other packages that are gone.
         kept._cache.flush()  # type: ignore[attr-defined]  # numba's own way to forget it
         kept(*arguments)
     return kept

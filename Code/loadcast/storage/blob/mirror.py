@@ -20,17 +20,9 @@ from loadcast.storage.blob.transfer import download_blobs
 from loadcast.storage.months import MONTH
 from loadcast.storage.publish import replace_link
 from loadcast.storage.runs import is_run_name
+from loadcast.system.caches import CACHE_VARIABLE, cache_folder
 
-_VARIABLE = "LOADCAST_CACHE"
 _UNLINKED_SECONDS = 24 * 3600
-
-
-def cache_folder() -> Path:
-    """Where copies of what is in containers are kept: $LOADCAST_CACHE, else the user's cache folder."""
-    named = os.environ.get(_VARIABLE)
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "loadcast")
 
 
 class ReplacedError(InputError):
@@ -83,7 +75,7 @@ class Mirror:
         except OSError as error:
             raise OutputError(
                 f"Cannot keep a copy of {self._container.root.url} in {self.folder}: {error.strerror or error}. "
-                f"Make room, or name another folder in {_VARIABLE}."
+                f"Make room, or name another folder in {CACHE_VARIABLE}."
             ) from error
 
     def _download(self, name: str, target: Path) -> None:

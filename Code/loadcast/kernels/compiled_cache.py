@@ -1,0 +1,117 @@
+"""Where compiled code is kept: by the content of the sources it was compiled from.
+
+So all copies of the same version share it, wherever they lie: clones, installed packages, snapshots, the zip that
+executors of a cluster get; and no version takes another's for its own. numba's own rule goes by the path and time of
+the one file that a function stands in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import pkgutil
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from numba import config
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+from loadcast import kernels
+from loadcast.system.caches import cache_folder
+
+_FOLDER = "kernels"
+#: Seconds after which code that nobody has asked for is removed.
+_UNUSED_S = 60 * 24 * 3600
+
+
+def keep_compiled(dispatcher: Any) -> None:
+    """Let numba's function keep its compiled code. Raises RuntimeError where there is no place to keep it."""
+    dispatcher._cache = _Cache(dispatcher.py_func)  # type: ignore[no-untyped-call]
+
+
+class _ByContent(_CacheLocator):
+    """Says where a function's code is kept."""
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        self._py_file, self._line, self._version = file, function.__code__.co_firstlineno, _version_of(function)
+        self._folder = _kept_in() / self._version
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _ByContent | None:
+        """The locator; None where nothing can be kept."""
+        try:
+            locator = cls(py_func, py_file)
+            locator.ensure_cache_path()  # type: ignore[no-untyped-call]
+            os.utime(locator._folder)
+        except (OSError, RuntimeError):
+            return None
+        return locator
+
+    def get_cache_path(self) -> str:
+        """The folder."""
+        if not self._folder.exists():
+            _remove_unused(self._folder.parent)
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        """What numba compares with what is kept."""
+        return self._version
+
+    def get_disambiguator(self) -> str:
+        """Tells functions of the same name apart."""
+        return str(self._line)
+
+
+class _Implementation(CompileResultCacheImpl):
+    _locator_classes = [_ByContent]  # noqa: RUF012  # as numba has it
+
+
+class _Cache(FunctionCache):
+    _impl_class = _Implementation
+
+
+def _kept_in() -> Path:
+    """numba's own variable says it, if anything."""
+    named = getattr(config, "CACHE_DIR", "")  # set from the environment, so not known to type checkers
+    return Path(named) if named else cache_folder() / _FOLDER
+
+
+def _version_of(function: Callable[..., Any]) -> str:
+    """What the sources have in common: of all kernels, and of the function's own module."""
+    own = sys.modules[function.__module__]
+    return hashlib.sha256(f"{_kernels()}\n{_source(own)}".encode()).hexdigest()[:20]
+
+
+@cache
+def _kernels() -> str:
+    """All kernels' sources together, whether they have been imported or not."""
+    return hashlib.sha256("\0".join(_sources()).encode()).hexdigest()
+
+
+def _sources() -> Iterator[str]:
+    for module in sorted(pkgutil.iter_modules(kernels.__path__), key=lambda module: module.name):
+        name = f"{kernels.__name__}.{module.name}"
+        spec = module.module_finder.find_spec(name, None)
+        if spec is None or spec.loader is None:
+            raise RuntimeError(f"{name}: its source cannot be read")
+        yield str(getattr(spec.loader, "get_source")(name))  # noqa: B009  # of a file, and of a zip
+
+
+def _source(module: ModuleType) -> str:
+    return inspect.getsource(module)
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove what no process has asked for in a long time."""
+    with suppress(OSError):
+        for version in folder.iterdir():
+            if version.stat().st_mtime < time.time() - _UNUSED_S:
+                shutil.rmtree(version, ignore_errors=True)
