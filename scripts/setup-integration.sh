@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Gets what the integration tests need beside .venv: the Spark of older clusters in .venv-spark35, Hadoop's minicluster and
-# its drivers for Azure in .venv/var/ivy. Quick when nothing changed. Where something cannot be had it says so and ends
-# well: the tests that need it then skip. Wants what scripts/setup.sh has made.
+# Gets what the integration tests need beside .venv: the Spark of older clusters in .venv-spark35, MLflow's pages in
+# .venv-mlflow, Hadoop's minicluster and its drivers for Azure in .venv/var/ivy. Quick when nothing changed. Where
+# something cannot be had it says so and ends well: the tests that need it then skip. Wants what scripts/setup.sh has made.
 set -euo pipefail
 # shellcheck source=scripts/setup.sh
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
@@ -26,4 +26,5 @@ if [[ ! -x .venv-spark35/bin/python || $(cat "$stamp" 2>/dev/null) != "$wanted" 
         skip "PySpark 3.5: it could not be installed"
     fi
 fi
+scripts/setup-mlflow.sh || skip "MLflow's pages: they could not be installed"
 JAVA_HOME=$(java_ready) .venv/bin/python tests/support/artefacts.py || skip "Java libraries: not all could be fetched"

@@ -12,13 +12,11 @@ import json
 import math
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from itertools import islice
-from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from loadcast.errors import ConfigError, InputError, OutputError
 from loadcast.secrets import shown, without_secrets
@@ -39,10 +37,10 @@ _NAME = re.compile(rf"[A-Za-z0-9_./ -]{{1,{LONGEST_NAME}}}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_. -]+")
 
 Kind = Literal["metric", "text", "file"]
+Address = str | os.PathLike[str]
 
 
-@dataclass(frozen=True)
-class Logged:
+class Logged(NamedTuple):
     """What was logged in one call, or a part of it: a metric's numbers, a text, or a file's path below `outputs/`.
 
     `time_s` is seconds since 1970, by the clock of the machine that ran the script.
@@ -63,7 +61,7 @@ def clean_name(text: str) -> str:
 class RunLogger:
     """Logs into one file; None, and everything is checked but nothing is written."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Address | None) -> None:
         self._path = path
 
     @property
@@ -89,16 +87,15 @@ class RunLogger:
             raise ConfigError(f"log_text {name!r}: found a {type(value).__name__}, wanted a text.")
         self._append("text", name, [_fitting(shown(value, LONGEST_TEXT))])
 
-    def log_file(self, path: str | os.PathLike[str]) -> None:
+    def log_file(self, path: Address) -> None:
         """Keep a file with the run: one outside `outputs/` is copied there, by its name.
 
         Raises InputError where there is no such file, OutputError where it cannot be copied.
         """
-        source = Path(path)
-        if not source.is_file():
-            raise InputError(f"log_file: found no file {source}, wanted one that is written already.")
+        if not os.path.isfile(path):
+            raise InputError(f"log_file: found no file {path}, wanted one that is written already.")
         if self.enabled:
-            self._append("file", "file", [_fitting(without_secrets(_kept(source)))])
+            self._append("file", "file", [_fitting(without_secrets(_kept(os.path.abspath(path))))])
 
     def _append(self, kind: Kind, name: str, contents: list[object]) -> None:
         if self._path is None:
@@ -115,18 +112,17 @@ class RunLogger:
 
 def run_logger() -> RunLogger:
     """The logger of the run that this process belongs to; where it belongs to none, one that writes nothing."""
-    path = os.environ.get(VARIABLE)
-    return RunLogger(Path(path) if path else None)
+    return RunLogger(os.environ.get(VARIABLE) or None)
 
 
-def read_logged(path: Path) -> list[Logged]:
+def read_logged(path: Address) -> list[Logged]:
     """What a log holds, in order; nothing where there is none.
 
     What is no line of a log is passed over, a torn one of a writer that was killed among it. Raises InputError where
     the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             content = file.read(MOST_READ_BYTES)
     except FileNotFoundError:
         return []
@@ -186,7 +182,7 @@ def _line(fields: dict[str, object]) -> bytes:
     return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-def _append_lines(path: Path, lines: list[bytes]) -> None:
+def _append_lines(path: Address, lines: list[bytes]) -> None:
     """Append under a lock, so that no writer's lines stand between those of another."""
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -201,20 +197,26 @@ def _append_lines(path: Path, lines: list[bytes]) -> None:
         os.close(descriptor)
 
 
-def _kept(source: Path) -> str:
+def _kept(source: str) -> str:
     """The file's path below `outputs/`, copied there where it lies elsewhere."""
-    outputs = Path(OUTPUTS).resolve()
-    if source.resolve().is_relative_to(outputs):
-        return source.resolve().relative_to(outputs).as_posix()
-    fresh = outputs / f".{source.name}-{os.getpid()}"
+    import shutil  # Here, as scripts that log numbers alone do without.
+
+    outputs, target, name = os.path.realpath(OUTPUTS), os.path.realpath(source), os.path.basename(source)
+    if os.path.commonpath([outputs, target]) == outputs:
+        return os.path.relpath(target, outputs)
+    fresh = os.path.join(outputs, f".{name}-{os.getpid()}")
     try:
-        outputs.mkdir(exist_ok=True)
-        shutil.copyfile(source, fresh)
-        os.replace(fresh, outputs / source.name)
+        os.makedirs(outputs, exist_ok=True)
+        try:
+            shutil.copyfile(source, fresh)
+            os.replace(fresh, os.path.join(outputs, name))
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(fresh)
+            raise
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise OutputError(f"Cannot copy {source} to {outputs}: {error.strerror or error}.") from error
-    return source.name
+    return name
 
 
 def _parsed(content: bytes) -> Iterator[Logged]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from loadcast.errors import ConfigError, OutputError, ServiceError
@@ -249,10 +250,24 @@ def test_links_and_other_files_are_left_out(project: Path, tmp_path: Path) -> No
 def test_a_damaged_database_is_told_in_one_line(project: Path) -> None:
     submit(project)
     history_database(project).write_bytes(b"not a database" * 1000)
-    with pytest.raises(
-        ServiceError, match=r"The history at sqlite:.*was not written: [^\n]*history sync tries again\.$"
-    ):
+    with pytest.raises(ServiceError, match=r"^MLflow at sqlite:.* was not told of the runs: .* loadcast history sync$"):
         history.sync(project)
+
+
+def test_a_server_that_does_not_answer_is_told_without_its_password(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"http://user:{SECRET}@127.0.0.1:9"
+
+    def fail(*args: Any) -> None:
+        raise MlflowException(f"{uri}/api does not answer\nat all")
+
+    submit(project)
+    monkeypatch.setenv(history.TRACKING_VARIABLE, uri)
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", fail)
+    with pytest.raises(ServiceError, match=r"^MLflow at http://…@127\.0\.0\.1:9 was not told") as caught:
+        history.sync(project)
+    assert SECRET not in str(caught.value)
 
 
 def test_a_project_that_cannot_be_written_is_told(tmp_path: Path) -> None:

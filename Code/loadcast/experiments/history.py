@@ -105,9 +105,9 @@ def _opened(project: Path) -> Iterator[MlflowClient]:
         with _locked(project):
             yield MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (MlflowException, SQLAlchemyError) as error:
-        said = shown(str(error).partition("\n")[0].rstrip("."), 300)
+        said = shown(str(error).strip().partition("\n")[0].rstrip("."), 200)
         raise ServiceError(
-            f"The history at {shown(uri)} was not written: {said}. loadcast history sync tries again."
+            f"MLflow at {shown(uri)} was not told of the runs: {said}. Once it answers: loadcast history sync"
         ) from error
 
 
