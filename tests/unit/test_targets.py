@@ -1,0 +1,82 @@
+"""Plans of targets, without any machine."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from loadcast.errors import ConfigError
+from loadcast.experiments import targets
+from loadcast.experiments.compute import parse_compute
+from loadcast.experiments.machines import SshMachine
+from loadcast.experiments.plan import Plan, at
+from loadcast.experiments.targets import Job, Local, type_of
+
+HASH = "ab" * 32
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3sXrK0VQqp9kQ3v0c4mZ9x0yYc2n1mXo5pQbq3tJ7m"
+REMOTE = {"type": "remote", "address": "10.0.0.4", "username": "me", "hostKey": HOST_KEY, "ssh_port": 2222}
+
+
+def plan(fields: dict[str, object], job: Job) -> Plan:
+    target = parse_compute(fields)
+    return type_of(target).plan(target, job)
+
+
+def test_the_interpreter_is_the_users_or_the_environments_or_the_machines() -> None:
+    job, made = Job(("Code/a.py", "x y"), {"A": "1"}), Job(("Code/a.py",), {}, HASH)
+    assert plan({"type": "local"}, job).argv == (sys.executable, "Code/a.py", "x y")
+    assert plan(REMOTE, job).argv == ("python3", "Code/a.py", "x y")
+    assert plan(REMOTE, job).environment == {"A": "1"}
+    assert plan(REMOTE, made).argv == ((at(f"environments/{HASH}/bin/python"),), "Code/a.py")
+    assert plan({**REMOTE, "pythonLocation": "/opt/python"}, made).argv == ("/opt/python", "Code/a.py")
+
+
+def test_sparks_settings_and_the_shared_folder_are_variables() -> None:
+    job = Job(("a.py",), {}, spark={"spark.executor.memory": "2g", "spark.app.name": "a b;c"})
+    made = plan({**REMOTE, "nativeSharedDirectory": "~/share"}, job).environment
+    arguments = made["PYSPARK_SUBMIT_ARGS"]
+    assert isinstance(arguments, str)
+    assert shlex.split(arguments) == [
+        *("--conf", "spark.executor.memory=2g", "--conf", "spark.app.name=a b;c", "pyspark-shell"),
+    ]
+    assert made["AZUREML_NATIVE_SHARE_DIRECTORY"] == "~/share"
+
+
+def test_a_machine_by_ssh_needs_a_pinned_key_and_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "sesame")
+    target = parse_compute({**REMOTE, "password": "env:MINE"})
+    machine = type_of(target).machine(target, "vm", Path())
+    assert isinstance(machine, SshMachine)
+    words = machine.command(["echo", "a b", "$(id)"])
+    assert words[-3:] == ["--", "10.0.0.4", "echo 'a b' '$(id)'"]
+    assert {"StrictHostKeyChecking=yes", "BatchMode=no"} <= {*words}
+    assert "sesame" not in " ".join(words) + repr(machine)
+    assert machine.environment()["SSH_ASKPASS_REQUIRE"] == "force"
+    unpinned = parse_compute({name: value for name, value in REMOTE.items() if name != "hostKey"})
+    with pytest.raises(ConfigError, match="Target vm has no hostKey"):
+        type_of(unpinned).machine(unpinned, "vm", Path())
+
+
+def test_a_type_that_nobody_has_brought_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    spark = parse_compute({"type": "spark", "master": "spark://host:7077"})
+    with pytest.raises(
+        ConfigError, match="Targets of type spark cannot be submitted to yet, wanted one of local, remote"
+    ):
+        type_of(spark)
+    point = EntryPoint("spark", "loadcast.experiments.targets:Local", targets.ENTRY_POINTS)
+    monkeypatch.setattr(targets, "entry_points", lambda group: [point])
+    assert type_of(spark) is Local
+
+
+def test_a_request_holds_all_that_the_agent_needs() -> None:
+    made = Plan(("python", (at("@run/work"),)), {"A": "1"}, (("docker", "rm"),)).request([("a.py", HASH, True)])
+    assert made == {
+        "argv": ["python", ({"at": "@run/work"},)],
+        "environment": {"A": "1"},
+        "onCancel": [["docker", "rm"]],
+        "entries": [["a.py", HASH, True]],
+    }
