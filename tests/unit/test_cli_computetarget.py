@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from loadcast.cli.main import main
-from loadcast.errors import ConfigError, OutputError
+from loadcast.errors import ConfigError, EnvironmentNotReadyError, OutputError
 from loadcast.experiments import attaching
 from loadcast.experiments.compute import ComputeTarget, parse_compute, read_compute
 from loadcast.experiments.connections import Checked, check_connection
@@ -134,10 +134,16 @@ def test_the_run_configuration_names_no_file_that_is_not_there(project: Path) ->
     assert (config.conda_dependencies_file, config.spark_dependencies_file) == (None, None)
 
 
+def test_who_does_not_answer_is_not_attached(project: Path) -> None:
+    code, output = run("attach", "remote", "-n", "x", "--address", "127.0.0.1", "-u", "me", "--ssh-port", "1")
+    assert code == EnvironmentNotReadyError.exit_code
+    assert "Nobody answers as an SSH server at 127.0.0.1, port 1" in output
+    assert files(project) == []
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("attach", "remotedocker", *DSVM), "cannot be checked: that is not built yet. Attach the target unchecked"),
         (("attach", "remotedocker", "--name", "x"), "address: found nothing, and type remotedocker needs it"),
         (("attach", "adla", "--name", "x"), "retired in February 2024, wanted synapse or cluster instead"),
         (("attach", "databricks", "--name", "x"), "databricks is not built yet"),
