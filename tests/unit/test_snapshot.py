@@ -88,6 +88,11 @@ def test_a_file_that_holds_a_key_ends_it_without_showing_the_key(project: Path) 
     assert ACCOUNT_KEY not in str(caught.value)
 
 
+def test_digests_of_lock_files_are_no_keys(project: Path) -> None:
+    (project / "package-lock.json").write_text(f'{{"integrity": "sha512-{ACCOUNT_KEY}"}}')
+    assert "package-lock.json" in paths(project)
+
+
 def test_links_inside_are_followed_and_those_that_lead_out_are_an_error(project: Path, tmp_path: Path) -> None:
     (project / "link.py").symlink_to("Code/a.py")
     (project / "broken").symlink_to("nowhere")
