@@ -8,6 +8,7 @@ import logging
 import shlex
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,14 +103,20 @@ class Agent:
 
     def collect(self, run: str, folder: Path) -> None:
         """Bring a run's files into a folder. Raises ArtefactError for a damaged answer."""
-        packed = self.ask(lambda: run_on(self.machine, self._words("collect", [run])))
-        try:
-            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-                archive.extractall(folder, filter="data")
-        except (tarfile.TarError, EOFError) as error:
-            raise ArtefactError(
-                f"What {self.machine.name} sent of run {run} is damaged: {error}. Ask again."
-            ) from error
+        self.ask(lambda: self._extract(run, folder))
+
+    def _extract(self, run: str, folder: Path) -> None:
+        with tempfile.TemporaryFile(dir=folder) as packed:
+            for block in self._stream(self._words("collect", [run])):
+                packed.write(block)
+            packed.seek(0)
+            try:
+                with tarfile.open(fileobj=packed) as archive:
+                    archive.extractall(folder, filter="data")
+            except (tarfile.TarError, EOFError) as error:
+                raise ArtefactError(
+                    f"What {self.machine.name} sent of run {run} is damaged: {error}. Ask again."
+                ) from error
 
     def ask(self, question: Callable[[], Answer]) -> Answer:
         """A question's answer; asked again while the machine cannot be reached, for as long as the patience lasts."""
