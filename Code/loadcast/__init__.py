@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from loadcast.api.experiments import Experiment, ExperimentRun, ScriptRun
     from loadcast.api.forecasts import forecast
     from loadcast.api.opened import Run, load_model, open_run
     from loadcast.api.tables import daily, features, hourly, scan
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Experiment",
+    "ExperimentRun",
     "Predictor",
     "Run",
     "RunRequest",
     "RunResult",
     "ScoringClient",
+    "ScriptRun",
     "Settings",
     "SparkOptions",
     "__version__",
@@ -48,6 +52,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "api.experiments": ("Experiment", "ExperimentRun", "ScriptRun"),
     "api.forecasts": ("forecast",),
     "api.opened": ("Run", "load_model", "open_run"),
     "api.tables": ("daily", "features", "hourly", "scan"),

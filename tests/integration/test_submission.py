@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from azurite import KEY
+from loadcast import Experiment, ExperimentRun, ScriptRun
 from loadcast.errors import ArtefactError, ConfigError, EnvironmentNotReadyError
 from loadcast.experiments import remote_agent, submission
 from loadcast.experiments.locations import run_folder
@@ -200,3 +201,18 @@ def test_an_environment_that_cannot_be_made_is_told_and_leaves_nothing(project: 
         prepare(project, "local", lambda _: None)
     made = project / ".loadcast" / "target" / "environments"
     assert [path for path in made.iterdir() if path.is_dir()] == []
+
+
+def test_a_notebook_submits_waits_and_looks_back(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "Code" / "script.py").write_text(
+        "import sys; from loadcast.run_logger import run_logger; run_logger().log('score', 0.5); print(sys.argv[1])"
+    )
+    experiment = Experiment("mine", project)
+    run = experiment.submit(ScriptRun(project, "Code/script.py", ["a b"]))
+    assert run.wait_for_completion(show_output=True) == "completed"
+    assert capsys.readouterr().out == "a b\n"
+    assert run.get_metrics() == {"score": 0.5}
+    assert run.get_details()["arguments"] == ("a b",)
+    assert [known.id for known in experiment.runs()] == [run.id]
+    assert ExperimentRun.find(run.id[:18], project).get_status() == "completed"
+    assert run.cancel() == "completed"
