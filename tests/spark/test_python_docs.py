@@ -44,6 +44,9 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert request.to_json()
     (tmp_path / "Config" / "demo.json").write_text(settings.model_dump_json(by_alias=True))
     (tmp_path / "Model").symlink_to(ROOT / "Model")
+    shutil.copytree(ROOT / "aml_config", tmp_path / "aml_config")
+    (tmp_path / "Code").mkdir()
+    (tmp_path / "Code" / "report.py").write_text("from loadcast.run_logger import run_logger; run_logger().log('x', 1)")
     monkeypatch.chdir(tmp_path)
     # Spark runs in the session that the tests share, started elsewhere: its workers need not know this folder.
     monkeypatch.setattr(pipeline_run, "SparkOptions", lambda: runs.OPTIONS)
@@ -69,6 +72,7 @@ def test_every_line_of_the_page_runs(spark: SparkSession, clone: Path, root_logg
         with running_service(loadcast.load_model(names["settings"])) as url:
             exec(compile(block.replace(SERVICE, url), PAGE.name, "exec"), names)
     assert names["coming"].num_rows == 48
+    assert names["submitted"].get_metrics() == {"x": 1}
 
 
 def test_the_readme_uses_what_there_is() -> None:
