@@ -124,7 +124,10 @@ def _files(folder: Path, kind: str) -> list[Path]:
 
 def _settled(content: Any) -> Any:
     if isinstance(content, dict):
-        return {key: _settled(value) for key, value in content.items() if key not in _FLEETING}
+        settled = {key: _settled(value) for key, value in content.items() if key not in _FLEETING}
+        if isinstance(defaults := settled.get("defaultParamMap"), dict):
+            defaults.pop("seed", None)  # Python's hash of the class's name; the seed that was used is set
+        return settled
     return content
 
 

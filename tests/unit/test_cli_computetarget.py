@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,7 @@ def test_the_run_configuration_names_no_file_that_is_not_there(project: Path) ->
     assert (config.conda_dependencies_file, config.spark_dependencies_file) == (None, None)
 
 
+@pytest.mark.skipif(shutil.which("ssh-keyscan") is None, reason="OpenSSH's client is not installed")
 def test_who_does_not_answer_is_not_attached(project: Path) -> None:
     code, output = run("attach", "remote", "-n", "x", "--address", "127.0.0.1", "-u", "me", "--ssh-port", "1")
     assert code == EnvironmentNotReadyError.exit_code

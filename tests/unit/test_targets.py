@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from loadcast.errors import ConfigError
-from loadcast.experiments import targets
+from loadcast.experiments import machines, targets
 from loadcast.experiments.compute import parse_compute
 from loadcast.experiments.machines import SshMachine
 from loadcast.experiments.plan import Plan, at
@@ -48,6 +48,7 @@ def test_sparks_settings_and_the_shared_folder_are_variables() -> None:
 
 def test_a_machine_by_ssh_needs_a_pinned_key_and_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINE", "sesame")
+    monkeypatch.setattr(machines, "ssh_program", lambda name: f"/usr/bin/{name}")  # which need not be there
     target = parse_compute({**REMOTE, "password": "env:MINE"})
     machine = type_of(target).machine(target, "vm", Path())
     assert isinstance(machine, SshMachine)

@@ -131,7 +131,7 @@ def test_a_raw_key_is_refused_and_not_shown(util: ModuleType) -> None:
         lambda: util.read_blob("info", "info", "models", "account", KEY),
         lambda: util.attach_storage_container(session(Hadoop()), "account", KEY),
     ):
-        with pytest.raises(ConfigError, match="env:NAME or file:PATH, never the key itself") as caught:
+        with pytest.raises(ConfigError, match="env:NAME or file:PATH, never the secret itself") as caught:
             call()
         assert KEY not in str(caught.value)
 
