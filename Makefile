@@ -7,6 +7,8 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # The fastest first.
 TESTS := tests/unit tests/property tests/spark
+# Which tests of whole commands are run.
+INTEGRATION ?= tests/integration
 BENCH := PYTHONPATH=tests:tests/support $(BIN)/python -m
 # Options of the benchmarks, such as BENCHFLAGS="--data data/bench --runs 5".
 BENCHFLAGS ?=
@@ -36,13 +38,13 @@ test-integration: setup ## Tests that run whole commands, for some minutes
 	@scripts/setup-azurite.sh
 	@scripts/setup-integration.sh
 	@scripts/setup-ssh.sh
-	@$(PYTEST) tests/integration
+	@$(PYTEST) $(INTEGRATION)
 
 test-all: setup ## All tests, the fastest first
 	@scripts/setup-azurite.sh
 	@scripts/setup-integration.sh
 	@scripts/setup-ssh.sh
-	@$(PYTEST) $(TESTS) tests/integration
+	@$(PYTEST) $(TESTS) $(INTEGRATION)
 
 test-wheel: setup ## Install the wheel outside the clone: its demo, and the service alone
 	@scripts/test-wheel.sh
