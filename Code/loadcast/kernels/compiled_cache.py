@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
 import os
 import pkgutil
 import shutil
@@ -34,6 +35,8 @@ _UNUSED_S = 60 * 24 * 3600
 
 def keep_compiled(dispatcher: Any) -> None:
     """Let numba's function keep its compiled code. Raises RuntimeError where there is no place to keep it."""
+    # Its debug log of one compilation is larger than a pipe holds, and that of Spark's daemon is read late, or never.
+    logging.getLogger("numba").setLevel(logging.WARNING)
     dispatcher._cache = _Cache(dispatcher.py_func)  # type: ignore[no-untyped-call]
 
 
