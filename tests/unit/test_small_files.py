@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -13,7 +14,7 @@ from loadcast.references import read_reference
 from loadcast.settings import load_settings
 from loadcast.storage.datastores import FILE_VARIABLE, load_datastores
 from loadcast.system import small_files
-from loadcast.system.small_files import read_small_file
+from loadcast.system.small_files import read_small_file, replace_file
 
 
 def test_a_file_is_read_up_to_the_limit(tmp_path: Path) -> None:
@@ -60,3 +61,23 @@ def test_keys_and_datastores_are_not_waited_for_either(tmp_path: Path, monkeypat
 def test_a_folder_is_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Is a directory"):
         load_settings(tmp_path)
+
+
+def test_a_replaced_file_is_the_old_or_the_new_one_and_nothing_stays_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "folder" / "file"
+    replace_file(file, b"old", 0o640)
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"old", 0o640)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            replace_file(file, b"new")
+    assert file.read_bytes() == b"old"
+    assert [*file.parent.iterdir()] == [file]
+    replace_file(file, b"new", lasting=False)
+    assert file.read_bytes() == b"new"

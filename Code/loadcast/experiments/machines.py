@@ -16,6 +16,7 @@ from typing import Protocol
 
 from loadcast.errors import ConfigError, EnvironmentNotReadyError
 from loadcast.secrets import shown
+from loadcast.system.small_files import replace_file
 
 #: What ssh ends with when it is the connection that failed.
 _CONNECTION_FAILED = 255
@@ -106,7 +107,7 @@ class SshMachine:
         folder = self._folder()
         known = folder / "known_hosts"
         if not known.exists():
-            _write(known, f"loadcast {self.host_key}\n", 0o600)
+            replace_file(known, f"loadcast {self.host_key}\n".encode(), 0o600)
         options = {
             "BatchMode": "no" if self.password else "yes",
             "StrictHostKeyChecking": "yes",
@@ -135,7 +136,7 @@ class SshMachine:
     def _askpass(self) -> Path:
         program = self._folder() / "askpass"
         if not program.exists():
-            _write(program, _ASKPASS, 0o700)
+            replace_file(program, _ASKPASS.encode(), 0o700)
         return program
 
     def _folder(self) -> Path:
@@ -189,13 +190,6 @@ def raise_for(machine: Machine, code: int, errors: bytes) -> None:
 def _quoted(path: Path) -> str:
     """A path in one of ssh's options, which takes words apart and `%` for something else."""
     return '"{}"'.format(str(path).replace("%", "%%"))
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    making = path.with_name(f"{path.name}.{os.getpid()}")
-    making.write_text(text, encoding="ascii")
-    making.chmod(mode)
-    making.replace(path)
 
 
 def ssh_program(name: str) -> str:

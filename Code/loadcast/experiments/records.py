@@ -17,7 +17,7 @@ from loadcast.artefacts.document import Artefact, Migration, Name, unchanged
 from loadcast.errors import ArtefactError, ConfigError, OutputError
 from loadcast.experiments.locations import RECORD, run_folder, runs_folder
 from loadcast.secrets import shown, without_secrets
-from loadcast.system.small_files import read_small_file
+from loadcast.system.small_files import read_small_file, replace_file
 
 State = Literal["submitting", "preparing", "queued", "running", "completed", "failed", "cancelled", "lost"]
 #: States that a run does not leave.
@@ -96,20 +96,11 @@ def new_id(now: datetime) -> str:
 
 def write_record(project: Path, record: RunRecord) -> None:
     """Write a run's record in place of the one before it; readers see one of the two. Raises OutputError."""
-    folder = run_folder(project, record.id)
-    fresh = folder / f".{RECORD}-{secrets.token_hex(4)}"
+    file = run_folder(project, record.id) / RECORD
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with fresh.open("xb") as file:
-                file.write(record.encoded())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, folder / RECORD)
-        finally:
-            fresh.unlink(missing_ok=True)
+        replace_file(file, record.encoded())
     except OSError as error:
-        raise OutputError(f"Cannot write {folder / RECORD}: {error.strerror or error}. Make room for it.") from error
+        raise OutputError(f"Cannot write {file}: {error.strerror or error}. Make room for it.") from error
 
 
 def read_record(project: Path, run: str) -> RunRecord:

@@ -17,6 +17,7 @@ from loadcast.errors import ConfigError
 from loadcast.experiments.locations import SNAPSHOT, blob_path, run_folder
 from loadcast.experiments.snapshot_files import SnapshotFile
 from loadcast.secrets import redacted, shown
+from loadcast.system.small_files import replace_file
 
 #: Bytes of all files together; data does not belong into a project, and each target gets a copy.
 LARGEST_BYTES = 300_000_000
@@ -63,7 +64,8 @@ def take_snapshot(project: Path) -> Snapshot:
     Patterns in .amlignore leave out more. Raises ConfigError where a file holds a key, leads out of the project, or all
     are too large.
     """
-    paths = sorted({path for path in _candidates(project) if not _is_left_out(path, _patterns(project))})
+    patterns = _patterns(project)
+    paths = sorted({path for path in _candidates(project) if not _is_left_out(path, patterns)})
     _check_size(project, paths)
     kept = [_keep(project, path) for path in paths]
     return Snapshot(tuple(file for file in kept if file is not None))
@@ -73,7 +75,7 @@ def write_snapshot(project: Path, run: str, snapshot: Snapshot) -> None:
     """Keep what a run's snapshot consists of in the run's folder."""
     entries = [[file.path, file.sha256, file.size, file.executable] for file in snapshot.files]
     document = {"formatVersion": 1, "hash": snapshot.hash, "entries": entries}
-    _write(run_folder(project, run) / SNAPSHOT, json.dumps(document).encode())
+    replace_file(run_folder(project, run) / SNAPSHOT, json.dumps(document).encode())
 
 
 def _candidates(project: Path) -> Iterator[str]:
@@ -145,7 +147,7 @@ def _keep(project: Path, path: str) -> SnapshotFile | None:
         _check_secrets(path, content)
     digest = hashlib.sha256(content).hexdigest()
     if not (blob := blob_path(project, digest)).exists():
-        _write(blob, content)
+        replace_file(blob, content, lasting=False)  # thousands; targets check what they get
     return SnapshotFile(path, digest, len(content), bool(about.st_mode & stat.S_IXUSR))
 
 
@@ -157,11 +159,3 @@ def _check_secrets(path: str, content: bytes) -> None:
                 f"{shown(path)}, line {number}: found what looks like a key, which would go to the target. "
                 "Name a variable that holds it, env:NAME, and let the target have it."
             )
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file as a whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    making = path.with_name(f"{path.name}.{os.getpid()}")
-    making.write_bytes(content)
-    making.replace(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 
 from loadcast.errors import ConfigError, OutputError
 from loadcast.plain_yaml import PlainLoader, read_yaml
+from loadcast.system.small_files import replace_file
 
 _MODE = 0o644
 _WORDS = re.compile(r"(true|True|TRUE|false|False|FALSE)\Z")
@@ -76,17 +76,7 @@ def write_mapping(path: str | os.PathLike[str], mapping: Mapping[str, Any], head
     text = yaml.dump(dict(mapping), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=sys.maxsize)
     comment = "".join(f"# {line}".rstrip() + "\n" for line in heading.splitlines())
     file = Path(path)
-    fresh = file.with_name(f".{file.name}-{secrets.token_hex(4)}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with fresh.open("x", encoding="utf-8") as stream:
-                stream.write(comment + text)
-                stream.flush()
-                os.fchmod(stream.fileno(), _MODE)
-                os.fsync(stream.fileno())
-            os.replace(fresh, file)
-        finally:
-            fresh.unlink(missing_ok=True)
+        replace_file(file, (comment + text).encode(), _MODE)
     except OSError as error:
         raise OutputError(f"Cannot write {file}: {error.strerror or error}.") from error

@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from loadcast.errors import ConfigError, OutputError
 from loadcast.secrets import is_reference, shown
 from loadcast.storage.blob.location import parse_blob_url
-from loadcast.system.small_files import read_small_file
+from loadcast.system.small_files import read_small_file, replace_file
 
 FILE_VARIABLE = "LOADCAST_DATASTORES"
 _DEFAULT_FILE = Path("aml_config", "datastores.json")
@@ -170,15 +169,7 @@ def _locked() -> Iterator[Path]:
 def _write(file: Path, stores: dict[str, Datastore]) -> None:
     """Replace the file by one that appears whole."""
     content = _Content(datastores=dict(sorted(stores.items()))).model_dump(exclude_none=True)
-    fresh = file.with_name(f".{file.name}-{secrets.token_hex(4)}")
-    try:
-        with fresh.open("x", encoding="utf-8") as stream:
-            stream.write(json.dumps(content, indent=2) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(fresh, file)
-    finally:
-        fresh.unlink(missing_ok=True)
+    replace_file(file, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def _shown(text: str) -> str:

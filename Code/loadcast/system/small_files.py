@@ -1,12 +1,15 @@
-"""Files that people write and hand to a command: read whole, and not waited for longer than anybody would."""
+"""Small files: those that people hand to a command are read whole, and not waited for longer than anybody would; ours
+are replaced whole."""
 
 from __future__ import annotations
 
 import errno
 import os
+import secrets
 import select
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 #: Seconds for what comes through a pipe, such as a shell's <(command).
 PATIENCE_S = 10.0
@@ -32,3 +35,24 @@ def read_small_file(
                 break
             content += part
         return content
+
+
+def replace_file(path: Path, content: bytes, mode: int | None = None, lasting: bool = True) -> None:
+    """Put a file in place of another, or of none: whoever reads finds one of the two, whole. Its folder is made.
+
+    `mode` None: as the process's umask has it. `lasting`: it is on the disk when this returns. Raises OSError; then
+    nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    try:
+        with fresh.open("xb") as file:
+            file.write(content)
+            file.flush()
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            if lasting:
+                os.fsync(file.fileno())
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
