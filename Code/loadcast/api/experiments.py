@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from loadcast.experiments.comparison import run_view
 from loadcast.experiments.locations import project_folder
 from loadcast.experiments.records import RunRecord, find_record, list_records
 from loadcast.experiments.runconfig import read_runconfig
+from loadcast.progress import Progress, silent
 from loadcast.spark.dependencies import load_spark_dependencies
 
 
@@ -39,16 +40,7 @@ class Experiment:
     def submit(self, script_run: ScriptRun) -> ExperimentRun:
         """Submit a script; returns as soon as it runs on its target. Raises a LoadcastError."""
         top = project_folder(Path(script_run.source_directory))
-        spark_file = read_runconfig(top, script_run.run_config).spark_file(top)
-        spark = load_spark_dependencies(str(spark_file)) if spark_file else {}
-        arguments = tuple(map(str, script_run.arguments))
-        record = submission.submit(
-            top,
-            submission.Submission(
-                script_run.run_config, script_run.script, arguments, script_run.target, self.name, spark
-            ),
-        )
-        return ExperimentRun(top, record)
+        return ExperimentRun(top, submit_script(top, _submission(script_run, self.name)))
 
     def runs(self) -> list[ExperimentRun]:
         """The experiment's runs, the oldest first, as they were last known."""
@@ -100,6 +92,18 @@ class ExperimentRun:
 
     def __repr__(self) -> str:
         return f"<run {self.id} of {self._record.experiment} on {self._record.target}: {self._record.state}>"
+
+
+def submit_script(project: Path, wanted: submission.Submission, progress: Progress = silent) -> RunRecord:
+    """Submit a script with the settings of Spark that its run configuration names. Raises a LoadcastError."""
+    file = read_runconfig(project, wanted.runconfig).spark_file(project)
+    spark = load_spark_dependencies(str(file)) if file else {}
+    return submission.submit(project, replace(wanted, spark=spark), progress)
+
+
+def _submission(script_run: ScriptRun, experiment: str) -> submission.Submission:
+    arguments = tuple(map(str, script_run.arguments))
+    return submission.Submission(script_run.run_config, script_run.script, arguments, script_run.target, experiment)
 
 
 def _print(block: bytes) -> None:

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from loadcast.cli.common import friendly
+from loadcast.cli.projects import project_option, run_argument
 from loadcast.cli.usage import Group
 
 if TYPE_CHECKING:
     from loadcast.experiments.records import RunRecord
     from loadcast.progress import Progress
 
-_PROJECT = click.option(
-    "--project",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="A folder of the project.  [default: the working directory]",
-)
 _RUNCONFIG = click.option(
     "-c",
     "--run-configuration",
@@ -28,7 +24,6 @@ _RUNCONFIG = click.option(
     metavar="NAME",
     help="The run configuration: aml_config/NAME.runconfig, or a file's path.",
 )
-_RUN = click.argument("run")
 #: Codes of a run that has none of its own.
 _CANCELLED, _LOST = 130, 1
 
@@ -50,14 +45,13 @@ def experiment() -> None:
 
 @experiment.command()
 @_RUNCONFIG
-@_PROJECT
+@project_option
 @friendly
-def prepare(runconfig: str, project: Path | None) -> None:
+def prepare(runconfig: str, project: Path) -> None:
     """Make the Python environment of a run configuration on its target; nothing is done where it is there."""
-    from loadcast.experiments.locations import project_folder
     from loadcast.experiments.submission import prepare as make
 
-    made = make(project_folder(project), runconfig, _write, _steps())
+    made = make(project, runconfig, _write, _steps())
     click.echo("The environment is ready." if made else "The environment was there already.")
 
 
@@ -66,7 +60,7 @@ def prepare(runconfig: str, project: Path | None) -> None:
 @click.option("-t", "--target", metavar="NAME", help="Another target than the run configuration names.")
 @click.option("-a", "--async", "in_background", is_flag=True, help="Do not wait for the end.")
 @click.option("--experiment", metavar="NAME", help="What the run belongs to.  [default: the project's folder]")
-@_PROJECT
+@project_option
 @click.argument("script", required=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @friendly
@@ -75,7 +69,7 @@ def submit(
     target: str | None,
     in_background: bool,
     experiment: str | None,
-    project: Path | None,
+    project: Path,
     script: str | None,
     arguments: tuple[str, ...],
 ) -> None:
@@ -84,93 +78,85 @@ def submit(
     The project's files are sent as they are now, and the script runs in a copy of them. Its log is shown as it is
     written; what it puts into outputs/ is brought back. The exit code is the script's. Ctrl-C lets it go on.
     """
-    from loadcast.experiments.locations import project_folder
-    from loadcast.experiments.runconfig import read_runconfig
+    from loadcast.api.experiments import submit_script
     from loadcast.experiments.submission import Submission
-    from loadcast.experiments.submission import submit as hand_in
-    from loadcast.spark.dependencies import load_spark_dependencies
 
-    top = project_folder(project)
-    spark_file = read_runconfig(top, runconfig).spark_file(top)
-    spark = load_spark_dependencies(str(spark_file)) if spark_file else {}
-    record = hand_in(top, Submission(runconfig, script, arguments, target, experiment, spark), _steps())
+    record = submit_script(project, Submission(runconfig, script, arguments, target, experiment), _steps())
     click.echo(f"Run {record.id} runs on {record.target}.", err=True)
     if not in_background:
-        _end(_followed(top, record))
+        _end(_followed(project, record))
 
 
 @experiment.command()
-@_RUN
-@_PROJECT
+@run_argument
+@project_option
 @friendly
-def status(run: str, project: Path | None) -> None:
+def status(run: str, project: Path) -> None:
     """Show how RUN stands, as its target says."""
     from loadcast.experiments.submission import refresh
 
-    top, record = _found(run, project)
-    _print_runs(top, refresh(top, [record]))
+    record = _found(run, project)
+    _print_runs(project, refresh(project, [record]))
 
 
 @experiment.command()
-@_RUN
+@run_argument
 @click.option("-f", "--follow", "to_the_end", is_flag=True, help="Go on to the end of the run.")
-@_PROJECT
+@project_option
 @friendly
-def logs(run: str, to_the_end: bool, project: Path | None) -> None:
+def logs(run: str, to_the_end: bool, project: Path) -> None:
     """Show what RUN has written."""
     from loadcast.experiments.submission import log_so_far
 
-    top, record = _found(run, project)
+    record = _found(run, project)
     if to_the_end:
-        _end(_followed(top, record))
+        _end(_followed(project, record))
     else:
-        log_so_far(top, record, _write)
+        log_so_far(project, record, _write)
 
 
 @experiment.command()
-@_RUN
-@_PROJECT
+@run_argument
+@project_option
 @friendly
-def wait(run: str, project: Path | None) -> None:
+def wait(run: str, project: Path) -> None:
     """Wait for the end of RUN, and bring back its results. The exit code is the script's."""
     from loadcast.experiments.submission import follow
 
-    top, record = _found(run, project)
-    ended = follow(top, record, lambda _: None)
-    _print_runs(top, [ended])
+    record = _found(run, project)
+    ended = follow(project, record, lambda _: None)
+    _print_runs(project, [ended])
     _end(ended)
 
 
 @experiment.command()
-@_RUN
-@_PROJECT
+@run_argument
+@project_option
 @friendly
-def cancel(run: str, project: Path | None) -> None:
+def cancel(run: str, project: Path) -> None:
     """End RUN on its target, with all that it has started."""
     from loadcast.experiments.submission import cancel as end
 
-    top, record = _found(run, project)
-    _print_runs(top, [end(top, record)])
+    record = _found(run, project)
+    _print_runs(project, [end(project, record)])
 
 
 @experiment.command(name="list")
 @click.option("--last", default=20, show_default=True, type=click.IntRange(min=1), help="How many runs are listed.")
-@_PROJECT
+@project_option
 @friendly
-def list_them(last: int, project: Path | None) -> None:
+def list_them(last: int, project: Path) -> None:
     """List the newest runs as they are now, the newest at the end; ended ones have their results brought back."""
     from loadcast.errors import LoadcastError
-    from loadcast.experiments.locations import project_folder
     from loadcast.experiments.records import list_records
     from loadcast.experiments.submission import refresh
 
-    top = project_folder(project)
-    listing = list_records(top)
+    listing = list_records(project)
     records, problems = [*listing.records[-last:]], [*listing.problems]
     for target in dict.fromkeys(record.target for record in records):
         some = [record for record in records if record.target == target]
         try:
-            fresh = {record.id: record for record in refresh(top, some)}
+            fresh = {record.id: record for record in refresh(project, some)}
         except LoadcastError as error:  # one target that is away hides no others
             problems.append(str(error))
         else:
@@ -178,17 +164,15 @@ def list_them(last: int, project: Path | None) -> None:
     if not records:
         click.echo("There are no runs yet. Submit one: loadcast experiment submit -c local SCRIPT")
     else:
-        _print_runs(top, records)
+        _print_runs(project, records)
     for problem in problems:
         click.echo(f"loadcast: {problem}", err=True)
 
 
-def _found(run: str, project: Path | None) -> tuple[Path, RunRecord]:
-    from loadcast.experiments.locations import project_folder
+def _found(run: str, project: Path) -> RunRecord:
     from loadcast.experiments.records import find_record
 
-    top = project_folder(project)
-    return top, find_record(top, run)
+    return find_record(project, run)
 
 
 def _followed(project: Path, record: RunRecord) -> RunRecord:

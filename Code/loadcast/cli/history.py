@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from loadcast.cli.common import friendly
+from loadcast.cli.projects import project_option, run_argument
 from loadcast.cli.usage import Group
 from loadcast.errors import ArtefactError
 
@@ -16,12 +17,6 @@ if TYPE_CHECKING:
     from loadcast.experiments.comparison import RunView
     from loadcast.experiments.records import RunRecord
 
-_PROJECT = click.option(
-    "--project",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="A folder of the project.  [default: the working directory]",
-)
-_RUN = click.argument("run")
 _EXPERIMENT = click.option("--experiment", help="Only runs of this experiment.")
 
 
@@ -34,12 +29,12 @@ def history() -> None:
 
 
 @history.command(name="list")
-@_PROJECT
+@project_option
 @_EXPERIMENT
 @click.option("--metric", "metrics", multiple=True, help="A column with the last number of this metric; repeatable.")
 @click.option("--last", default=20, show_default=True, type=click.IntRange(min=1), help="How many runs are listed.")
 @friendly
-def list_them(project: Path | None, experiment: str | None, metrics: tuple[str, ...], last: int) -> None:
+def list_them(project: Path, experiment: str | None, metrics: tuple[str, ...], last: int) -> None:
     """List the newest runs, the newest at the end.
 
     \b
@@ -58,10 +53,10 @@ def list_them(project: Path | None, experiment: str | None, metrics: tuple[str, 
 
 
 @history.command()
-@_RUN
-@_PROJECT
+@run_argument
+@project_option
 @friendly
-def show(run: str, project: Path | None) -> None:
+def show(run: str, project: Path) -> None:
     """Show all that is known of RUN.
 
     \b
@@ -77,10 +72,10 @@ def show(run: str, project: Path | None) -> None:
 
 @history.command()
 @click.argument("runs", nargs=-1, required=True)
-@_PROJECT
+@project_option
 @click.option("--all", "keep_equal", is_flag=True, help="Show what is equal, too.")
 @friendly
-def compare(runs: tuple[str, ...], project: Path | None, keep_equal: bool) -> None:
+def compare(runs: tuple[str, ...], project: Path, keep_equal: bool) -> None:
     """Show what differs between two or more RUNS: parameters, metrics, and which files of the code.
 
     \b
@@ -88,15 +83,14 @@ def compare(runs: tuple[str, ...], project: Path | None, keep_equal: bool) -> No
       loadcast history compare 20261130T0219 20261130T0319
     """
     from loadcast.cli.history_tables import code_table, comparison_tables, console
-    from loadcast.experiments.locations import project_folder
     from loadcast.experiments.snapshot_files import snapshot_files
 
     if len(runs) < 2:
         raise click.UsageError("Wanted two runs or more to compare.")
-    views, top = _named(runs, project), project_folder(project)
+    views = _named(runs, project)
     tables = comparison_tables(views, keep_equal)
     if len({seen.record.snapshot for seen in views}) > 1 or None in (seen.record.snapshot for seen in views):
-        tables.append(code_table([seen.record.id for seen in views], lambda name: snapshot_files(top, name)))
+        tables.append(code_table([seen.record.id for seen in views], lambda name: snapshot_files(project, name)))
     shown = [table for table in tables if table.row_count]
     for table in shown:
         console().print(table)
@@ -106,10 +100,10 @@ def compare(runs: tuple[str, ...], project: Path | None, keep_equal: bool) -> No
 
 @history.command()
 @click.argument("name")
-@_PROJECT
+@project_option
 @_EXPERIMENT
 @friendly
-def metrics(name: str, project: Path | None, experiment: str | None) -> None:
+def metrics(name: str, project: Path, experiment: str | None) -> None:
     """Show the metric NAME of all runs that have it.
 
     \b
@@ -123,94 +117,88 @@ def metrics(name: str, project: Path | None, experiment: str | None) -> None:
 
 
 @history.command()
-@_RUN
+@run_argument
 @click.option("--diff", "other", metavar="RUN", help="Show what differs from this run's code, line by line.")
-@_PROJECT
+@project_option
 @friendly
-def code(run: str, other: str | None, project: Path | None) -> None:
+def code(run: str, other: str | None, project: Path) -> None:
     """List the files that RUN ran with, or with --diff what changed in them since another run.
 
     \b
     Example:
       loadcast history code 20261130T0319 --diff 20261130T0219
     """
-    from loadcast.experiments.locations import project_folder
     from loadcast.experiments.records import find_record
     from loadcast.experiments.snapshot_files import snapshot_files, unified_diff
     from loadcast.printable import printable
 
-    top = project_folder(project)
-    files = snapshot_files(top, find_record(top, run).id)
+    files = snapshot_files(project, find_record(project, run).id)
     if other is None:
         lines = (f"{file.sha256[:12]} {file.size:>12,} {printable(path)}" for path, file in files.items())
     else:
-        lines = unified_diff(top, snapshot_files(top, find_record(top, other).id), files)  # type: ignore[assignment]
+        before = snapshot_files(project, find_record(project, other).id)
+        lines = unified_diff(project, before, files)  # type: ignore[assignment]
     for line in lines:
         click.echo(line)
 
 
 @history.command()
-@_RUN
+@run_argument
 @click.argument("destination", type=click.Path(path_type=Path))
-@_PROJECT
+@project_option
 @friendly
-def restore(run: str, destination: Path, project: Path | None) -> None:
+def restore(run: str, destination: Path, project: Path) -> None:
     """Write the code that RUN ran with into DESTINATION, a new or empty folder.
 
     \b
     Example:
       loadcast history restore 20261130T0219 ../as-it-was
     """
-    from loadcast.experiments.locations import project_folder
     from loadcast.experiments.records import find_record
     from loadcast.experiments.snapshot_files import restore as restore_files
     from loadcast.experiments.snapshot_files import snapshot_files
     from loadcast.secrets import shown
 
-    top = project_folder(project)
-    record = find_record(top, run)
-    files = snapshot_files(top, record.id)
-    restore_files(top, files, destination)
+    record = find_record(project, run)
+    files = snapshot_files(project, record.id)
+    restore_files(project, files, destination)
     click.echo(f"{shown(destination)} has the {len(files):,} files of {record.id}.")
 
 
 @history.command()
-@_PROJECT
+@project_option
 @friendly
-def sync(project: Path | None) -> None:
+def sync(project: Path) -> None:
     """Tell MLflow of all runs: the project's database, or the server that MLFLOW_TRACKING_URI names."""
     from loadcast.experiments.history import sync as tell_all
-    from loadcast.experiments.locations import project_folder
 
-    click.echo(f"MLflow was told of {tell_all(project_folder(project)):,} new or changed runs.")
+    click.echo(f"MLflow was told of {tell_all(project):,} new or changed runs.")
 
 
 @history.command()
-@_PROJECT
+@project_option
 @click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535), help="Port on this machine.")
 @friendly
-def ui(project: Path | None, port: int) -> None:
+def ui(project: Path, port: int) -> None:
     """Open MLflow's pages over the history, on this machine alone, until Ctrl-C."""
     import os
 
     from loadcast.experiments.history import sync as tell_all
     from loadcast.experiments.history_pages import pages_plan
-    from loadcast.experiments.locations import STATE_FOLDER, project_folder
+    from loadcast.experiments.locations import STATE_FOLDER
 
-    top = project_folder(project)
-    plan = pages_plan(top, port)
-    tell_all(top)
+    plan = pages_plan(project, port)
+    tell_all(project)
     click.echo(f"The history will be at {plan.address} in some seconds. Ctrl-C ends it.")
-    os.chdir(top / STATE_FOLDER)  # where MLflow leaves files of its own
+    os.chdir(project / STATE_FOLDER)  # where MLflow leaves files of its own
     os.execve(plan.argv[0], plan.argv, plan.environment)
 
 
-def _records(project: Path | None, experiment: str | None) -> list[RunRecord]:
+def _records(project: Path, experiment: str | None) -> list[RunRecord]:
     """All runs, or those of an experiment; problems of some are told and hide no others."""
-    from loadcast.experiments.locations import project_folder
     from loadcast.experiments.records import list_records
 
-    listing = list_records(project_folder(project))
+    listing = list_records(project)
     for problem in listing.problems:
         click.echo(f"loadcast: {problem}", err=True)
     if listing.problems and not listing.records:
@@ -218,17 +206,14 @@ def _records(project: Path | None, experiment: str | None) -> list[RunRecord]:
     return [record for record in listing.records if experiment in (None, record.experiment)]
 
 
-def _views(records: Sequence[RunRecord], project: Path | None) -> list[RunView]:
+def _views(records: Sequence[RunRecord], project: Path) -> list[RunView]:
     from loadcast.experiments.comparison import run_view
-    from loadcast.experiments.locations import project_folder
 
-    return [run_view(project_folder(project), record) for record in records]
+    return [run_view(project, record) for record in records]
 
 
-def _named(runs: Sequence[str], project: Path | None) -> list[RunView]:
+def _named(runs: Sequence[str], project: Path) -> list[RunView]:
     """The runs whose ids begin so."""
-    from loadcast.experiments.locations import project_folder
     from loadcast.experiments.records import find_record
 
-    top = project_folder(project)
-    return _views([find_record(top, run) for run in runs], top)
+    return _views([find_record(project, run) for run in runs], project)

@@ -83,8 +83,9 @@ class Agent:
         state: State = self.call("cancel", run)
         return state
 
-    def follow(self, run: str, offset: int = 0) -> Iterator[bytes]:
-        """The log from a byte on, as it is written, to the run's end, whatever happens to the connection."""
+    def follow(self, run: str) -> Iterator[bytes]:
+        """The log as it is written, to the run's end, whatever happens to the connection."""
+        offset = 0
         since: float | None = None
         while True:
             try:
@@ -97,9 +98,9 @@ class Agent:
             else:
                 return
 
-    def log_so_far(self, run: str) -> Iterator[bytes]:
+    def log_so_far(self, run: str) -> bytes:
         """The log as it is now."""
-        yield self.ask(lambda: run_on(self.machine, self._words("log", [run])))
+        return self.ask(lambda: run_on(self.machine, self._words("log", [run])))
 
     def collect(self, run: str, folder: Path) -> None:
         """Bring a run's files into a folder. Raises ArtefactError for a damaged answer."""

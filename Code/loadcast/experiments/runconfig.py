@@ -102,6 +102,16 @@ class RunConfig(BaseModel):
                 )
         return self
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The script's variables that stand in the file."""
+        return {name: value for name, value in (self.environment_variables or {}).items() if not is_reference(value)}
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Its variables that are references to secrets."""
+        return {name: value for name, value in (self.environment_variables or {}).items() if is_reference(value)}
+
     def command(self, script: str | None = None, arguments: Sequence[str] = ()) -> tuple[str, ...]:
         """The script to run and its arguments, from the project's folder.
 

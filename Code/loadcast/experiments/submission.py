@@ -35,7 +35,7 @@ from loadcast.experiments.snapshot_files import snapshot_files
 from loadcast.experiments.targets import Job, type_of
 from loadcast.progress import Progress, silent
 from loadcast.references import read_reference
-from loadcast.secrets import is_reference, shown, without_secrets
+from loadcast.secrets import shown, without_secrets
 
 REQUEST, GIT_DIFF = "request.json", "git.diff"
 #: States in which nobody has asked the target to start the run, or was told that it has.
@@ -127,14 +127,14 @@ def hand_over(project: Path, record: RunRecord, progress: Progress = silent) -> 
     return _brought_up_to_date(project, record, state)
 
 
-def follow(project: Path, record: RunRecord, say: Say, offset: int = 0) -> RunRecord:
+def follow(project: Path, record: RunRecord, say: Say) -> RunRecord:
     """Hand on the run's log as it is written, to its end; then bring back its results. Returns its record."""
     record = started(project, record)
     if record.is_final:
-        say(_kept_log(project, record)[offset:])
+        say(_kept_log(project, record))
         return record
     agent = agent_of(project, record.target)
-    for block in agent.follow(record.id, offset):
+    for block in agent.follow(record.id):
         say(block)
     return refresh(project, [record])[0]
 
@@ -145,8 +145,7 @@ def log_so_far(project: Path, record: RunRecord, say: Say) -> None:
     if record.is_final:
         say(_kept_log(project, record))
     elif record.state not in _NOT_STARTED:
-        for block in agent_of(project, record.target).log_so_far(record.id):
-            say(block)
+        say(agent_of(project, record.target).log_so_far(record.id))
 
 
 def started(project: Path, record: RunRecord) -> RunRecord:
@@ -230,8 +229,7 @@ def _environment(project: Path, config: RunConfig, target: ComputeTarget) -> Env
 
 
 def _job(config: RunConfig, words: tuple[str, ...], environment: Environment | None, spark: Mapping[str, str]) -> Job:
-    variables = {name: value for name, value in (config.environment_variables or {}).items() if not is_reference(value)}
-    return Job(words, variables, environment.content_hash() if environment else None, spark)
+    return Job(words, config.variables, environment.content_hash() if environment else None, spark)
 
 
 def _new_record(
@@ -264,8 +262,7 @@ def _keep(project: Path, record: RunRecord, snapshot: Snapshot, plan: Plan, conf
     write_snapshot(project, record.id, snapshot)
     folder = run_folder(project, record.id)
     (folder / GIT_DIFF).write_text(git_diff(project), encoding="utf-8")
-    references = {name: value for name, value in (config.environment_variables or {}).items() if is_reference(value)}
-    content = {"request": plan.request([]), "secrets": references}
+    content = {"request": plan.request([]), "secrets": config.references}
     (folder / REQUEST).write_text(json.dumps(content), encoding="utf-8")
     write_record(project, record)
 

@@ -1,0 +1,23 @@
+"""What commands on a project's runs have in common: the project, and how a run is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+def _project_folder(context: click.Context, parameter: click.Parameter, folder: Path | None) -> Path:
+    from loadcast.experiments.locations import project_folder
+
+    return project_folder(folder)
+
+
+#: Gives the project's top folder as `project`.
+project_option = click.option(
+    "--project",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    callback=_project_folder,
+    help="A folder of the project.  [default: the working directory]",
+)
+run_argument = click.argument("run")
