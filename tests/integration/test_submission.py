@@ -82,7 +82,7 @@ def test_an_ended_run_is_looked_up_and_not_asked_for_again(project: Path, monkey
     assert refresh(project, [ended]) == [ended]
 
 
-STEPS = ("install", "send", "start", "states", "collect")
+STEPS = ("_install", "send", "start", "states", "collect")
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

@@ -32,6 +32,14 @@ class ConnectionLost(Exception):
     """The machine could not be reached, or not any more; whether the command has run is not known."""
 
 
+class CommandFailed(EnvironmentNotReadyError):
+    """A command on a machine ended with an exit code of its own."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Machine(Protocol):
     """A machine that runs commands."""
 
@@ -157,8 +165,8 @@ class SshMachine:
 def run_on(machine: Machine, words: Sequence[str], stdin: bytes = b"") -> bytes:
     """Run a command on a machine; returns what it wrote.
 
-    Raises ConnectionLost where the connection failed, EnvironmentNotReadyError with the command's own last line where
-    it failed itself.
+    Raises ConnectionLost where the connection failed, CommandFailed with the command's own last line where it failed
+    itself.
     """
     try:
         done = subprocess.run(
@@ -184,7 +192,7 @@ def raise_for(machine: Machine, code: int, errors: bytes) -> None:
         if any("permission denied" in line.lower() for line in lines):
             raise ConfigError(f"{machine.name} refused the login: {said}. Check the target's username and key file.")
         raise ConnectionLost(said)
-    raise EnvironmentNotReadyError(f"{machine.name}: {said}")
+    raise CommandFailed(f"{machine.name}: {said}", code)
 
 
 def _quoted(path: Path) -> str:

@@ -19,7 +19,7 @@ from loadcast.errors import ArtefactError, EnvironmentNotReadyError
 from loadcast.experiments.agent.state import State
 from loadcast.experiments.agent_file import agent_file
 from loadcast.experiments.locations import blob_path
-from loadcast.experiments.machines import ConnectionLost, Machine, raise_for, run_on
+from loadcast.experiments.machines import CommandFailed, ConnectionLost, Machine, raise_for, run_on
 from loadcast.experiments.snapshot_files import SnapshotFile
 
 Answer = TypeVar("Answer")
@@ -27,19 +27,24 @@ Answer = TypeVar("Answer")
 PATIENCE_S = 300.0
 _PAUSES_S = (0.5, 15.0)
 _READ_BYTES = 1 << 16
+#: The exit code that says that the agent is not there; its own are 0, 1 and 2.
+_MISSING = 90
 _LOG = logging.getLogger("loadcast.experiments")
 
 
 @dataclass(frozen=True)
 class Agent:
-    """The agent on a machine, with its files below `base`, a path there (`~` is the user's home)."""
+    """The agent on a machine, with its files below `base`, a path there (`~` is the user's home).
+
+    It is sent when a command finds that it is missing.
+    """
 
     machine: Machine
     base: str
     python: str = "python3"
     patience_s: float = PATIENCE_S
 
-    def install(self) -> None:
+    def _install(self) -> None:
         """Send the agent's file. Raises EnvironmentNotReadyError where Python is missing or too old."""
         name, content = agent_file()
         script = (
@@ -48,7 +53,7 @@ class Agent:
             f'mv "$base/.{name}.$$" "$base/{name}"'
         )
         try:
-            self.ask(lambda: run_on(self.machine, ["sh", "-c", script], content))
+            self._ask(lambda: run_on(self.machine, ["sh", "-c", script], content))
         except EnvironmentNotReadyError as error:
             raise EnvironmentNotReadyError(
                 f"{error} Wanted there: {self.python} as Python 3.8 or newer, and a folder {self.base} to write to."
@@ -56,7 +61,15 @@ class Agent:
 
     def call(self, command: str, *arguments: str, stdin: bytes = b"") -> Any:
         """A command's answer."""
-        return json.loads(self.ask(lambda: run_on(self.machine, self._words(command, arguments), stdin)))
+        words = self._words(command, arguments)
+        try:
+            answer = self._ask(lambda: run_on(self.machine, words, stdin))
+        except CommandFailed as error:
+            if error.code != _MISSING:
+                raise
+            self._install()
+            answer = self._ask(lambda: run_on(self.machine, words, stdin))
+        return json.loads(answer)
 
     def send(self, project: Path, files: Iterable[SnapshotFile]) -> int:
         """Send the contents that the machine lacks; returns how many bytes these have."""
@@ -100,11 +113,11 @@ class Agent:
 
     def log_so_far(self, run: str) -> bytes:
         """The log as it is now."""
-        return self.ask(lambda: run_on(self.machine, self._words("log", [run])))
+        return self._ask(lambda: run_on(self.machine, self._words("log", [run])))
 
     def collect(self, run: str, folder: Path) -> None:
         """Bring a run's files into a folder. Raises ArtefactError for a damaged answer."""
-        self.ask(lambda: self._extract(run, folder))
+        self._ask(lambda: self._extract(run, folder))
 
     def _extract(self, run: str, folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as packed:
@@ -119,7 +132,7 @@ class Agent:
                     f"What {self.machine.name} sent of run {run} is damaged: {error}. Ask again."
                 ) from error
 
-    def ask(self, question: Callable[[], Answer]) -> Answer:
+    def _ask(self, question: Callable[[], Answer]) -> Answer:
         """A question's answer; asked again while the machine cannot be reached, for as long as the patience lasts."""
         since = time.monotonic()
         while True:
@@ -140,7 +153,10 @@ class Agent:
     def _words(self, command: str, arguments: Sequence[str]) -> list[str]:
         """The command line on the machine; a shell there knows its home folder."""
         name, _ = agent_file()
-        script = f'base={_home(self.base)}; python=$1; shift; exec "$python" "$base/{name}" "$base" "$@"'
+        script = (
+            f'base={_home(self.base)}; python=$1; shift; [ -e "$base/{name}" ] || exit {_MISSING}; '
+            f'exec "$python" "$base/{name}" "$base" "$@"'
+        )
         return ["sh", "-c", script, "sh", self.python, command, *arguments]
 
     def _stream(self, words: Sequence[str]) -> Iterator[bytes]:

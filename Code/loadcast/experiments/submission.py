@@ -91,7 +91,6 @@ def prepare(project: Path, runconfig: str, say: Say, progress: Progress = silent
 def make_environment(agent: Agent, environment: Environment, progress: Progress, say: Say = lambda _: None) -> bool:
     """Make an environment on a target, unless it is there. Raises EnvironmentNotReadyError with what was said there."""
     name = environment.content_hash()
-    agent.install()
     if agent.call("prepared", name):
         return False
     spec = {"python": environment.python, "conda": environment.conda, "pip": environment.pip}
@@ -119,7 +118,6 @@ def hand_over(project: Path, record: RunRecord, progress: Progress = silent) -> 
     files = snapshot_files(project, record.id).values()
     agent = agent_of(project, record.target)
     with progress(f"Sending to {agent.machine.name}"):
-        agent.install()
         agent.send(project, files)
         values = {name: read_reference(reference, name) for name, reference in kept["secrets"].items()}
         request = {**kept["request"], "entries": [[file.path, file.sha256, file.executable] for file in files]}
@@ -167,7 +165,6 @@ def refresh(project: Path, records: Iterable[RunRecord]) -> list[RunRecord]:
     known = {record.id: record for record in asked}
     for target, some in by_target.items():
         agent = agent_of(project, target)
-        agent.install()
         for run, state in agent.states([record.id for record in some]).items():
             if state is not None:
                 known[run] = _brought_up_to_date(project, known[run], state)
