@@ -5,11 +5,4 @@ set -euo pipefail
 # shellcheck source=scripts/setup.sh
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
-stamp=.venv-bench/.stamp
-wanted=$(fingerprint requirements-bench.lock scripts/setup-bench.sh)
-[[ -x .venv-bench/bin/python && $(cat "$stamp" 2>/dev/null) == "$wanted" ]] && exit
-install_uv
-echo "Setting up .venv-bench from requirements-bench.lock"
-"$uv" venv --quiet --clear --python "$python" .venv-bench
-VIRTUAL_ENV=.venv-bench "$uv" pip sync --quiet --require-hashes requirements-bench.lock
-printf '%s\n' "$wanted" >"$stamp"
+install_beside bench python

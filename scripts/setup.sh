@@ -59,6 +59,18 @@ install_packages() {
     printf '%s\n' "$wanted" >"$stamp"
 }
 
+# install_beside NAME PROGRAM: makes .venv-NAME from requirements-NAME.lock, which brings PROGRAM, if anything has changed.
+install_beside() {
+    local folder=.venv-$1 lock=requirements-$1.lock wanted
+    wanted=$(fingerprint "$lock" scripts/setup.sh)
+    [[ -x $folder/bin/$2 && $(cat "$folder/.stamp" 2>/dev/null) == "$wanted" ]] && return
+    install_uv
+    echo "Setting up $folder from $lock"
+    "$uv" venv --quiet --clear --python "$python" "$folder"
+    VIRTUAL_ENV=$folder "$uv" pip sync --quiet --require-hashes "$lock"
+    printf '%s\n' "$wanted" >"$folder/.stamp"
+}
+
 java_ready() { .venv/bin/python -m loadcast.spark.java; }
 
 install_java() {
@@ -79,7 +91,7 @@ export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
 [[ -e /etc/ssl/certs/ca-certificates.crt ]] && export UV_SYSTEM_CERTS=1
 uv=.venv-tools/bin/uv
 python=$(find_python)
-# setup-bench.sh and setup-integration.sh read this file for its functions.
+# setup-bench.sh and others like it read this file for its functions.
 [[ ${BASH_SOURCE[0]} == "$0" ]] || return 0
 install_packages
 install_java

@@ -37,11 +37,11 @@ def main() -> None:
     with work_folder(chosen.data) as (data, scratch):
         sample = make_sample(data, Arguments(chosen.rows or _ROWS, chosen.servers, chosen.days))
         ours = []
-        for suffix, root in trees(chosen.before, scratch).items():
-            config = write_config(sample, scratch, f"all{suffix[4:]}")
+        for number, (suffix, root) in enumerate(trees(chosen.before, scratch)):
+            config = write_config(sample, scratch, f"all-{number}")
             run_contender(whole_run(f"ETL{suffix}", ETL, config, chosen.cores, root), scratch)
             ours.append(whole_run(_OURS + suffix, TRAINING, config, chosen.cores, root))
-        output = Path(load_settings(write_config(sample, scratch, "all")).output or "")
+        output = Path(load_settings(write_config(sample, scratch, "all-0")).output or "")
         job = _job(output, chosen.cores)
         contenders = [*ours, *_others(job, scratch, chosen.bench_python)]
         runs = take_turns(contenders, chosen.runs, lambda contender: _run(contender, scratch))

@@ -53,10 +53,11 @@ def _measure(
     read_through(sample)
     contenders = []
     kind_of = {}
+    runnable = trees(chosen.before, scratch / str(size))
     for kind in kinds:
-        for suffix, root in trees(chosen.before, scratch / str(size)).items():
+        for number, (suffix, root) in enumerate(runnable):
             # FILTER_IP must not replace what training reads.
-            config = write_config(sample, scratch, f"{'few' if kind == FILTER_IP else 'all'}-{size}{suffix[4:]}")
+            config = write_config(sample, scratch, f"{'few' if kind == FILTER_IP else 'all'}-{size}-{number}")
             contenders.append(whole_run(_title(kind, size) + suffix, kind, config, chosen.cores, root))
             kind_of[contenders[-1].name] = kind
     runs = take_turns(contenders, chosen.runs, lambda contender: run_contender(contender, scratch))

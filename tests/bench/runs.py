@@ -37,7 +37,7 @@ def whole_run(name: str, kind: str, config: Path, cores: int, root: Path = ROOT)
     return Contender(name, command, {"PYTHONPATH": str(root / "Code")})
 
 
-def trees(before: str | None, folder: Path) -> dict[str, Path]:
-    """What is run, by what is put behind a contender's name: this tree, and the commit before where one is named."""
-    earlier = {} if before is None else {f" at {before}": unpack_commit(before, folder / "before")}
-    return {"": ROOT, **earlier}
+def trees(before: str | None, folder: Path) -> list[tuple[str, Path]]:
+    """What is run, and what is put behind a contender's name: this tree, then the commit before, if one is named."""
+    earlier = [] if before is None else [(f" at {before}", unpack_commit(before, folder / "before"))]
+    return [("", ROOT), *earlier]

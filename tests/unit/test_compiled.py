@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from numba import config
 
 from loadcast.kernels.compiled_cache import keep_compiled
-from loadcast.kernels.words import compiled
+from loadcast.kernels.words import compiled, ready
 
 ROOT = Path(__file__).resolve().parents[2]
 LOAD = """
@@ -93,6 +94,17 @@ def test_what_an_older_version_kept_with_a_type_that_is_gone_is_replaced(tmp_pat
 def test_where_nothing_can_be_kept_each_process_compiles(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert hits_and_misses(start(tmp_path / "file" / "folder")) == "0 1"
+
+
+def test_compiling_fills_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Spark reads what its daemon writes late: with all logs on, a compilation's would fill the pipe, and wait for ever.
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    logging.getLogger("numba").setLevel(logging.NOTSET)
+    with caplog.at_level(logging.DEBUG):
+        assert ready(lambda number: number + 1, 1)(2) == 3
+    assert caplog.text == ""
 
 
 def test_what_nobody_has_asked_for_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
