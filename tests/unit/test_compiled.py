@@ -109,13 +109,15 @@ def test_compiling_fills_no_log(
 
 def test_what_nobody_has_asked_for_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
-    for name, days in (("recent", 59), ("old", 61)):
-        (tmp_path / name).mkdir()
-        os.utime(tmp_path / name, times=(time.time() - days * 24 * 3600,) * 2)
+    ours = tmp_path / "loadcast-kernels"
+    for folder, days in ((ours / "recent", 59), (ours / "old", 61), (tmp_path / "of another program", 61)):
+        folder.mkdir(parents=True)
+        os.utime(folder, times=(time.time() - days * 24 * 3600,) * 2)
     keep_compiled(compiled(lambda number: number))
-    assert {path.name for path in tmp_path.iterdir()} - {"recent"} != set()
-    assert not (tmp_path / "old").exists()
-    assert (tmp_path / "recent").exists()
+    assert {path.name for path in ours.iterdir()} - {"recent"} != set()
+    assert not (ours / "old").exists()
+    assert (ours / "recent").exists()
+    assert (tmp_path / "of another program").exists()
 
 
 def test_who_does_not_scan_does_not_load_the_compiler() -> None:

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from numba import config
@@ -52,6 +51,8 @@ class _ByContent(_CacheLocator):
         """The locator; None where nothing can be kept."""
         try:
             locator = cls(py_func, py_file)
+            if not locator._folder.exists():
+                _remove_unused(locator._folder.parent)
             locator.ensure_cache_path()  # type: ignore[no-untyped-call]
             os.utime(locator._folder)
         except (OSError, RuntimeError):
@@ -60,8 +61,6 @@ class _ByContent(_CacheLocator):
 
     def get_cache_path(self) -> str:
         """The folder."""
-        if not self._folder.exists():
-            _remove_unused(self._folder.parent)
         return str(self._folder)
 
     def get_source_stamp(self) -> str:
@@ -82,15 +81,15 @@ class _Cache(FunctionCache):
 
 
 def _kept_in() -> Path:
-    """numba's own variable says it, if anything."""
+    """A folder of ours alone: in the one that numba's own variable names, if it does, others keep theirs."""
     named = getattr(config, "CACHE_DIR", "")  # set from the environment, so not known to type checkers
-    return Path(named) if named else cache_folder() / _FOLDER
+    return Path(named) / f"loadcast-{_FOLDER}" if named else cache_folder() / _FOLDER
 
 
 def _version_of(function: Callable[..., Any]) -> str:
     """What the sources have in common: of all kernels, and of the function's own module."""
-    own = sys.modules[function.__module__]
-    return hashlib.sha256(f"{_kernels()}\n{_source(own)}".encode()).hexdigest()[:20]
+    own = inspect.getsource(sys.modules[function.__module__])
+    return hashlib.sha256(f"{_kernels()}\n{own}".encode()).hexdigest()[:20]
 
 
 @cache
@@ -103,13 +102,10 @@ def _sources() -> Iterator[str]:
     for module in sorted(pkgutil.iter_modules(kernels.__path__), key=lambda module: module.name):
         name = f"{kernels.__name__}.{module.name}"
         spec = module.module_finder.find_spec(name, None)
-        if spec is None or spec.loader is None:
+        loader: Any = spec.loader if spec else None  # of files, or of a zip
+        if loader is None:
             raise RuntimeError(f"{name}: its source cannot be read")
-        yield str(getattr(spec.loader, "get_source")(name))  # noqa: B009  # of a file, and of a zip
-
-
-def _source(module: ModuleType) -> str:
-    return inspect.getsource(module)
+        yield loader.get_source(name)
 
 
 def _remove_unused(folder: Path) -> None:
