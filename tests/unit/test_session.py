@@ -45,6 +45,15 @@ def test_the_optimizing_compiler_is_kept_to_what_is_worth_it_on_one_machine(monk
     assert "Directives" not in session.java_options("local[2]", False, False)
 
 
+def test_java_for_linux_is_asked_for_large_pages_where_work_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session.sys, "platform", "linux")
+    assert "UseTransparentHugePages" in session.java_options("local[2]", False, False)
+    assert "UseTransparentHugePages" not in session.java_options("local[2]", True, False)
+    assert "UseTransparentHugePages" not in session.java_options("yarn", False, False)
+    monkeypatch.setattr(session.sys, "platform", "darwin")  # whose Java would not start with an option it does not know
+    assert "UseTransparentHugePages" not in session.java_options("local[2]", False, False)
+
+
 def test_the_log_stays_quiet_unless_asked_for() -> None:
     assert "log4j2" in session.java_options("yarn", False, False)
     assert "log4j2" not in session.java_options("yarn", False, True)

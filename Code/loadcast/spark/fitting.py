@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from loadcast import schema
 from loadcast.models.model import ModelFamily
 from loadcast.settings import Settings
+from loadcast.spark.session import is_local
 
 FEATURES = "features"
 Save = Callable[[str], None]
@@ -27,6 +28,9 @@ def training_rows(spark: SparkSession, path: str, columns: Sequence[str], split:
 
     The vector's metadata would call each one-hot slot a categorical feature of two levels, and Spark counts those
     several times slower than numbers. A threshold between 0 and 1 splits them just the same, so it is left out.
+
+    On one machine the rows are read now, and kept: the forest goes over them four times before it has its own form of
+    them. On a cluster they are read each time, since what an executor keeps is lost with it.
     """
     rows = VectorAssembler(inputCols=list(columns), outputCol=FEATURES).transform(spark.read.parquet(path))
     size = rows.schema[FEATURES].metadata["ml_attr"]["num_attrs"]
@@ -34,7 +38,8 @@ def training_rows(spark: SparkSession, path: str, columns: Sequence[str], split:
     label = F.col(schema.LABEL).cast("double").alias(schema.LABEL, metadata=_LABEL_METADATA)
     # The label says how many classes there are.
     chosen = rows.select(schema.HOUR, schema.OBSERVED, label, features)
-    return chosen.filter((F.col(schema.HOUR) < F.lit(split)) & F.col(schema.OBSERVED))
+    observed = chosen.filter((F.col(schema.HOUR) < F.lit(split)) & F.col(schema.OBSERVED))
+    return observed.localCheckpoint() if is_local(spark.sparkContext.master) else observed
 
 
 def number_of_features(rows: DataFrame) -> int:
