@@ -38,12 +38,14 @@ test-integration: setup ## Tests that run whole commands, for some minutes
 	@scripts/setup-azurite.sh
 	@scripts/setup-integration.sh
 	@scripts/setup-ssh.sh
+	@scripts/setup-containers.sh
 	@$(PYTEST) $(INTEGRATION)
 
 test-all: setup ## All tests, the fastest first
 	@scripts/setup-azurite.sh
 	@scripts/setup-integration.sh
 	@scripts/setup-ssh.sh
+	@scripts/setup-containers.sh
 	@$(PYTEST) $(TESTS) $(INTEGRATION)
 
 test-wheel: setup ## Install the wheel outside the clone: its demo, and the service alone

@@ -6,8 +6,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# shellcheck source=scripts/bare-debian.sh
+source scripts/bare-debian.sh
+
 readonly packages=python3,python3-venv,make,git,ca-certificates
-readonly cache=${XDG_CACHE_HOME:-$HOME/.cache}/loadcast/fresh
+readonly cache=$bare_cache
 # Of the environment, what says how packages are fetched, and how OpenBLAS has to treat this processor.
 readonly passed_on='^(PIP|UV|NPM|npm_config|NODE|SSL|CURL|REQUESTS|GIT_SSL)_|^(OPENBLAS_.*|(https?|ftp|no|all)_proxy)$'
 
@@ -23,48 +26,6 @@ check_ability() {
         command -v "$program" >/dev/null 2>&1 || skip "found no '$program' (on Debian or Ubuntu, apt-get install $program)"
     done
     unshare --mount --pid --fork true 2>/dev/null || skip "this machine allows no mount namespaces"
-}
-
-# Nothing is mounted when it comes to this, and what somebody has mounted there all the same is left alone.
-remove() { rm -rf --one-file-system -- "$@"; }
-
-# The address from which this machine has its own Debian packages, if it is a Debian; else debootstrap uses its own.
-mirror() {
-    # shellcheck disable=SC2016
-    apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-        sed -n '/-security/d; s/^Debian //p' | head -n 1
-}
-
-# base SUITE: prints the archive of the bare system, which it makes if need be.
-base() {
-    local suite=$1 archive building
-    archive=$cache/$suite-$(sha256sum <<<"$suite $packages $(dpkg --print-architecture)" | cut -c 1-12).tar.gz
-    if [[ ! -f $archive ]]; then
-        building=$(mktemp -d "$cache/making-XXXXXX")
-        trap 'remove "$building"' EXIT # of the subshell that this runs in
-        echo "Making a bare $suite" >&2
-        # shellcheck disable=SC2046
-        if ! debootstrap --variant=minbase --include="$packages" "$suite" "$building/root" $(mirror) >"$building/log" 2>&1; then
-            tail -n 5 "$building/log" >&2
-            return 1
-        fi
-        rm -rf "$building"/root/var/cache/apt/archives/*.deb
-        tar -C "$building/root" --one-file-system --numeric-owner -czf "$building/archive" . &&
-            mv "$building/archive" "$archive"
-        [[ -f $archive ]] || return 1
-    fi
-    printf '%s\n' "$archive"
-}
-
-# configure SYSTEM: how this machine reaches the package registries, whatever that is: files, certificates, name servers.
-configure() {
-    local system=$1 file
-    for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/uv/uv.toml ~/.config/pip/pip.conf ~/.config/uv/uv.toml; do
-        [[ -f $file ]] && install -D "$file" "$system$file"
-    done
-    apt-config dump Acquire | grep -vE '::(IndexTargets|CompressionTypes|Changelogs)' >"$system/etc/apt/apt.conf.d/99machine" || true
-    [[ -d /usr/local/share/ca-certificates ]] && cp -rL /usr/local/share/ca-certificates "$system/usr/local/share/"
-    chroot "$system" update-ca-certificates >/dev/null 2>&1
 }
 
 # environment SYSTEM: the variables of a login, and those that say how packages are fetched, one a line. Those that name a
@@ -105,7 +66,7 @@ clean_up() {
 
 try_suite() {
     local suite=$1 archive command
-    archive=$(base "$suite") || skip "debootstrap could not make a bare $suite"
+    archive=$(bare_debian "$suite" "$packages") || skip "debootstrap could not make a bare $suite"
     system=$(mktemp -d "$cache/run-XXXXXX")
     tar -C "$system" --numeric-owner -xzf "$archive"
     configure "$system"
@@ -121,8 +82,7 @@ try_suite() {
 }
 
 check_ability
-mkdir -p "$cache"
-chmod 700 "$cache" # a run's system holds this machine's settings
+make_cache
 # What runs that were killed left.
 find "$cache" -mindepth 1 -maxdepth 1 -type d -mtime +0 -exec rm -rf --one-file-system {} +
 system='' running=''

@@ -12,8 +12,9 @@ from pathlib import Path
 
 _POLL_SECONDS = 0.1
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-#: Reading the proportional memory of a process of 1 GB takes 30 ms of a core, so it is read at new peaks only.
-_NEW_PEAK = 1.03
+#: Reading the proportional memory of a process of 1 GB takes 30 ms of a core, so it is read at new peaks, and at times
+#: near the peak: one that a fork makes, whose pages are all shared, hides what comes after.
+_NEW_PEAK, _NEAR_PEAK, _NEAR_PEAK_EVERY_S = 1.03, 0.8, 1.0
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Measured:
     """Wall-clock seconds, the peak memory of all processes of the tree together in bytes, and what they printed.
 
     `resident_bytes` counts pages that forked workers share once for each of them: an upper bound.
-    `proportional_bytes` counts each shared page once, read within 3 % of the peak of the other; None where /proc does
-    not tell it.
+    `proportional_bytes` counts each shared page once, read at peaks of the other and once a second near them; None
+    where /proc does not tell it.
     """
 
     seconds: float
@@ -75,13 +76,15 @@ class _Peak:
         self.resident = 0
         self.proportional: int | None = None
         self._resident_then = 0
+        self._read_at = 0.0
 
     def look(self, root: int) -> None:
         tree = _tree(root)
         resident = sum(tree.values())
         self.resident = max(self.resident, resident)
-        if resident > self._resident_then * _NEW_PEAK:
-            self._resident_then = resident
+        is_late = time.monotonic() > self._read_at + _NEAR_PEAK_EVERY_S
+        if resident > self._resident_then * (_NEAR_PEAK if is_late else _NEW_PEAK):
+            self._resident_then, self._read_at = max(resident, self._resident_then), time.monotonic()
             parts = [_proportional_bytes(process) for process in tree]
             known = [part for part in parts if part is not None]
             if known:

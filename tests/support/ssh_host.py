@@ -111,8 +111,8 @@ def require_ssh_host() -> None:
 
 
 @contextmanager
-def running_ssh_host(folder: Path) -> Iterator[SshHost]:
-    """A host while the block runs."""
+def running_ssh_host(folder: Path, programs: Path | None = None) -> Iterator[SshHost]:
+    """A host while the block runs; `programs` is a folder of commands that it finds before all others."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -130,6 +130,7 @@ def running_ssh_host(folder: Path) -> Iterator[SshHost]:
         "PermitRootLogin": "prohibit-password",
         "PasswordAuthentication": "no",
         "AuthorizedKeysFile": "/root/.ssh/authorized_keys",
+        "SetEnv": f"PATH={f'{programs}:' if programs else ''}/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
     }
     (folder / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
     host = SshHost(folder, port, folder / "client_key")

@@ -220,7 +220,8 @@ def test_what_a_script_leaves_behind_ends_with_it(target: Target, tmp_path: Path
 
 
 def test_a_run_whose_keeper_was_killed_is_lost_and_its_script_is_gone(target: Target) -> None:
-    target.start("r", "import os, time; print(os.getpid(), flush=True); time.sleep(600)")
+    elsewhere = [["sh", "-c", "echo ended elsewhere"]]
+    target.start("r", "import os, time; print(os.getpid(), flush=True); time.sleep(600)", onCancel=elsewhere)
     until = time.monotonic() + 30
     while not (script := (target.base / "runs" / "r" / "log").read_text().strip()):
         assert time.monotonic() < until
@@ -231,6 +232,7 @@ def test_a_run_whose_keeper_was_killed_is_lost_and_its_script_is_gone(target: Ta
         assert time.monotonic() < until
         time.sleep(0.02)
     assert target.call("cancel", "r")["state"] == "lost"
+    assert target.log("r").endswith(b"ended elsewhere\n")
 
 
 def test_a_run_that_was_cancelled_before_it_started_does_not_start(target: Target) -> None:

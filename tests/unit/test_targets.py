@@ -12,9 +12,11 @@ import pytest
 from loadcast.errors import ConfigError
 from loadcast.experiments import machines, targets
 from loadcast.experiments.compute import parse_compute
+from loadcast.experiments.conda import Environment
 from loadcast.experiments.machines import SshMachine
-from loadcast.experiments.plan import Plan, at
-from loadcast.experiments.targets import Job, Local, type_of
+from loadcast.experiments.plan import RUN_ID, Plan, at
+from loadcast.experiments.target_types import Job
+from loadcast.experiments.targets import Local, type_of
 
 HASH = "ab" * 32
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3sXrK0VQqp9kQ3v0c4mZ9x0yYc2n1mXo5pQbq3tJ7m"
@@ -43,7 +45,48 @@ def test_sparks_settings_and_the_shared_folder_are_variables() -> None:
     assert shlex.split(arguments) == [
         *("--conf", "spark.executor.memory=2g", "--conf", "spark.app.name=a b;c", "pyspark-shell"),
     ]
-    assert made["AZUREML_NATIVE_SHARE_DIRECTORY"] == "~/share"
+    assert made["AZUREML_NATIVE_SHARE_DIRECTORY"] == (at("~/share"),)
+
+
+DOCKER = {"type": "localdocker", "baseDockerImage": "debian:13-slim"}
+
+
+def test_a_container_sees_the_runs_folder_and_its_variables_and_is_removed_when_the_run_is_cancelled() -> None:
+    job = Job(("Code/a.py", "x y"), {"A": "1"}, HASH, {"spark.executor.memory": "2g"}, ("KEY",))
+    made = plan({**DOCKER, "nativeSharedDirectory": "~/share"}, job)
+    container = ("loadcast-", RUN_ID)
+    variables = ("LOADCAST_RUN_ID", "LOADCAST_RUN_LOG", "PYTHONUNBUFFERED", "A", "PYSPARK_SUBMIT_ARGS")
+    shared = "AZUREML_NATIVE_SHARE_DIRECTORY"
+    assert made.argv == (
+        *("docker", "run", "--rm", "--init", "--name", container, "--network", "host"),
+        *("--volume", (at("@run"), ":", at("@run")), "--volume", (at("~/share"), ":", at("~/share"))),
+        *("--workdir", (at("@run/work"),)),
+        *(word for name in (*variables, shared, "KEY") for word in ("--env", name)),
+        *("--entrypoint", f"/opt/loadcast/environments/{HASH}/bin/python", f"loadcast-environment:{HASH}"),
+        *("Code/a.py", "x y"),
+    )
+    assert {*made.environment} == {"A", "PYSPARK_SUBMIT_ARGS", shared}
+    assert made.on_cancel == (("docker", "rm", "--force", container),)
+    bare = plan(DOCKER, Job(("a.py",), {})).argv
+    assert bare[-4:] == ("--entrypoint", "python3", "debian:13-slim", "a.py")
+    assert plan({**DOCKER, "pythonLocation": "/opt/python"}, Job(("a.py",), {})).argv[-3] == "/opt/python"
+
+
+def test_containers_need_a_volume() -> None:
+    with pytest.raises(ConfigError, match="sharedVolumes: found false, wanted true"):
+        plan({**DOCKER, "sharedVolumes": False}, Job(("a.py",), {}))
+
+
+def test_an_environments_name_says_what_is_in_it_and_below_it() -> None:
+    one, other = Environment("3.11", (), ("numpy",)), Environment("3.11", (), ("numpy==2",))
+    names = set()
+    for fields in ({"type": "local"}, DOCKER, {**DOCKER, "baseDockerImage": "debian:12"}):
+        target = parse_compute(fields)
+        recipes = [type_of(target).recipe(target, environment) for environment in (one, other)]
+        names |= {recipe.name for recipe in recipes}
+        assert recipes[0].spec.get("image") == target.base_docker_image
+        assert recipes[0].spec["pip"] == ("numpy",)
+    assert len(names) == 6
 
 
 def test_a_machine_by_ssh_needs_a_pinned_key_and_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +108,7 @@ def test_a_machine_by_ssh_needs_a_pinned_key_and_shows_no_secret(monkeypatch: py
 def test_a_type_that_nobody_has_brought_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     spark = parse_compute({"type": "spark", "master": "spark://host:7077"})
     with pytest.raises(
-        ConfigError, match="Targets of type spark cannot be submitted to yet, wanted one of local, remote"
+        ConfigError, match="Targets of type spark cannot be submitted to yet, wanted one of local, localdocker, remote"
     ):
         type_of(spark)
     point = EntryPoint("spark", "loadcast.experiments.targets:Local", targets.ENTRY_POINTS)

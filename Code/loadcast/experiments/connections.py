@@ -9,7 +9,8 @@ from pathlib import Path
 from loadcast.errors import EnvironmentNotReadyError
 from loadcast.experiments.compute import ComputeTarget
 from loadcast.experiments.machines import ConnectionLost, Machine, run_on, ssh_program
-from loadcast.experiments.targets import ssh_machine, type_of
+from loadcast.experiments.target_types import ssh_machine
+from loadcast.experiments.targets import type_of
 from loadcast.secrets import shown
 
 #: Best first.
@@ -44,12 +45,13 @@ def check_connection(target: ComputeTarget) -> Checked:
     if not target.is_remote:
         return Checked()
     pinned = target.model_copy(update={"host_key": target.host_key or ask_host_key(target)})
-    return Checked(pinned.host_key, _facts(ssh_machine(pinned, "new"), target.python_location or "python3"))
+    return Checked(pinned.host_key, _facts(ssh_machine(pinned, "new"), type_of(target).python(target)))
 
 
 def check_target(target: ComputeTarget, name: str, project: Path) -> dict[str, str]:
     """What an attached target has. Raises as check_connection."""
-    return _facts(type_of(target).machine(target, name, project), target.python_location or "python3")
+    kind = type_of(target)
+    return _facts(kind.machine(target, name, project), kind.python(target))
 
 
 def ask_host_key(target: ComputeTarget) -> str:

@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-#: A word of a command line: a text, or texts and paths below the agent's folder on the target, put together there.
+#: A word of a command line: a text, or texts, paths on the target and the run's id, put together there.
 Word = str | Sequence[str | Mapping[str, str]]
 
 
+#: The run's id.
+RUN_ID: Mapping[str, str] = {"id": "run"}
+
+
 def at(path: str) -> Mapping[str, str]:
-    """A path below the agent's folder; `@run` is the run's own."""
+    """A path below the agent's folder; `@run` is the run's own, and what begins with / or ~ any path of the machine."""
     return {"at": path}
 
 

@@ -23,7 +23,7 @@ from loadcast.errors import ArtefactError, ConfigError, EnvironmentNotReadyError
 from loadcast.experiments.agent.state import COMPLETED, ENDED, LOST, RUNNING, STARTING, State
 from loadcast.experiments.agent_file import agent_file
 from loadcast.experiments.compute import ComputeTarget, read_compute
-from loadcast.experiments.conda import Environment, read_conda
+from loadcast.experiments.conda import read_conda
 from loadcast.experiments.git_state import git_commit, git_diff
 from loadcast.experiments.locations import LOG, LOGGED, OUTPUTS, run_folder
 from loadcast.experiments.plan import Plan, at
@@ -32,7 +32,8 @@ from loadcast.experiments.remote_agent import Agent
 from loadcast.experiments.runconfig import RunConfig, read_runconfig
 from loadcast.experiments.snapshot import Snapshot, take_snapshot, write_snapshot
 from loadcast.experiments.snapshot_files import snapshot_files
-from loadcast.experiments.targets import Job, type_of
+from loadcast.experiments.target_types import Job, Recipe
+from loadcast.experiments.targets import type_of
 from loadcast.progress import Progress, silent
 from loadcast.references import read_reference
 from loadcast.secrets import shown, without_secrets
@@ -65,16 +66,16 @@ def submit(project: Path, submission: Submission, progress: Progress = silent) -
     name = submission.target or config.target
     target = read_compute(project, name)
     words = _words(project, config, submission)
-    environment = _environment(project, config, target)
+    recipe = _recipe(project, config, target)
     with progress("Taking a snapshot"):
         snapshot = take_snapshot(project)
     _check_script(snapshot, words)
-    plan = type_of(target).plan(target, _job(config, words, environment, submission.spark or {}))
-    record = _new_record(project, submission, name, words, snapshot, environment)
+    plan = type_of(target).plan(target, _job(config, words, recipe, submission.spark or {}))
+    record = _new_record(project, submission, name, words, snapshot, recipe)
     _keep(project, record, snapshot, plan, config)
-    if environment is not None:
+    if recipe is not None:
         record = _changed(project, record, state="preparing")
-        make_environment(agent_of(project, name), environment, progress)
+        make_environment(agent_of(project, name), recipe, progress)
     return hand_over(project, record, progress)
 
 
@@ -85,20 +86,20 @@ def prepare(project: Path, runconfig: str, say: Say, progress: Progress = silent
     file = config.conda_file(project)
     if file is None or target.python_location:
         raise ConfigError(f"Run configuration {shown(runconfig)} has no environment to make: its interpreter is named.")
-    return make_environment(agent_of(project, config.target), read_conda(file), progress, say)
+    recipe = type_of(target).recipe(target, read_conda(file))
+    return make_environment(agent_of(project, config.target), recipe, progress, say)
 
 
-def make_environment(agent: Agent, environment: Environment, progress: Progress, say: Say = lambda _: None) -> bool:
+def make_environment(agent: Agent, recipe: Recipe, progress: Progress, say: Say = lambda _: None) -> bool:
     """Make an environment on a target, unless it is there. Raises EnvironmentNotReadyError with what was said there."""
-    name = environment.content_hash()
-    if agent.call("prepared", name):
+    name, spec = recipe.name, json.dumps(dict(recipe.spec))
+    if agent.call("prepared", name, spec):
         return False
-    spec = {"python": environment.python, "conda": environment.conda, "pip": environment.pip}
     file, _ = agent_file()
     run = f"prepare-{name[:12]}-{secrets.token_hex(3)}"
     words = (agent.python, (at(file),), (at(""),), "environment", name)
     with progress(f"Making the environment {name[:12]} on {agent.machine.name}"):
-        agent.start(run, Plan((*words, json.dumps(spec))).request([]), {})
+        agent.start(run, Plan((*words, spec)).request([]), {})
         said = bytearray()
         for block in agent.follow(run):
             say(block)
@@ -174,7 +175,7 @@ def refresh(project: Path, records: Iterable[RunRecord]) -> list[RunRecord]:
 def cancel(project: Path, record: RunRecord) -> RunRecord:
     """End a run, wherever it is; nothing of it is left on the target. Returns its record."""
     (record,) = refresh(project, [record])
-    if record.is_final:
+    if record.is_final and record.state != LOST:  # a lost one may have left a container or an application
         return record
     if record.state in _NOT_STARTED:  # its client has ended, or is just about to be told
         return _changed(project, record, state="cancelled", end=datetime.now(UTC))
@@ -186,7 +187,7 @@ def agent_of(project: Path, name: str) -> Agent:
     target = read_compute(project, name)
     kind = type_of(target)
     machine = kind.machine(target, name, project)
-    return Agent(machine, kind.base(target, project), python=target.python_location or "python3")
+    return Agent(machine, kind.base(target, project), python=kind.python(target))
 
 
 def _words(project: Path, config: RunConfig, submission: Submission) -> tuple[str, ...]:
@@ -220,13 +221,14 @@ def _check_script(snapshot: Snapshot, words: Sequence[str]) -> None:
         )
 
 
-def _environment(project: Path, config: RunConfig, target: ComputeTarget) -> Environment | None:
+def _recipe(project: Path, config: RunConfig, target: ComputeTarget) -> Recipe | None:
+    """How the environment is made that a run needs; None where an interpreter is there already."""
     file = config.conda_file(project) if config.prepare_environment and not target.python_location else None
-    return read_conda(file) if file else None
+    return type_of(target).recipe(target, read_conda(file)) if file else None
 
 
-def _job(config: RunConfig, words: tuple[str, ...], environment: Environment | None, spark: Mapping[str, str]) -> Job:
-    return Job(words, config.variables, environment.content_hash() if environment else None, spark)
+def _job(config: RunConfig, words: tuple[str, ...], recipe: Recipe | None, spark: Mapping[str, str]) -> Job:
+    return Job(words, config.variables, recipe.name if recipe else None, spark, tuple(config.references))
 
 
 def _new_record(
@@ -235,7 +237,7 @@ def _new_record(
     target: str,
     words: tuple[str, ...],
     snapshot: Snapshot,
-    environment: Environment | None,
+    recipe: Recipe | None,
 ) -> RunRecord:
     now = datetime.now(UTC)
     return RunRecord(
@@ -249,7 +251,7 @@ def _new_record(
         git_diff=GIT_DIFF,
         start=now,
         state="submitting",
-        environment=environment.content_hash() if environment else None,
+        environment=recipe.name if recipe else None,
         submitted_by=__version__,
     )
 

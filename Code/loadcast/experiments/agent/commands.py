@@ -11,6 +11,7 @@ from typing import Any
 
 from .blobs import missing_blobs, receive_blobs
 from .environments import has_environment, make_environment
+from .images import has_image, make_image
 from .looking import cancel_run, collect_run, copy_log, follow_log, remove_run, states
 from .starting import start_run
 from .state import Refused
@@ -69,12 +70,13 @@ def _remove(base: str, run: str) -> None:
 
 
 def _environment(base: str, name: str, spec: str) -> None:
-    """Run by a keeper, as scripts are; `spec` is JSON."""
-    print(make_environment(base, name, json.loads(spec)))
+    """Run by a keeper, as scripts are; `spec` is JSON, and names an image where the environment is to be one."""
+    asked = json.loads(spec)
+    print((make_image if asked.get("image") else make_environment)(base, name, asked))
 
 
-def _prepared(base: str, name: str) -> None:
-    _answer(has_environment(base, name))
+def _prepared(base: str, name: str, spec: str) -> None:
+    _answer(has_image(name) if json.loads(spec).get("image") else has_environment(base, name))
 
 
 def _answer(content: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,8 +22,8 @@ _PAUSE_S = 0.5
 def make_environment(base: str, name: str, spec: dict[str, Any]) -> str:
     """Make an environment, unless it is there; returns its interpreter.
 
-    `spec`: {"python": "3.11" or null, "conda": [requirement…], "pip": [requirement…]}. What is done is told on standard
-    output. Raises Refused where a tool is missing or fails; what was begun is removed then.
+    `spec`: {"python": "3.11" or null, "channels": [name…], "conda": [requirement…], "pip": [requirement…]}. What is
+    done is told on standard output. Raises Refused where a tool is missing or fails; what was begun is removed then.
     """
     folder = environment_folder(base, name)
     os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
@@ -51,9 +52,14 @@ def has_environment(base: str, name: str) -> bool:
 
 def environment_folder(base: str, name: str) -> str:
     """Where an environment lies. Raises Refused for what is no hash."""
+    return os.path.join(base, "environments", checked_hash(name))
+
+
+def checked_hash(name: str) -> str:
+    """The name of an environment. Raises Refused for what is no hash."""
     if not name or set(name) - set("0123456789abcdef"):
         raise Refused(f"{name!r}: wanted a hash in hexadecimal")
-    return os.path.join(base, "environments", name)
+    return name
 
 
 def _make(folder: str, spec: dict[str, Any]) -> None:
@@ -61,9 +67,10 @@ def _make(folder: str, spec: dict[str, Any]) -> None:
     tool = next((path for path in map(shutil.which, ("mamba", "micromamba", "conda")) if path), None)
     if tool:
         wanted = [f"python={python}" if python else "python", "pip", *conda]
-        _run([tool, "create", "--yes", "--quiet", "--prefix", folder, *wanted])
-    elif conda:
-        raise Refused(f"found no conda, wanted it for {', '.join(conda)}: install conda, or name these under pip")
+        channels = [word for channel in spec.get("channels") or [] for word in ("--channel", channel)]
+        run_tool([tool, "create", "--yes", "--quiet", "--prefix", folder, *channels, *wanted])
+    elif lacking := [package for package in conda if not _is_here(package)]:
+        raise Refused(f"found no conda, wanted it for {', '.join(lacking)}: install conda, or name these under pip")
     else:
         _make_virtual(folder, python)
     if pip:
@@ -72,22 +79,36 @@ def _make(folder: str, spec: dict[str, Any]) -> None:
             requirements.write("".join(f"{line}\n" for line in pip))
         interpreter, uv = os.path.join(folder, "bin", "python"), shutil.which("uv")
         installer = [uv, "pip", "install", "--python", interpreter] if uv else [interpreter, "-m", "pip", "install"]
-        _run([*installer, "--quiet", "-r", file])
+        run_tool([*installer, "--quiet", "-r", file])
+
+
+def _is_here(package: str) -> bool:
+    """Whether a package of conda's is here without it: pip always, and a Java of that version or newer will do."""
+    name, _, version = package.rpartition("::")[2].replace(">", "=").partition("=")
+    if name.strip() == "pip":
+        return True
+    java = shutil.which("java") if name.strip() == "openjdk" else None
+    if java is None:
+        return False
+    said = subprocess.run([java, "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True).stderr
+    found, wanted = re.search(r'version "(\d+)', said), re.match(r"[= ]*(\d+)", version)
+    return found is not None and (wanted is None or int(found[1]) >= int(wanted[1]))
 
 
 def _make_virtual(folder: str, python: str | None) -> None:
     """A virtual environment, without conda: by uv, which can fetch that Python, or by the Python that is here."""
     uv, here = shutil.which("uv"), f"{sys.version_info[0]}.{sys.version_info[1]}"
     if uv:
-        _run([uv, "venv", "--quiet", *(["--python", python] if python else []), folder])
+        run_tool([uv, "venv", "--quiet", *(["--python", python] if python else []), folder])
         return
     named = shutil.which(f"python{python}") if python else None
     if python and not named and not f"{here}.".startswith(f"{python}."):
         raise Refused(f"found Python {here} and neither conda nor uv, wanted Python {python}: install one of these")
-    _run([named or sys.executable, "-m", "venv", folder])
+    run_tool([named or sys.executable, "-m", "venv", folder])
 
 
-def _run(words: Sequence[str]) -> None:
+def run_tool(words: Sequence[str]) -> None:
+    """Run a tool, whose words and own output are shown. Raises Refused where it is missing or fails."""
     print("$", " ".join(words), flush=True)
     try:
         code = subprocess.run(words, stdin=subprocess.DEVNULL).returncode

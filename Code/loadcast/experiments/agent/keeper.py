@@ -7,14 +7,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any
+from collections.abc import Callable, Mapping
+from typing import IO
 
 from .processes import adopt_orphans, end_descendants, end_with_parent, send_signal
-from .state import CANCELLED, COMPLETED, FAILED, RUNNING, below, read_json, write_state
+from .request import Request
+from .state import CANCELLED, COMPLETED, FAILED, RUNNING, write_state
 
-#: Seconds that a cancelled script has to end by itself, and that each command has which ends it elsewhere.
-GRACE_S, _ELSEWHERE_S = 10.0, 30.0
+#: Seconds that a cancelled script has to end by itself.
+GRACE_S = 10.0
 _PAUSE_S = 0.2
 
 
@@ -27,8 +28,8 @@ class Keeper:
     """One run; `secrets` are variables that stand in no file."""
 
     def __init__(self, base: str, folder: str, secrets: Mapping[str, str], begun: Callable[[], None]) -> None:
-        self._base, self._folder, self._secrets, self._begun = base, folder, secrets, begun
-        self._request: dict[str, Any] = read_json(os.path.join(folder, "request.json"))
+        self._folder, self._secrets, self._begun = folder, secrets, begun
+        self._request = Request(base, folder)
         self._cancelled = False
 
     def run(self) -> None:
@@ -42,7 +43,7 @@ class Keeper:
             code = None if self._cancelled else self._script(log)
             end_descendants()
             if self._cancelled:
-                self._end_elsewhere(log)
+                self._request.end_elsewhere(log)
         state = CANCELLED if self._cancelled else COMPLETED if code == 0 else FAILED
         write_state(self._folder, state=state, code=code, end=time.time())
 
@@ -51,12 +52,12 @@ class Keeper:
 
     def _script(self, log: IO[bytes]) -> int:
         """Start the script and wait for it; returns its exit code, as a shell would say it."""
-        words = [self._word(word) for word in self._request["argv"]]
+        words = self._request.argv()
         try:
             process = subprocess.Popen(
                 words,
                 cwd=os.path.join(self._folder, "work"),
-                env=self._environment(),
+                env={**self._request.environment(), **self._secrets},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -82,37 +83,5 @@ class Keeper:
             if self._cancelled and asked is None:
                 asked = time.monotonic()
                 send_signal(-process.pid, signal.SIGTERM)
-            elif asked is not None and time.monotonic() > asked + self._request.get("graceS", GRACE_S):
+            elif asked is not None and time.monotonic() > asked + self._request.content.get("graceS", GRACE_S):
                 send_signal(-process.pid, signal.SIGKILL)
-
-    def _environment(self) -> dict[str, str]:
-        """The script's variables: the machine's, ours, the request's, the secrets."""
-        own = {
-            "LOADCAST_RUN_ID": os.path.basename(self._folder),
-            "LOADCAST_RUN_LOG": os.path.join(self._folder, "logged.jsonl"),
-            "PYTHONUNBUFFERED": "1",
-        }
-        asked = {name: self._word(word) for name, word in self._request.get("environment", {}).items()}
-        return {**os.environ, **own, **asked, **self._secrets}
-
-    def _word(self, word: Any) -> str:
-        """A word of a command line with the paths of this machine: a text, or parts, of which some are {"at": path}."""
-        if isinstance(word, str):
-            return word
-        return "".join(part if isinstance(part, str) else self._path(part["at"]) for part in word)
-
-    def _path(self, path: str) -> str:
-        first, _, rest = path.partition("/")
-        root = self._folder if first == "@run" else self._base
-        inside = rest if first == "@run" else path
-        return below(root, inside) if inside else root
-
-    def _end_elsewhere(self, log: IO[bytes]) -> None:
-        """Run what ends the script where it works elsewhere: in a container, as an application of a cluster."""
-        commands: Sequence[Sequence[Any]] = self._request.get("onCancel", [])
-        for words in commands:
-            argv = [self._word(word) for word in words]
-            try:
-                subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=_ELSEWHERE_S)
-            except (OSError, subprocess.TimeoutExpired) as error:
-                log.write(f"{argv[0]}: {error}\n".encode("utf-8", "replace"))

@@ -13,7 +13,20 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from .processes import send_signal
-from .state import CANCELLED, ENDED, RUNNING, Refused, State, is_locked, known_state, run_folder, state_of, write_state
+from .request import Request
+from .state import (
+    CANCELLED,
+    ENDED,
+    LOST,
+    RUNNING,
+    Refused,
+    State,
+    is_locked,
+    known_state,
+    run_folder,
+    state_of,
+    write_state,
+)
 
 #: Seconds that a cancelled run has to end, all of it.
 _END_S = 60.0
@@ -76,9 +89,13 @@ def cancel_run(base: str, run: str) -> State:
     until = time.monotonic() + _END_S
     while time.monotonic() < until:
         state = known_state(folder)
-        if state["state"] in ENDED:
+        if state["state"] == LOST:  # what it had started elsewhere may go on
+            with open(os.path.join(folder, "log"), "ab", 0) as log:
+                Request(base, folder).end_elsewhere(log)
             break
-        if state["state"] == RUNNING:
+        elif state["state"] in ENDED:
+            break
+        elif state["state"] == RUNNING:
             send_signal(state["keeper"], signal.SIGTERM)  # it lives: its lock is held
         elif not is_locked(folder):  # started by nobody, and by nobody from now on
             write_state(folder, state=CANCELLED, end=time.time())

@@ -1,0 +1,62 @@
+"""What a run was asked to be: its command line and variables as they are here, and what ends it elsewhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from typing import IO, Any
+
+from .state import below, read_json
+
+#: Seconds that each command has which ends a run elsewhere.
+_ELSEWHERE_S = 30.0
+
+
+class Request:
+    """The request in a run's folder."""
+
+    def __init__(self, base: str, folder: str) -> None:
+        self._base, self._folder = base, folder
+        self.content: dict[str, Any] = read_json(os.path.join(folder, "request.json"))
+
+    def argv(self) -> list[str]:
+        """The command line."""
+        return [self._word(word) for word in self.content["argv"]]
+
+    def environment(self) -> dict[str, str]:
+        """The script's variables: the machine's, those of its run, the request's."""
+        own = {
+            "LOADCAST_RUN_ID": os.path.basename(self._folder),
+            "LOADCAST_RUN_LOG": os.path.join(self._folder, "logged.jsonl"),
+            "PYTHONUNBUFFERED": "1",
+        }
+        asked = {name: self._word(word) for name, word in self.content.get("environment", {}).items()}
+        return {**os.environ, **own, **asked}
+
+    def end_elsewhere(self, log: IO[bytes]) -> None:
+        """Run what ends the script where it works elsewhere: in a container, as an application of a cluster."""
+        commands: Sequence[Sequence[Any]] = self.content.get("onCancel", [])
+        for words in commands:
+            argv = [self._word(word) for word in words]
+            try:
+                subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=_ELSEWHERE_S)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                log.write(f"{argv[0]}: {error}\n".encode("utf-8", "replace"))
+
+    def _word(self, word: Any) -> str:
+        """A word of a command line as it is here: a text, or parts, of which some are {"at": path} or {"id": "run"}."""
+        return word if isinstance(word, str) else "".join(map(self._part, word))
+
+    def _part(self, part: Any) -> str:
+        if isinstance(part, str):
+            return part
+        return self._path(part["at"]) if "at" in part else os.path.basename(self._folder)
+
+    def _path(self, path: str) -> str:
+        if path.startswith(("/", "~")):
+            return os.path.expanduser(path)
+        first, _, rest = path.partition("/")
+        root = self._folder if first == "@run" else self._base
+        inside = rest if first == "@run" else path
+        return below(root, inside) if inside else root

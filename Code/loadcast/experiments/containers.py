@@ -1,0 +1,95 @@
+"""Targets that run scripts in containers, by the command `docker` (or podman under that name) of their machine.
+
+A container sees the run's folder at the same path as its machine does, and the network as its machine does. Its
+environment is an image, made of the base image and the conda file, and named by both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from loadcast.errors import ConfigError
+from loadcast.experiments.compute import ComputeTarget
+from loadcast.experiments.conda import Environment
+from loadcast.experiments.machines import Machine, ThisMachine
+from loadcast.experiments.plan import RUN_ID, Plan, Word, at
+from loadcast.experiments.target_types import (
+    HOME_BASE,
+    SHARED_VARIABLE,
+    Job,
+    Recipe,
+    plain_recipe,
+    ssh_machine,
+    variables_of,
+)
+
+#: As the agent tags the images that it builds, and where the environment lies in one (agent/images.py).
+_IMAGE, _INSIDE = "loadcast-environment", "/opt/loadcast/environments"
+#: What the agent tells a script about its run.
+_OF_THE_RUN = ("LOADCAST_RUN_ID", "LOADCAST_RUN_LOG", "PYTHONUNBUFFERED")
+
+
+class _Docker:
+    """What the two types share."""
+
+    def base(self, target: ComputeTarget, project: Path) -> str:
+        """In the user's home folder: a path without the signs that volumes could not be named with."""
+        return HOME_BASE
+
+    def python(self, target: ComputeTarget) -> str:
+        """The machine's own: that of the target lies in the image."""
+        return "python3"
+
+    def recipe(self, target: ComputeTarget, environment: Environment) -> Recipe:
+        """An image on top of the target's base image."""
+        plain = plain_recipe(environment)
+        name = hashlib.sha256(f"{target.base_docker_image}\n{plain.name}".encode()).hexdigest()
+        return Recipe(name, {**plain.spec, "image": target.base_docker_image})
+
+    def plan(self, target: ComputeTarget, job: Job) -> Plan:
+        """A container, which is removed when the script ends."""
+        if not target.shared_volumes:
+            raise ConfigError(
+                "sharedVolumes: found false, wanted true: a container gets the project and gives its results back "
+                "through a volume."
+            )
+        variables = variables_of(target, job)
+        container: Word = ("loadcast-", RUN_ID)
+        names = dict.fromkeys([*_OF_THE_RUN, *variables, *job.secrets])
+        made = f"{_INSIDE}/{job.environment}/bin/python" if job.environment else "python3"
+        image = f"{_IMAGE}:{job.environment}" if job.environment else target.base_docker_image or ""
+        words: tuple[Word, ...] = (
+            *("docker", "run", "--rm", "--init", "--name", container, "--network", "host"),
+            *_mounted("@run"),
+            *(_mounted(target.native_shared_directory) if SHARED_VARIABLE in variables else ()),
+            *("--workdir", (at("@run/work"),)),
+            *(word for name in names for word in ("--env", name)),  # without values, which all users could see
+            *("--entrypoint", target.python_location or made, image),
+        )
+        return Plan((*words, *job.words), variables, (("docker", "rm", "--force", container),))
+
+
+class LocalDocker(_Docker):
+    """A container on this machine."""
+
+    name = "localdocker"
+
+    def machine(self, target: ComputeTarget, name: str, project: Path) -> Machine:
+        """This machine."""
+        return ThisMachine()
+
+
+class RemoteDocker(_Docker):
+    """A container on a machine by SSH, such as a Data Science Virtual Machine."""
+
+    name = "remotedocker"
+
+    def machine(self, target: ComputeTarget, name: str, project: Path) -> Machine:
+        """The machine at the target's address."""
+        return ssh_machine(target, name)
+
+
+def _mounted(path: str | None) -> tuple[Word, ...]:
+    """A folder of the machine, at the same path in the container; it is made if it is not there."""
+    return () if path is None else ("--volume", (at(path), ":", at(path)))

@@ -1,0 +1,115 @@
+"""What a type of target is, and what several of them share."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from loadcast.errors import ConfigError
+from loadcast.experiments.compute import ComputeTarget
+from loadcast.experiments.conda import Environment
+from loadcast.experiments.machines import Machine, SshMachine
+from loadcast.experiments.plan import Plan, Word, at
+from loadcast.references import read_reference
+
+SHARED_VARIABLE = "AZUREML_NATIVE_SHARE_DIRECTORY"
+#: The agent's folder on a machine that runs of several projects share.
+HOME_BASE = "~/.loadcast"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A script as it was submitted: the words after the interpreter, its variables, and its environment's name.
+
+    `environment` None: it runs with an interpreter that is there already. `spark` are Spark's settings by name,
+    `secrets` the names of variables whose values the agent is told as it starts the run, and which stand in no file.
+    """
+
+    words: tuple[str, ...]
+    variables: Mapping[str, str]
+    environment: str | None = None
+    spark: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a target comes to have an environment: its name, which its content gives, and what the agent is told."""
+
+    name: str
+    spec: Mapping[str, Any]
+
+
+class TargetType(Protocol):
+    """One type of target. `name` is as in the compute file."""
+
+    name: str
+
+    def machine(self, target: ComputeTarget, name: str, project: Path) -> Machine:
+        """The machine whose agent is asked."""
+
+    def base(self, target: ComputeTarget, project: Path) -> str:
+        """The agent's folder there."""
+
+    def python(self, target: ComputeTarget) -> str:
+        """The interpreter that runs the agent there."""
+
+    def recipe(self, target: ComputeTarget, environment: Environment) -> Recipe:
+        """How an environment is made there; pure."""
+
+    def plan(self, target: ComputeTarget, job: Job) -> Plan:
+        """What the agent runs for a script; pure."""
+
+
+def plain_recipe(environment: Environment) -> Recipe:
+    """An environment in a folder of the agent's."""
+    fields = {
+        "python": environment.python,
+        "channels": environment.channels,
+        "conda": environment.conda,
+        "pip": environment.pip,
+    }
+    return Recipe(environment.content_hash(), fields)
+
+
+def plain_plan(target: ComputeTarget, job: Job, default: str) -> Plan:
+    """A command line without a container or a cluster."""
+    made: Word | None = (at(f"environments/{job.environment}/bin/python"),) if job.environment else None
+    interpreter: Word = target.python_location or made or default
+    return Plan((interpreter, *job.words), variables_of(target, job))
+
+
+def variables_of(target: ComputeTarget, job: Job) -> dict[str, Word]:
+    """The script's variables: its own, Spark's settings as pyspark takes them, and the folder that runs share."""
+    variables: dict[str, Word] = dict(job.variables)
+    if job.spark:
+        variables["PYSPARK_SUBMIT_ARGS"] = shlex.join([*spark_words(job.spark), "pyspark-shell"])
+    if target.native_shared_directory:
+        variables[SHARED_VARIABLE] = (at(target.native_shared_directory),)
+    return variables
+
+
+def spark_words(settings: Mapping[str, str]) -> list[str]:
+    """Spark's settings as words of a command line."""
+    return [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
+
+
+def ssh_machine(target: ComputeTarget, name: str) -> SshMachine:
+    """The machine of a target that is reached by SSH. Raises ConfigError where its host key is not pinned."""
+    if target.host_key is None or target.address is None or target.username is None:
+        raise ConfigError(
+            f"Target {name} has no hostKey: whom it reaches is not known. "
+            f"Run loadcast computetarget test {name}, which asks for it and pins it."
+        )
+    password = read_reference(target.password, "password") if target.password else None
+    return SshMachine(
+        address=target.address,
+        user=target.username,
+        host_key=target.host_key,
+        port=target.ssh_port,
+        key_file=Path(target.private_key_file).expanduser() if target.private_key_file else None,
+        password=password,
+    )
