@@ -20,7 +20,7 @@ UV_COMPILE = .venv-tools/bin/uv pip compile --quiet --generate-hashes --universa
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCKFLAGS)
 
 .PHONY: help setup demo test test-integration test-all test-wheel test-fresh lint format bench bench-scan bench-whole bench-training \
-	bench-container bench-large bench-setup history-ui model lock clean
+	bench-container bench-submission bench-large bench-setup history-ui model lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ bench: bench-setup ## Measure speed and memory: all benchmarks but the large one
 	@$(BENCH) bench.bench_training $(BENCHFLAGS)
 	@scripts/setup-azurite.sh
 	@$(BENCH) bench.bench_container $(BENCHFLAGS)
+	@scripts/setup-ssh.sh
+	@scripts/setup-containers.sh
+	@$(BENCH) bench.bench_submission $(BENCHFLAGS)
 
 bench-scan: bench-setup ## Scan and sums of 5 GB, beside DuckDB, Polars and Spark's CSV reader
 	@$(BENCH) bench.bench_scan $(BENCHFLAGS)
@@ -84,6 +87,11 @@ bench-training: bench-setup ## Training beside scikit-learn and LightGBM
 bench-container: setup ## ETL from a container on Azurite, beside the same from a folder
 	@scripts/setup-azurite.sh
 	@$(BENCH) bench.bench_container $(BENCHFLAGS)
+
+bench-submission: setup ## What submitting a script adds to its own time
+	@scripts/setup-ssh.sh
+	@scripts/setup-containers.sh
+	@$(BENCH) bench.bench_submission $(BENCHFLAGS)
 
 bench-large: bench-setup ## Whole ETL and training on 1, 5 and 20 GB
 	@$(BENCH) bench.bench_whole --large $(BENCHFLAGS)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +38,34 @@ def write_sample(folder: Path) -> str:
     return str(folder / "*/*/*/*/request.csv")
 
 
-def run_month(folder: Path, data: str, cluster: Cluster | None = None) -> Month:
-    """Run the commands on `data`, with their outputs below `folder`, on the cluster or else on two local cores."""
+def run_month(
+    folder: Path, data: str, cluster: Cluster | None = None, filtered_by: Callable[[Path], None] | None = None
+) -> Month:
+    """Run the commands on `data`, with their outputs below `folder`, on the cluster or else on two local cores.
+
+    `filtered_by` runs ETL with FILTER_IP in another way: it is given the configuration.
+    """
     filtered, whole = (_write_config(folder / name, data) for name in ("filtered", "whole"))
-    _run(cluster, "etl.py", str(filtered), "FILTER_IP")
+    if filtered_by:
+        filtered_by(filtered)
+    else:
+        _run(cluster, "etl.py", str(filtered), "FILTER_IP")
     _run(cluster, "etl.py", str(whole), "FALSE")
     _run(cluster, "train.py", str(whole))
     return Month(_published(filtered), _published(whole))
+
+
+def submit_filtered(project: Path, cluster: Cluster, config: Path) -> None:
+    """Submit ETL with FILTER_IP from a project at `project`, which is made, to the cluster's Spark master."""
+    shutil.copytree(CODE, project / "Code", ignore=shutil.ignore_patterns("__pycache__"))
+    loadcast = [sys.executable, "-m", "loadcast"]
+    _call([*loadcast, "computetarget", "attach", "spark", "--name", "master", "--master", cluster.master], {}, project)
+    settings = project / "settings.yml"
+    settings.write_text(json.dumps({"configuration": cluster.settings}))
+    runconfig = {"Target": "master", "SparkDependenciesFile": settings.name, "PrepareEnvironment": False}
+    (project / "aml_config" / "master.runconfig").write_text(json.dumps(runconfig))
+    submit = ["experiment", "submit", "-c", "master", "Code/etl.py", str(config), "FILTER_IP"]
+    _call([*loadcast, *submit], cluster.environment, project)
 
 
 def run_etl(folder: Path, data: str, cluster: Cluster) -> runs.Run:
@@ -58,8 +80,9 @@ def _run(cluster: Cluster | None, script: str, *arguments: str) -> None:
     _call([sys.executable, str(CODE / script), *arguments, *options], environment)
 
 
-def _call(argv: Sequence[str], environment: dict[str, str]) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, env={**_plain_environment(), **environment})
+def _call(argv: Sequence[str], environment: dict[str, str], folder: Path | None = None) -> None:
+    variables = {**_plain_environment(), **environment}
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, env=variables)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

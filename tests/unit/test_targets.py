@@ -105,15 +105,32 @@ def test_a_machine_by_ssh_needs_a_pinned_key_and_shows_no_secret(monkeypatch: py
         type_of(unpinned).machine(unpinned, "vm", Path())
 
 
+def test_a_spark_master_gets_the_script_by_spark_submit() -> None:
+    spark = {"type": "spark", "master": "spark://host:7077"}
+    job = Job(("Code/etl.py", "a b"), {"A": "1"}, None, {"spark.executor.memory": "2g"})
+    made = plan(spark, job)
+    submit = str(Path(sys.executable).with_name("spark-submit"))
+    assert made.argv == (
+        *(submit, "--master", "spark://host:7077", "--name", ("loadcast-", RUN_ID)),
+        *("--conf", "spark.executor.memory=2g", "Code/etl.py", "a b"),
+    )
+    assert made.environment == {"A": "1", "PYSPARK_DRIVER_PYTHON": sys.executable, "PYSPARK_PYTHON": sys.executable}
+    theirs = plan({**spark, "pythonLocation": "/opt/python", "sparkSubmitLocation": "/opt/spark-submit"}, job)
+    assert theirs.argv[0] == "/opt/spark-submit"
+    assert theirs.environment["PYSPARK_PYTHON"] == "/opt/python"
+    environment = plan(spark, Job(("a.py",), {}, HASH))
+    assert environment.argv[0] == (at(f"environments/{HASH}/bin/spark-submit"),)
+    assert environment.environment["PYSPARK_PYTHON"] == (at(f"environments/{HASH}/bin/python"),)
+
+
 def test_a_type_that_nobody_has_brought_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    spark = parse_compute({"type": "spark", "master": "spark://host:7077"})
-    with pytest.raises(
-        ConfigError, match="Targets of type spark cannot be submitted to yet, wanted one of local, localdocker, remote"
-    ):
-        type_of(spark)
-    point = EntryPoint("spark", "loadcast.experiments.targets:Local", targets.ENTRY_POINTS)
+    cluster = parse_compute({**REMOTE, "type": "cluster"})
+    known = "local, localdocker, remote, remotedocker, spark"
+    with pytest.raises(ConfigError, match=f"Targets of type cluster cannot be submitted to yet, wanted one of {known}"):
+        type_of(cluster)
+    point = EntryPoint("cluster", "loadcast.experiments.targets:Local", targets.ENTRY_POINTS)
     monkeypatch.setattr(targets, "entry_points", lambda group: [point])
-    assert type_of(spark) is Local
+    assert type_of(cluster) is Local
 
 
 def test_a_request_holds_all_that_the_agent_needs() -> None:

@@ -26,7 +26,7 @@ _FIELD_OPTIONS = (
     click.option("--shared-volumes/--no-shared-volumes", default=None, help="Whether containers mount folders."),
     click.option("--native-shared-directory", metavar="FOLDER", help="A folder that all runs there share."),
     click.option("--python-location", metavar="PATH", help="Your own interpreter there; else one is made."),
-    click.option("--spark-submit-location", metavar="PATH", help="spark-submit there.  [default: on its PATH]"),
+    click.option("--spark-submit-location", metavar="PATH", help="spark-submit there, in place of PySpark's own."),
     click.option("--yarn-deploy-mode", type=click.Choice(["client", "cluster"]), help="Where Spark's driver runs."),
     click.option("--master", metavar="URL", help="Spark master, for type spark: spark://HOST:PORT, k8s://URL."),
 )

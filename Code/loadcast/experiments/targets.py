@@ -13,8 +13,17 @@ from loadcast.experiments.conda import Environment
 from loadcast.experiments.containers import LocalDocker, RemoteDocker
 from loadcast.experiments.locations import STATE_FOLDER
 from loadcast.experiments.machines import Machine, ThisMachine
-from loadcast.experiments.plan import Plan
-from loadcast.experiments.target_types import HOME_BASE, Job, Recipe, TargetType, plain_plan, plain_recipe, ssh_machine
+from loadcast.experiments.plan import RUN_ID, Plan, Word, at
+from loadcast.experiments.target_types import (
+    HOME_BASE,
+    Job,
+    Recipe,
+    TargetType,
+    plain_plan,
+    plain_recipe,
+    spark_words,
+    ssh_machine,
+)
 
 #: The group of entry points; each is named as its type and leads to a TargetType.
 ENTRY_POINTS = "loadcast.targets"
@@ -72,7 +81,34 @@ class Remote:
         return plain_plan(target, job, "python3")
 
 
-_OWN: tuple[TargetType, ...] = (Local(), Remote(), LocalDocker(), RemoteDocker())
+class SparkMaster(Local):
+    """A Spark master that this machine reaches; the driver runs here."""
+
+    name = "spark"
+
+    def python(self, target: ComputeTarget) -> str:
+        """The one that runs loadcast: that of the target is the executors'."""
+        return sys.executable
+
+    def plan(self, target: ComputeTarget, job: Job) -> Plan:
+        """`spark-submit` of the environment, or beside the interpreter that runs loadcast."""
+        folder = f"environments/{job.environment}/bin/" if job.environment else None
+        beside = Path(sys.executable).with_name
+        submit: Word = (at(f"{folder}spark-submit"),) if folder else str(beside("spark-submit"))
+        driver: Word = (at(f"{folder}python"),) if folder else sys.executable
+        words: tuple[Word, ...] = (
+            *(target.spark_submit_location or submit, "--master", target.master or ""),
+            *("--name", ("loadcast-", RUN_ID), *spark_words(job.spark)),
+        )
+        variables = {
+            **job.variables,
+            "PYSPARK_DRIVER_PYTHON": driver,
+            "PYSPARK_PYTHON": target.python_location or driver,
+        }
+        return Plan((*words, *job.words), variables)
+
+
+_OWN: tuple[TargetType, ...] = (Local(), Remote(), LocalDocker(), RemoteDocker(), SparkMaster())
 
 
 def type_of(target: ComputeTarget) -> TargetType:

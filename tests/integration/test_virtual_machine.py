@@ -15,29 +15,18 @@ from pathlib import Path
 
 import pytest
 
+import runs
 from azurite import Azurite
-from container_runs import (
-    KEY_VARIABLE,
-    PATTERN,
-    ROOT,
-    Place,
-    container_run,
-    differences,
-    run_command,
-    run_in,
-    write_config,
-    write_sample,
-)
+from container_runs import KEY_VARIABLE, ROOT, Place, container_run, differences, write_config
 from containers import BASE_IMAGE, make_docker, remove_docker, require_containers
 from loadcast import paths
 from loadcast.settings import load_settings
+from months import Month
 from ssh_host import SshHost, require_ssh_host, running_ssh_host
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 DATA, CONTAINER = "sessions", "onemonthmodel"
-FOREST = {"numTrees": 10, "maxDepth": 5}
-STEPS = (("etl.py", "FILTER_IP"), ("etl.py", "FALSE"), ("train.py",))
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +39,21 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHost]:
     remove_docker(programs)
 
 
-def test_its_commands_give_what_this_machine_gives(host: SshHost, azurite: Azurite, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    write_sample(data, start="2016-06-01", days=30, rows=60_000, servers=8)
-    azurite.upload_folder(azurite.new_container(DATA), data)
+def test_its_commands_give_what_this_machine_gives(
+    host: SshHost, azurite: Azurite, month: str, local_month: Month, tmp_path: Path
+) -> None:
+    data, _, pattern = month.partition("/*")
+    azurite.upload_folder(azurite.new_container(DATA), Path(data))
     azurite.new_container(CONTAINER)
     project = tmp_path / "project"
     for folder in ("Code", "Config"):
         shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    # Its heap is for a larger machine than this.
-    (project / "Config" / "dsvm_spark_dependencies.yml").unlink()
-    data_url = f"wasbs://{DATA}@{azurite.account}/{PATTERN}"
-    config = write_config(project / "Config", "storageconfig.json", azurite, data_url, forest=FOREST)
+    # As many parts as the runs that these are held against have.
+    dependencies = {"configuration": runs.OPTIONS.extra}
+    (project / "Config" / "dsvm_spark_dependencies.yml").write_text(json.dumps(dependencies))
+    forest = local_month.whole.settings.forest.model_dump(by_alias=True)
+    data_url = f"wasbs://{DATA}@{azurite.account}/*{pattern}"
+    config = write_config(project / "Config", "storageconfig.json", azurite, data_url, forest=forest)
     subprocess.run(["git", "init", "-q", str(project)], check=True)
 
     def loadcast(*words: str) -> str:
@@ -70,6 +62,13 @@ def test_its_commands_give_what_this_machine_gives(host: SshHost, azurite: Azuri
         done = subprocess.run(argv, cwd=project, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
+
+    def same(wanted: runs.Run, number: int) -> list[str]:
+        """What differs between the container's newest run and one of this machine."""
+        found = container_run(azurite, CONTAINER, load_settings(config), tmp_path / f"found-{number}")
+        roots = (f"wasbs://{DATA}@{azurite.account}", f"{azurite.endpoint}/{DATA}")
+        different = differences(Place(found, roots), Place(wanted, (data,)))
+        return [name for name in different if name != paths.INFO]  # the image may have another Python 3.11
 
     loadcast(
         *("computetarget", "attach", "remotedocker", "--name", "dockerdsvm", "--address", host.address),
@@ -81,20 +80,11 @@ def test_its_commands_give_what_this_machine_gives(host: SshHost, azurite: Azuri
     runconfig.write_text(runconfig.read_text().replace("EnvironmentVariables: null", variables))
     loadcast("experiment", "prepare", "-c", "dockerdsvm")
     submit = ("experiment", "submit", "-t", "dockerdsvm", "-c", "dockerdsvm")
-    local = tmp_path / "local.json"
-    settings = load_settings(config)
-    content = {"duration": settings.duration, "dataFile": f"{data}/{PATTERN}", "output": str(tmp_path / "local")}
-    local.write_text(json.dumps({**content, "forest": FOREST}))
-    roots = (f"wasbs://{DATA}@{azurite.account}", f"{azurite.endpoint}/{DATA}")
-    for number, (script, *arguments) in enumerate(STEPS):
-        loadcast(*submit, f"./Code/{script}", "./Config/storageconfig.json", *arguments)
-        found = container_run(azurite, CONTAINER, settings, tmp_path / f"found-{number}")
-        run_command(script, local, *arguments, env={})
-        wanted = run_in(load_settings(local), (tmp_path / "local" / paths.CURRENT).resolve())
-        different = differences(Place(found, roots), Place(wanted, (str(data),)))
-        # The image's Python may be another 3.11 than this one.
-        assert [name for name in different if name != paths.INFO] == []
-    said = loadcast("experiment", "list")
-    assert said.count("completed") == len(STEPS)
+    loadcast(*submit, "./Code/etl.py", "./Config/storageconfig.json", "FILTER_IP")
+    assert same(local_month.filtered, 0) == []
+    loadcast(*submit, "./Code/etl.py", "./Config/storageconfig.json", "FALSE")
+    loadcast(*submit, "./Code/train.py", "./Config/storageconfig.json")
+    assert same(local_month.whole, 1) == []
+    assert loadcast("experiment", "list").count("completed") == 3
     kept = [path for root in (project, host.home) for path in root.rglob("*") if path.is_file()]
     assert not [path for path in kept if azurite.key.encode() in path.read_bytes()]

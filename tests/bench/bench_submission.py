@@ -1,0 +1,110 @@
+"""What a submission adds to a script's own time, on each type of target that this machine can play, prepared before.
+
+The script sleeps for a second. The machine by SSH is this one, with OpenSSH's server and files of its own; its
+containers are podman's. They are wanted: scripts/setup-ssh.sh and scripts/setup-containers.sh.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from bench.data import ROOT
+from bench.harness import Contender, Run, Scale, run_contender, summarize, take_turns
+from bench.results import parse, parser, save, show, work_folder
+from containers import BASE_IMAGE, make_docker, remove_docker, require_containers
+from ssh_host import require_ssh_host, running_ssh_host
+
+_SCRIPT = "import time; time.sleep(1); open('outputs/x', 'w').write('x')"
+_DIRECTLY = "the script alone"
+_ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A target's name, its fields, and variables for the commands on it."""
+
+    name: str
+    fields: Mapping[str, object]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def main() -> None:
+    """Make the machines, let the script alone and its submissions take turns, print the table."""
+    options = parser(__doc__)
+    options.set_defaults(runs=_ROUNDS)
+    chosen = parse(options, other_engines=False)
+    with work_folder(None) as (_, scratch), ExitStack() as machines:
+        project = scratch / "project"
+        (project / "outputs").mkdir(parents=True)
+        (project / "script.py").write_text(_SCRIPT)
+        subprocess.run(["git", "init", "-q", str(project)], check=True)
+        contenders = [Contender(_DIRECTLY, [sys.executable, "script.py"])]
+        contenders += [_contender(project, target) for target in _targets(scratch, machines)]
+        for contender in contenders:  # the agent is sent, and connections are made, before the clock runs
+            run_contender(contender, project)
+        runs = take_turns(contenders, chosen.runs, lambda contender: run_contender(contender, project))
+    lines = [*added(runs)]
+    rows = [summarize(name, items, Scale()) for name, items in runs.items()]
+    show(f"A script of one second, submitted; medians of {chosen.runs}", rows, lines)
+    save(chosen.json, "submission", rows, runs, added=lines)
+
+
+def _targets(scratch: Path, machines: ExitStack) -> Iterator[_Target]:
+    """The targets that there can be here; why others cannot is said."""
+    yield _Target("local", {"type": "local"})
+    try:
+        require_ssh_host()
+    except pytest.skip.Exception as missing:
+        print(missing)
+        return
+    programs: Path | None = None
+    try:
+        require_containers()
+        programs = make_docker(scratch / "docker")
+        machines.callback(remove_docker, programs)
+    except pytest.skip.Exception as missing:
+        print(missing)
+    (scratch / "host").mkdir()
+    host = machines.enter_context(running_ssh_host(scratch / "host", programs))
+    login = {
+        "address": host.address,
+        "username": host.user,
+        "ssh_port": host.port,
+        "private_key_file": str(host.key_file),
+        "hostKey": " ".join((host.folder / "host_key.pub").read_text().split()[:2]),
+    }
+    yield _Target("remote", {"type": "remote", **login})
+    if programs:
+        yield _Target("remotedocker", {"type": "remotedocker", **login, "baseDockerImage": BASE_IMAGE})
+
+
+def _contender(project: Path, target: _Target) -> Contender:
+    """The command that submits the script to a target, whose files are written."""
+    folder = project / "aml_config"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{target.name}.compute").write_text(json.dumps(target.fields))
+    runconfig = {"Target": target.name, "Framework": "Python", "PrepareEnvironment": False}
+    (folder / f"{target.name}.runconfig").write_text(json.dumps(runconfig))
+    command = [sys.executable, "-m", "loadcast", "experiment", "submit", "-c", target.name, "script.py"]
+    return Contender(f"submitted to {target.name}", command, {"PYTHONPATH": str(ROOT / "Code"), **target.environment})
+
+
+def added(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
+    """Seconds that each submission adds to the script alone, in words: the median of the rounds, and each."""
+    for name, items in runs.items():
+        if name != _DIRECTLY:
+            more = [run.seconds - alone.seconds for run, alone in zip(items, runs[_DIRECTLY], strict=True)]
+            yield f"{name}: {median(more):.2f} s more ({', '.join(f'{seconds:.2f}' for seconds in more)})"
+
+
+if __name__ == "__main__":
+    main()
