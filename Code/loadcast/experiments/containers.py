@@ -10,6 +10,8 @@ import hashlib
 from pathlib import Path
 
 from loadcast.errors import ConfigError
+from loadcast.experiments.agent.images import INSIDE, image_name
+from loadcast.experiments.agent.request import OF_THE_RUN
 from loadcast.experiments.compute import ComputeTarget
 from loadcast.experiments.conda import Environment
 from loadcast.experiments.machines import Machine, ThisMachine
@@ -23,11 +25,6 @@ from loadcast.experiments.target_types import (
     ssh_machine,
     variables_of,
 )
-
-#: As the agent tags the images that it builds, and where the environment lies in one (agent/images.py).
-_IMAGE, _INSIDE = "loadcast-environment", "/opt/loadcast/environments"
-#: What the agent tells a script about its run.
-_OF_THE_RUN = ("LOADCAST_RUN_ID", "LOADCAST_RUN_LOG", "PYTHONUNBUFFERED")
 
 
 class _Docker:
@@ -56,9 +53,9 @@ class _Docker:
             )
         variables = variables_of(target, job)
         container: Word = ("loadcast-", RUN_ID)
-        names = dict.fromkeys([*_OF_THE_RUN, *variables, *job.secrets])
-        made = f"{_INSIDE}/{job.environment}/bin/python" if job.environment else "python3"
-        image = f"{_IMAGE}:{job.environment}" if job.environment else target.base_docker_image or ""
+        names = dict.fromkeys([*OF_THE_RUN, *variables, *job.secrets])
+        made = f"{INSIDE}/environments/{job.environment}/bin/python" if job.environment else "python3"
+        image = image_name(job.environment) if job.environment else target.base_docker_image or ""
         words: tuple[Word, ...] = (
             *("docker", "run", "--rm", "--init", "--name", container, "--network", "host"),
             *_mounted("@run"),

@@ -13,7 +13,7 @@ from typing import Any
 from .environments import checked_hash, run_tool
 
 #: Where the agent has its folder in an image; the environment lies below it.
-_INSIDE = "/opt/loadcast"
+INSIDE = "/opt/loadcast"
 
 
 def make_image(base: str, name: str, spec: dict[str, Any]) -> str:
@@ -25,8 +25,8 @@ def make_image(base: str, name: str, spec: dict[str, Any]) -> str:
     image = image_name(name)
     if has_image(name):
         return image
-    agent, inside = os.path.abspath(sys.argv[0]), f"{_INSIDE}/agent.pyz"
-    make = ["python3", inside, _INSIDE, "environment", name, json.dumps({**spec, "image": None})]
+    agent, inside = os.path.abspath(sys.argv[0]), f"{INSIDE}/agent.pyz"
+    make = ["python3", inside, INSIDE, "environment", name, json.dumps({**spec, "image": None})]
     os.makedirs(base, mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=base, prefix=".image-") as context:
         shutil.copyfile(agent, os.path.join(context, "agent.pyz"))

@@ -13,6 +13,10 @@ from .state import below, read_json
 _ELSEWHERE_S = 30.0
 
 
+#: What a script is told about its run, in variables: its id, where it logs to, and not to keep its output back.
+OF_THE_RUN = ("LOADCAST_RUN_ID", "LOADCAST_RUN_LOG", "PYTHONUNBUFFERED")
+
+
 class Request:
     """The request in a run's folder."""
 
@@ -26,11 +30,8 @@ class Request:
 
     def environment(self) -> dict[str, str]:
         """The script's variables: the machine's, those of its run, the request's."""
-        own = {
-            "LOADCAST_RUN_ID": os.path.basename(self._folder),
-            "LOADCAST_RUN_LOG": os.path.join(self._folder, "logged.jsonl"),
-            "PYTHONUNBUFFERED": "1",
-        }
+        run, log, unbuffered = OF_THE_RUN
+        own = {run: os.path.basename(self._folder), log: os.path.join(self._folder, "logged.jsonl"), unbuffered: "1"}
         asked = {name: self._word(word) for name, word in self.content.get("environment", {}).items()}
         return {**os.environ, **own, **asked}
 
