@@ -17,15 +17,15 @@ mirror() {
 
 # bare_debian SUITE PACKAGES: prints the archive of a bare system with these packages, which it makes if need be.
 bare_debian() {
-    local suite=$1 packages=$2 archive building
-    archive=$bare_cache/$suite-$(sha256sum <<<"$suite $packages $(dpkg --print-architecture)" | cut -c 1-12).tar.gz
+    local suite=$1 included=$2 archive building
+    archive=$bare_cache/$suite-$(sha256sum <<<"$suite $included $(dpkg --print-architecture)" | cut -c 1-12).tar.gz
     if [[ ! -f $archive ]]; then
         building=$(mktemp -d "$bare_cache/making-XXXXXX")
         # shellcheck disable=SC2064
         trap "remove '$building'" EXIT # of the subshell that this runs in, where the variable is gone by then
         echo "Making a bare $suite" >&2
         # shellcheck disable=SC2046
-        if ! debootstrap --variant=minbase --include="$packages" "$suite" "$building/root" $(mirror) >"$building/log" 2>&1; then
+        if ! debootstrap --variant=minbase --include="$included" "$suite" "$building/root" $(mirror) >"$building/log" 2>&1; then
             tail -n 5 "$building/log" >&2
             return 1
         fi
