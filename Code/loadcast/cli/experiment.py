@@ -134,11 +134,12 @@ def wait(run: str, project: Path) -> None:
 @project_option
 @friendly
 def cancel(run: str, project: Path) -> None:
-    """End RUN on its target, with all that it has started."""
+    """End RUN on its target, with all that it has started; of a pipeline, all steps that run."""
+    from loadcast.experiments.pipelines import cancel_pipeline
     from loadcast.experiments.submission import cancel as end
 
     record = _found(run, project)
-    _print_runs(project, [end(project, record)])
+    _print_runs(project, [cancel_pipeline(project, record) if record.steps else end(project, record)])
 
 
 @experiment.command(name="list")

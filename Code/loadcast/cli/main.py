@@ -28,6 +28,7 @@ _COMMANDS = {
     "datastore": "loadcast.cli.datastore:datastore",
     "computetarget": "loadcast.cli.computetarget:computetarget",
     "experiment": "loadcast.cli.experiment:experiment",
+    "pipeline": "loadcast.cli.pipeline:pipeline",
     "history": "loadcast.cli.history:history",
     "demo": "loadcast.cli.demo:demo",
 }

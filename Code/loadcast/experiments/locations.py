@@ -13,6 +13,8 @@ SNAPSHOT = "snapshot.json"
 LOGGED = "logged.jsonl"
 LOG = "log.txt"
 OUTPUTS = "outputs"
+PIPELINE = "pipeline.yml"
+PIPELINE_LOCK = "pipeline.lock"
 
 _MARKS = (STATE_FOLDER, "aml_config", ".git")
 

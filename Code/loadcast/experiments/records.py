@@ -43,7 +43,9 @@ class RunRecord(Artefact):
     submission, and `end` that of the end on the target, both UTC. `snapshot` and `environment` are SHA-256 digests of
     the code and of the environment's description; `git_diff` names a file in the run's folder. `versions` are those of
     what runs, by name; `submitted_by` is the version of loadcast that submitted it. `note` says in words why a run
-    failed or was lost; `parent` is the run whose step this one is.
+    failed or was lost; `parent` is the run whose step this one is, and `step` the step's name. `key` is a digest of all
+    that the run was asked: of two with the same, the second need not be made. `steps` are the names of a pipeline's,
+    whose own run has no script on a target.
     """
 
     FILE: ClassVar[str] = RECORD
@@ -69,6 +71,9 @@ class RunRecord(Artefact):
     submitted_by: _Text
     parent: Annotated[str, Field(pattern=rf"^{_ID.pattern}$")] | None = None
     note: _Text | None = None
+    step: _Text | None = None
+    key: _Hash | None = None
+    steps: tuple[_Text, ...] = ()
 
     @property
     def is_final(self) -> bool:

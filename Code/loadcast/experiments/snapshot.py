@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from loadcast.system.small_files import replace_file
 #: Bytes of all files together; data does not belong into a project, and each target gets a copy.
 LARGEST_BYTES = 300_000_000
 IGNORE_FILE = ".amlignore"
+#: The folder of a pipeline's step with what it gets of the steps before it.
+INPUTS = "inputs"
 #: Never sent: by path, or by the name of any folder or file on it. Patterns as in .amlignore.
 _LEFT_OUT = (
     *(".git", ".loadcast", ".venv*", "__pycache__", "node_modules", ".pytest_cache", ".mypy_cache", ".ruff_cache"),
@@ -76,6 +78,22 @@ def write_snapshot(project: Path, run: str, snapshot: Snapshot) -> None:
     entries = [[file.path, file.sha256, file.size, file.executable] for file in snapshot.files]
     document = {"formatVersion": 1, "hash": snapshot.hash, "entries": entries}
     replace_file(run_folder(project, run) / SNAPSHOT, json.dumps(document).encode())
+
+
+def with_inputs(project: Path, snapshot: Snapshot, inputs: Mapping[str, Path]) -> Snapshot:
+    """The snapshot with files and folders from elsewhere, below `inputs/` by their names; their contents are kept.
+
+    Raises ConfigError where one is missing.
+    """
+    added = []
+    for name, source in sorted(inputs.items()):
+        files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
+        if not files:
+            raise ConfigError(f"inputs.{name}: found no file {shown(source)}. Does the step before write it?")
+        for file in files:
+            inside = "" if file == source else f"/{file.relative_to(source).as_posix()}"
+            added.append(_kept(project, f"{INPUTS}/{name}{inside}", file.read_bytes(), False))
+    return Snapshot((*snapshot.files, *added))
 
 
 def _candidates(project: Path) -> Iterator[str]:
@@ -145,10 +163,15 @@ def _keep(project: Path, path: str) -> SnapshotFile | None:
         content = file.read()
     if path.endswith(_CONFIGURATIONS) and len(content) <= _LOOKED_INTO_BYTES:
         _check_secrets(path, content)
+    return _kept(project, path, content, bool(about.st_mode & stat.S_IXUSR))
+
+
+def _kept(project: Path, path: str, content: bytes, executable: bool) -> SnapshotFile:
+    """A content among those that the project keeps, as the file that it is in a snapshot."""
     digest = hashlib.sha256(content).hexdigest()
     if not (blob := blob_path(project, digest)).exists():
         replace_file(blob, content, lasting=False)  # thousands; targets check what they get
-    return SnapshotFile(path, digest, len(content), bool(about.st_mode & stat.S_IXUSR))
+    return SnapshotFile(path, digest, len(content), executable)
 
 
 def _check_secrets(path: str, content: bytes) -> None:

@@ -6,6 +6,7 @@ a lost network, can hand it over once more: the agent starts a run once, however
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -26,8 +27,9 @@ from loadcast.experiments.compute import ComputeTarget, read_compute
 from loadcast.experiments.conda import read_conda
 from loadcast.experiments.git_state import git_commit, git_diff
 from loadcast.experiments.locations import LOG, LOGGED, OUTPUTS, run_folder
+from loadcast.experiments.pipeline_lock import is_kept
 from loadcast.experiments.plan import Plan, at
-from loadcast.experiments.records import RunRecord, new_id, write_record
+from loadcast.experiments.records import RunRecord, list_records, new_id, write_record
 from loadcast.experiments.remote_agent import Agent
 from loadcast.experiments.runconfig import RunConfig, read_runconfig
 from loadcast.experiments.snapshot import Snapshot, take_snapshot, write_snapshot
@@ -49,7 +51,9 @@ Say = Callable[[bytes], object]
 class Submission:
     """What somebody wants to run: the run configuration's name or path, another target than it names, the script.
 
-    `spark` are Spark's settings by name, of the file that the run configuration names.
+    `spark` are Spark's settings by name, of the file that the run configuration names. A step of a pipeline has its
+    name, its parent's id, the project as it was when that began (else it is looked at now), and may be reused: then a
+    run that was asked the same and has completed is taken for it.
     """
 
     runconfig: str
@@ -58,6 +62,10 @@ class Submission:
     target: str | None = None
     experiment: str | None = None
     spark: Mapping[str, str] | None = None
+    snapshot: Snapshot | None = None
+    parent: str | None = None
+    step: str | None = None
+    reuse: bool = False
 
 
 def submit(project: Path, submission: Submission, progress: Progress = silent) -> RunRecord:
@@ -67,11 +75,13 @@ def submit(project: Path, submission: Submission, progress: Progress = silent) -
     target = read_compute(project, name)
     words = _words(project, config, submission)
     recipe = _recipe(project, config, target)
-    with progress("Taking a snapshot"):
-        snapshot = take_snapshot(project)
+    snapshot = submission.snapshot or _snapshot(project, progress)
     _check_script(snapshot, words)
     plan = type_of(target).plan(target, _job(config, words, recipe, submission.spark or {}))
-    record = _new_record(project, submission, name, words, snapshot, recipe)
+    key = _key(name, snapshot, plan, config)
+    if submission.reuse and (earlier := _completed(project, key)):
+        return earlier
+    record = _new_record(project, submission, name, words, snapshot, recipe).changed(key=key)
     _keep(project, record, snapshot, plan, config)
     if recipe is not None:
         record = _changed(project, record, state="preparing")
@@ -128,6 +138,7 @@ def hand_over(project: Path, record: RunRecord, progress: Progress = silent) -> 
 
 def follow(project: Path, record: RunRecord, say: Say) -> RunRecord:
     """Hand on the run's log as it is written, to its end; then bring back its results. Returns its record."""
+    _check_is_script(record)
     record = started(project, record)
     if record.is_final:
         say(_kept_log(project, record))
@@ -140,6 +151,7 @@ def follow(project: Path, record: RunRecord, say: Say) -> RunRecord:
 
 def log_so_far(project: Path, record: RunRecord, say: Say) -> None:
     """Hand on what the run has written until now."""
+    _check_is_script(record)
     (record,) = refresh(project, [record])
     if record.is_final:
         say(_kept_log(project, record))
@@ -161,8 +173,9 @@ def refresh(project: Path, records: Iterable[RunRecord]) -> list[RunRecord]:
     asked = [*records]
     by_target: dict[str, list[RunRecord]] = defaultdict(list)
     for record in asked:
-        if not record.is_final:
+        if not record.is_final and not record.steps:
             by_target[record.target].append(record)
+    asked = [_pipeline_as_it_is(project, record) if record.steps else record for record in asked]
     known = {record.id: record for record in asked}
     for target, some in by_target.items():
         agent = agent_of(project, target)
@@ -170,6 +183,21 @@ def refresh(project: Path, records: Iterable[RunRecord]) -> list[RunRecord]:
             if state is not None:
                 known[run] = _brought_up_to_date(project, known[run], state)
     return [known[record.id] for record in asked]
+
+
+def _pipeline_as_it_is(project: Path, record: RunRecord) -> RunRecord:
+    if record.state != "running" or is_kept(project, record.id):
+        return record
+    note = f"The command that submitted its steps has ended. To go on: loadcast pipeline resume {record.id}"
+    return _changed(project, record, state=LOST, note=note)
+
+
+def _check_is_script(record: RunRecord) -> None:
+    if record.steps:
+        raise ConfigError(
+            f"Run {record.id} is a pipeline, wanted one of its steps, {', '.join(record.steps)}. "
+            "loadcast experiment list shows their runs."
+        )
 
 
 def cancel(project: Path, record: RunRecord) -> RunRecord:
@@ -221,6 +249,23 @@ def _check_script(snapshot: Snapshot, words: Sequence[str]) -> None:
         )
 
 
+def _snapshot(project: Path, progress: Progress) -> Snapshot:
+    with progress("Taking a snapshot"):
+        return take_snapshot(project)
+
+
+def _key(target: str, snapshot: Snapshot, plan: Plan, config: RunConfig) -> str:
+    """A digest of what a run is asked: where, with which files, command line and variables. Secrets count by name."""
+    asked = [target, snapshot.hash, plan.request([]), dict(config.references)]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _completed(project: Path, key: str) -> RunRecord | None:
+    """The newest run that was asked the same and has completed, whose outputs are still there."""
+    records = (record for record in reversed(list_records(project).records) if record.key == key)
+    return next((record for record in records if record.state == "completed"), None)
+
+
 def _recipe(project: Path, config: RunConfig, target: ComputeTarget) -> Recipe | None:
     """How the environment is made that a run needs; None where an interpreter is there already."""
     file = config.conda_file(project) if config.prepare_environment and not target.python_location else None
@@ -253,6 +298,8 @@ def _new_record(
         state="submitting",
         environment=recipe.name if recipe else None,
         submitted_by=__version__,
+        parent=submission.parent,
+        step=submission.step,
     )
 
 
