@@ -108,7 +108,9 @@ def test_the_page_has_the_table_of_fields() -> None:
 
 def test_the_targets_of_the_page_are_read() -> None:
     page = (ROOT / "Docs" / "EXPERIMENTS.md").read_text(encoding="utf-8")
-    for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+    texts = re.findall(r"```yaml\n(type:.*?)```", page, re.DOTALL)
+    assert texts
+    for text in texts:
         parse_compute(yaml.safe_load(text))
 
 

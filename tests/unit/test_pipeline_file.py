@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,14 @@ def test_a_fault_is_told_with_its_step(tmp_path: Path, steps: str, said: str) ->
         read_pipeline(written(tmp_path, steps))
     assert said in str(raised.value)
     assert str(tmp_path / "pipeline.yml") in str(raised.value)
+
+
+def test_the_pipeline_of_the_page_is_read(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "Docs" / "EXPERIMENTS.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(name:.*?)```", page, re.DOTALL)
+    (tmp_path / "monthly.yml").write_text(text)
+    made = read_pipeline(tmp_path / "monthly.yml")
+    assert [*made.sorter().static_order()] == ["etl", "train", "publish"]
 
 
 def test_a_pipeline_has_a_name(tmp_path: Path) -> None:
