@@ -1,20 +1,22 @@
-"""The sample month on Spark's own cluster: the same as on this machine alone."""
+"""The sample month on Spark's own cluster, submitted to its master: the same as on this machine alone.
+
+That whole ETL and training give the same there is in test_direct, and on YARN in test_yarn.
+"""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from clusters import Cluster
-from months import Month, differences, run_month, submit_filtered
+from months import Month, run_differences, submit_filtered
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
-def test_a_standalone_cluster_gives_what_local_mode_gives_submitted_or_not(
+def test_a_script_submitted_to_a_spark_master_gives_what_local_mode_gives(
     standalone: Cluster, month: str, local_month: Month, tmp_path: Path
 ) -> None:
-    submit = partial(submit_filtered, tmp_path / "project", standalone)
-    assert differences(run_month(tmp_path, month, standalone, submit), local_month) == []
+    submitted = submit_filtered(tmp_path, month, standalone)
+    assert run_differences("filtered", submitted, local_month.filtered) == []

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,25 +38,18 @@ def write_sample(folder: Path) -> str:
     return str(folder / "*/*/*/*/request.csv")
 
 
-def run_month(
-    folder: Path, data: str, cluster: Cluster | None = None, filtered_by: Callable[[Path], None] | None = None
-) -> Month:
-    """Run the commands on `data`, with their outputs below `folder`, on the cluster or else on two local cores.
-
-    `filtered_by` runs ETL with FILTER_IP in another way: it is given the configuration.
-    """
+def run_month(folder: Path, data: str, cluster: Cluster | None = None) -> Month:
+    """Run the commands on `data`, with their outputs below `folder`, on the cluster or else on two local cores."""
     filtered, whole = (_write_config(folder / name, data) for name in ("filtered", "whole"))
-    if filtered_by:
-        filtered_by(filtered)
-    else:
-        _run(cluster, "etl.py", str(filtered), "FILTER_IP")
+    _run(cluster, "etl.py", str(filtered), "FILTER_IP")
     _run(cluster, "etl.py", str(whole), "FALSE")
     _run(cluster, "train.py", str(whole))
     return Month(_published(filtered), _published(whole))
 
 
-def submit_filtered(project: Path, cluster: Cluster, config: Path) -> None:
-    """Submit ETL with FILTER_IP from a project at `project`, which is made, to the cluster's Spark master."""
+def submit_filtered(folder: Path, data: str, cluster: Cluster) -> runs.Run:
+    """Submit ETL with FILTER_IP to the cluster's Spark master, from a project that is made below `folder`."""
+    project, config = folder / "project", _write_config(folder / "filtered", data)
     shutil.copytree(CODE, project / "Code", ignore=shutil.ignore_patterns("__pycache__"))
     loadcast = [sys.executable, "-m", "loadcast"]
     _call([*loadcast, "computetarget", "attach", "spark", "--name", "master", "--master", cluster.master], {}, project)
@@ -66,6 +59,7 @@ def submit_filtered(project: Path, cluster: Cluster, config: Path) -> None:
     (project / "aml_config" / "master.runconfig").write_text(json.dumps(runconfig))
     submit = ["experiment", "submit", "-c", "master", "Code/etl.py", str(config), "FILTER_IP"]
     _call([*loadcast, *submit], cluster.environment, project)
+    return _published(config)
 
 
 def run_etl(folder: Path, data: str, cluster: Cluster) -> runs.Run:
@@ -122,19 +116,21 @@ def _twelve_digits(number: str) -> float:
 
 def differences(found: Month, wanted: Month) -> list[str]:
     """Names of what differs between two runs of the same month: nothing of it may depend on where it ran."""
+    whole = run_differences("whole", found.whole, wanted.whole, (*TABLES, paths.PREDICTIONS))
+    return [*run_differences("filtered", found.filtered, wanted.filtered), *whole]
+
+
+def run_differences(kind: str, one: runs.Run, other: runs.Run, tables: Sequence[str] = TABLES) -> list[str]:
+    """Names of what differs between two runs, after `kind`."""
     names = []
-    for kind, one, other in (
-        ("filtered", found.filtered, wanted.filtered),
-        ("whole", found.whole, wanted.whole),
-    ):
-        tables = (*TABLES, paths.PREDICTIONS) if kind == "whole" else TABLES
-        for name in tables:
-            columns = runs.same_bits(runs.table(one, name), runs.table(other, name))
-            names += [f"{kind} {name}.{column}" for column in columns]
-        names += [f"{kind} quality.{key}" for key in _unequal(one.quality, other.quality)]
-        names += [f"{kind} metrics.{key}" for key in _unequal(one.metrics, other.metrics)]
-        names += [f"{kind} info.{key}" for key in _unequal(_lasting(one.info), _lasting(other.info))]
-        names += [f"{kind} {name}" for name in _unequal(_bundle(one.folder), _bundle(other.folder))]
+    for name in tables:
+        names += [
+            f"{kind} {name}.{column}" for column in runs.same_bits(runs.table(one, name), runs.table(other, name))
+        ]
+    names += [f"{kind} quality.{key}" for key in _unequal(one.quality, other.quality)]
+    names += [f"{kind} metrics.{key}" for key in _unequal(one.metrics, other.metrics)]
+    names += [f"{kind} info.{key}" for key in _unequal(_lasting(one.info), _lasting(other.info))]
+    names += [f"{kind} {name}" for name in _unequal(_bundle(one.folder), _bundle(other.folder))]
     return names
 
 
