@@ -64,6 +64,24 @@ def test_a_signal_ends_the_command_with_one_line_after_it_has_cleaned_up(name: s
     assert errors == [f"loadcast: Stopped by {name}; nothing was published."]
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_one_that_comes_as_the_handlers_are_put_in_place_ends_the_command_alike(moment: str) -> None:
+    """Seen as exit code 1 and two lines, at one of 190 moments of the service's first 0.1 s."""
+    sent = {"before": "send(signal.SIGTERM); begin(thread)", "after": "begin(thread); send(signal.SIGTERM)"}[moment]
+    patched = f"""
+begin = threading.Thread.start
+def start(thread):
+    threading.Thread.start = begin
+    {sent}
+threading.Thread.start = start
+
+with signals.handled("""
+    text = _PROGRAM.format(code=str(CODE), body="    time.sleep(60)").replace("\nwith signals.handled(", patched)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (143, "removed\n")
+    assert done.stderr.splitlines() == ["loadcast: Stopped by SIGTERM; nothing was published."]
+
+
 def test_without_a_signal_nothing_changes() -> None:
     assert run("pass") == (0, ["done"], [])
     assert run("sys.exit(4)") == (4, [], [])

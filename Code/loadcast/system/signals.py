@@ -65,10 +65,15 @@ class _Guard:
         self._thread = threading.Thread(target=self._listen, name="loadcast-signals", daemon=True)
 
     def start(self) -> None:
-        signal.set_wakeup_fd(self._hears, warn_on_full_buffer=False)
-        self.handle()
-        self._thread.start()
-        sys.excepthook = self._excepthook
+        # A signal waits until all is in its place: half of it would say two lines, or end with another exit code.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            signal.set_wakeup_fd(self._hears, warn_on_full_buffer=False)
+            self.handle()
+            self._thread.start()
+            sys.excepthook = self._excepthook
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def handle(self) -> None:
         """Take the signals over, but for those that whoever started us wants ignored (nohup, jobs of scripts)."""
@@ -193,8 +198,8 @@ def handled(at_end: Callable[[], None]) -> Iterator[None]:
     guard = _guard = _Guard(at_end)
     os.register_at_fork(after_in_child=_forget)
     atexit.register(guard.ignore)
-    guard.start()
     try:
+        guard.start()
         yield
     finally:
         if not guard.settle(_DONE) and guard.is_stopped:
