@@ -8,6 +8,14 @@ remove() { rm -rf --one-file-system -- "$@"; }
 # A system in the cache may hold this machine's settings.
 make_cache() { mkdir -p "$bare_cache" && chmod 700 "$bare_cache"; }
 
+# install_debian PACKAGE...: installs what is missing of these packages, as far as it can: root, on a Debian.
+install_debian() {
+    dpkg -s "$@" >/dev/null 2>&1 && return
+    [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null 2>&1 || return
+    apt_install "$@" || { apt-get update -qq >/dev/null 2>&1 && apt_install "$@"; }
+}
+apt_install() { DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1; }
+
 # The address from which this machine has its own Debian packages, if it is a Debian; else debootstrap uses its own.
 mirror() {
     # shellcheck disable=SC2016

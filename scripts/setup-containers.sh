@@ -16,13 +16,7 @@ skip() {
 [[ $(id -u) == 0 ]] || skip "only root can make a bare system"
 command -v apt-get >/dev/null 2>&1 || skip "this is no Debian"
 
-install_packages() { DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1; }
-wanted=(podman runc buildah catatonit debootstrap)
-if ! command -v podman >/dev/null || ! command -v debootstrap >/dev/null || ! dpkg -s catatonit >/dev/null 2>&1; then
-    echo "Installing ${wanted[*]}"
-    install_packages "${wanted[@]}" || { apt-get update -qq >/dev/null 2>&1 && install_packages "${wanted[@]}"; } ||
-        skip "podman could not be installed"
-fi
+install_debian podman runc buildah catatonit debootstrap || skip "podman could not be installed"
 make_cache
 archive=$(bare_debian bookworm python3,python3-venv,ca-certificates,openjdk-17-jre-headless) ||
     skip "debootstrap could not make a bare Debian"

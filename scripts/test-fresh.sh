@@ -10,7 +10,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/bare-debian.sh
 
 readonly packages=python3,python3-venv,make,git,ca-certificates
-readonly cache=$bare_cache
 # Of the environment, what says how packages are fetched, and how OpenBLAS has to treat this processor.
 readonly passed_on='^(PIP|UV|NPM|npm_config|NODE|SSL|CURL|REQUESTS|GIT_SSL)_|^(OPENBLAS_.*|(https?|ftp|no|all)_proxy)$'
 
@@ -67,7 +66,7 @@ clean_up() {
 try_suite() {
     local suite=$1 archive command
     archive=$(bare_debian "$suite" "$packages") || skip "debootstrap could not make a bare $suite"
-    system=$(mktemp -d "$cache/run-XXXXXX")
+    system=$(mktemp -d "$bare_cache/run-XXXXXX")
     tar -C "$system" --numeric-owner -xzf "$archive"
     configure "$system"
     mkdir -p "$system$HOME"
@@ -84,7 +83,7 @@ try_suite() {
 check_ability
 make_cache
 # What runs that were killed left.
-find "$cache" -mindepth 1 -maxdepth 1 -type d -mtime +0 -exec rm -rf --one-file-system {} +
+find "$bare_cache" -mindepth 1 -maxdepth 1 -type d -mtime +0 -exec rm -rf --one-file-system {} +
 system='' running=''
 trap clean_up EXIT
 trap 'exit 130' INT

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -28,15 +27,6 @@ _DIRECTLY = "the script alone"
 _ROUNDS = 7
 
 
-@dataclass(frozen=True)
-class _Target:
-    """A target's name, its fields, and variables for the commands on it."""
-
-    name: str
-    fields: Mapping[str, object]
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-
 def main() -> None:
     """Make the machines, let the script alone and its submissions take turns, print the table."""
     options = parser(__doc__)
@@ -48,7 +38,7 @@ def main() -> None:
         (project / "script.py").write_text(_SCRIPT)
         subprocess.run(["git", "init", "-q", str(project)], check=True)
         contenders = [Contender(_DIRECTLY, [sys.executable, "script.py"])]
-        contenders += [_contender(project, target) for target in _targets(scratch, machines)]
+        contenders += [_contender(project, fields) for fields in _targets(scratch, machines)]
         for contender in contenders:  # the agent is sent, and connections are made, before the clock runs
             run_contender(contender, project)
         runs = take_turns(contenders, chosen.runs, lambda contender: run_contender(contender, project))
@@ -58,9 +48,9 @@ def main() -> None:
     save(chosen.json, "submission", rows, runs, added=lines)
 
 
-def _targets(scratch: Path, machines: ExitStack) -> Iterator[_Target]:
-    """The targets that there can be here; why others cannot is said."""
-    yield _Target("local", {"type": "local"})
+def _targets(scratch: Path, machines: ExitStack) -> Iterator[Mapping[str, object]]:
+    """The fields of the targets that there can be here; why others cannot is said."""
+    yield {"type": "local"}
     try:
         require_ssh_host()
     except pytest.skip.Exception as missing:
@@ -82,20 +72,20 @@ def _targets(scratch: Path, machines: ExitStack) -> Iterator[_Target]:
         "private_key_file": str(host.key_file),
         "hostKey": " ".join((host.folder / "host_key.pub").read_text().split()[:2]),
     }
-    yield _Target("remote", {"type": "remote", **login})
+    yield {"type": "remote", **login}
     if programs:
-        yield _Target("remotedocker", {"type": "remotedocker", **login, "baseDockerImage": BASE_IMAGE})
+        yield {"type": "remotedocker", **login, "baseDockerImage": BASE_IMAGE}
 
 
-def _contender(project: Path, target: _Target) -> Contender:
-    """The command that submits the script to a target, whose files are written."""
-    folder = project / "aml_config"
+def _contender(project: Path, fields: Mapping[str, object]) -> Contender:
+    """The command that submits the script to a target, whose files are written under its type's name."""
+    folder, name = project / "aml_config", str(fields["type"])
     folder.mkdir(exist_ok=True)
-    (folder / f"{target.name}.compute").write_text(json.dumps(target.fields))
-    runconfig = {"Target": target.name, "Framework": "Python", "PrepareEnvironment": False}
-    (folder / f"{target.name}.runconfig").write_text(json.dumps(runconfig))
-    command = [sys.executable, "-m", "loadcast", "experiment", "submit", "-c", target.name, "script.py"]
-    return Contender(f"submitted to {target.name}", command, {"PYTHONPATH": str(ROOT / "Code"), **target.environment})
+    (folder / f"{name}.compute").write_text(json.dumps(fields))
+    runconfig = {"Target": name, "Framework": "Python", "PrepareEnvironment": False}
+    (folder / f"{name}.runconfig").write_text(json.dumps(runconfig))
+    command = [sys.executable, "-m", "loadcast", "experiment", "submit", "-c", name, "script.py"]
+    return Contender(f"submitted to {name}", command, {"PYTHONPATH": str(ROOT / "Code")})
 
 
 def added(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from loadcast.api.experiments import submit_script
+from loadcast.experiments.pipelines import run_pipeline
 from loadcast.experiments.records import RunRecord, list_records
+from loadcast.experiments.submission import Submission, follow
 
 STEP = """
 import os, pathlib, sys, time
@@ -70,6 +73,12 @@ class Project:
     def traced(self) -> list[str]:
         return self.trace.read_text().splitlines()
 
+    def wait_for(self, line: str) -> None:
+        until = time.monotonic() + 60
+        while line not in self.traced():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
     def pipelines(self) -> list[RunRecord]:
         return [record for record in list_records(self.folder).records if record.steps]
 
@@ -126,10 +135,7 @@ def test_a_step_that_fails_holds_up_those_after_it_and_can_be_resumed(project: P
 def test_a_killed_client_is_told_and_its_pipeline_goes_on(project: Project) -> None:
     project.write(train="sleeps")
     with project.start("pipeline", "submit", "monthly.yml") as client:
-        until = time.monotonic() + 60
-        while "train begins" not in project.traced():
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        project.wait_for("train begins")
         client.send_signal(signal.SIGKILL)
     said = project.run("experiment", "list")
     (record,) = project.pipelines()
@@ -142,10 +148,7 @@ def test_a_killed_client_is_told_and_its_pipeline_goes_on(project: Project) -> N
 def test_ctrl_c_ends_the_command_at_once(project: Project) -> None:
     project.write(train="sleeps")
     with project.start("pipeline", "submit", "monthly.yml") as client:
-        until = time.monotonic() + 60
-        while "train begins" not in project.traced():
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        project.wait_for("train begins")
         client.send_signal(signal.SIGINT)
         said = client.communicate(timeout=30)[0]
     assert client.returncode == 130, said
@@ -160,3 +163,23 @@ def test_an_output_that_is_missing_is_named(project: Project) -> None:
     said = project.run("pipeline", "submit", "monthly.yml", code=1)
     assert "[etl] failed: wanted outputs/more, which run" in said
     assert project.traced() == ["etl begins", "etl ends"]
+
+
+def test_a_step_that_has_ended_when_it_is_looked_at_is_no_other_run_s(project: Project) -> None:
+    said: list[tuple[str, str]] = []
+
+    class Heard:
+        def event(self, step: str, text: str) -> None:
+            said.append((step, text))
+
+        def log(self, step: str, block: bytes) -> None:
+            said.append((step, block.decode()))
+
+    def submit(folder: Path, wanted: Submission) -> RunRecord:
+        return follow(folder, submit_script(folder, wanted), lambda _: None)
+
+    project.trace.write_text("")
+    record = run_pipeline(project.folder, project.folder / "monthly.yml", submit, Heard())
+    assert record.state == "completed"
+    assert ("etl", "begun\n") in said
+    assert not [text for _, text in said if "taken over" in text]

@@ -11,6 +11,7 @@ from typing import Any
 from loadcast.experiments import submission
 from loadcast.experiments.comparison import run_view
 from loadcast.experiments.locations import project_folder
+from loadcast.experiments.pipelines import end_run
 from loadcast.experiments.records import RunRecord, find_record, list_records
 from loadcast.experiments.runconfig import read_runconfig
 from loadcast.progress import Progress, silent
@@ -87,7 +88,7 @@ class ExperimentRun:
 
     def cancel(self) -> str:
         """End the run on its target; returns the status."""
-        self._record = submission.cancel(self._project, self._record)
+        self._record = end_run(self._project, self._record)
         return self._record.state
 
     def __repr__(self) -> str:

@@ -135,11 +135,9 @@ def wait(run: str, project: Path) -> None:
 @friendly
 def cancel(run: str, project: Path) -> None:
     """End RUN on its target, with all that it has started; of a pipeline, all steps that run."""
-    from loadcast.experiments.pipelines import cancel_pipeline
-    from loadcast.experiments.submission import cancel as end
+    from loadcast.experiments.pipelines import end_run
 
-    record = _found(run, project)
-    _print_runs(project, [cancel_pipeline(project, record) if record.steps else end(project, record)])
+    _print_runs(project, [end_run(project, _found(run, project))])
 
 
 @experiment.command(name="list")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -42,6 +43,18 @@ def matching(pattern: str, wanted: str) -> AfterValidator:
 
     def check(value: str) -> str:
         if not compiled.fullmatch(value):
+            raise ValueError(f"wanted {wanted}")
+        return value
+
+    return AfterValidator(check)
+
+
+def inside(wanted: str) -> AfterValidator:
+    """A validator of paths that have to stay inside a folder; `wanted` says which."""
+
+    def check(value: str) -> str:
+        path = PurePosixPath(value)
+        if path.is_absolute() or ".." in path.parts or value.startswith("~"):
             raise ValueError(f"wanted {wanted}")
         return value
 

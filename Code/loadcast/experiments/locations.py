@@ -14,7 +14,6 @@ LOGGED = "logged.jsonl"
 LOG = "log.txt"
 OUTPUTS = "outputs"
 PIPELINE = "pipeline.yml"
-PIPELINE_LOCK = "pipeline.lock"
 
 _MARKS = (STATE_FOLDER, "aml_config", ".git")
 

@@ -9,21 +9,16 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from loadcast.errors import ConfigError
-from loadcast.experiments.fields import CONFIG, NAME, ListAsTuple, PathText, Text, matching, nearest, validated
+from loadcast.experiments.fields import CONFIG, NAME, ListAsTuple, PathText, Text, inside, matching, nearest, validated
 from loadcast.experiments.yaml_files import read_mapping
 
 _KIND, _EXAMPLE = "Pipeline", "Docs/EXPERIMENTS.md"
 
 
-def _inside(value: str) -> str:
-    path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts or value.startswith("~"):
-        raise ValueError("wanted a path that stays inside its folder")
-    return path.as_posix()
-
-
 _Name = Annotated[Text, matching(NAME, "a name of letters, digits, and the signs . _ -")]
-_Inside = Annotated[PathText, AfterValidator(_inside)]
+_Inside = Annotated[
+    PathText, inside("a path that stays inside its folder"), AfterValidator(lambda path: PurePosixPath(path).as_posix())
+]
 
 
 class Step(BaseModel):
@@ -56,7 +51,7 @@ class Pipeline(BaseModel):
     model_config = CONFIG
 
     name: _Name
-    steps: Annotated[dict[_Name, Step], Field(min_length=1)]
+    steps: dict[_Name, Step]
 
     def sorter(self) -> TopologicalSorter[str]:
         """The steps in an order in which they can run. Raises CycleError."""

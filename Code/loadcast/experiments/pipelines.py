@@ -8,7 +8,8 @@ whoever resumes the pipeline finds them again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +19,9 @@ from typing import Protocol
 
 from loadcast import __version__
 from loadcast.errors import ConfigError, LoadcastError
+from loadcast.experiments.agent.state import lock, open_lock
 from loadcast.experiments.locations import LOG, OUTPUTS, PIPELINE, run_folder
 from loadcast.experiments.pipeline_file import Pipeline, Step, read_pipeline
-from loadcast.experiments.pipeline_lock import kept
 from loadcast.experiments.records import RunRecord, list_records, new_id, read_record, write_record
 from loadcast.experiments.snapshot import Snapshot, take_snapshot, with_inputs, write_snapshot
 from loadcast.experiments.submission import Submission, cancel, follow
@@ -97,8 +98,10 @@ def steps_of(project: Path, record: RunRecord) -> list[RunRecord]:
     return [step for step in list_records(project).records if step.parent == record.id]
 
 
-def cancel_pipeline(project: Path, record: RunRecord) -> RunRecord:
-    """End a pipeline's run, and those of its steps that go on; returns its record."""
+def end_run(project: Path, record: RunRecord) -> RunRecord:
+    """End a run; of a pipeline, all steps that go on. Returns its record."""
+    if not record.steps:
+        return cancel(project, record)
     if record.is_final:
         return record
     record = record.changed(state="cancelled", end=datetime.now(UTC))
@@ -111,7 +114,7 @@ def cancel_pipeline(project: Path, record: RunRecord) -> RunRecord:
 def _run(work: _Work, record: RunRecord, there: Mapping[str, RunRecord]) -> RunRecord:
     """Run all steps; `there` are those that were submitted before."""
     work.say.event(work.pipeline.name, f"pipeline {record.id}")
-    with kept(work.project, record.id):
+    with _kept(work.project, record.id):
         write_record(work.project, record)
         ended = _run_steps(work, there)
         record = read_record(work.project, record.id)
@@ -168,7 +171,7 @@ def _run_step(work: _Work, name: str, before: Mapping[str, RunRecord], there: Ru
     step = work.pipeline.steps[name]
     try:
         record = there or work.submit(work.project, _submission(work, name, step, before))
-        if record.parent != work.parent or record.state == "completed":
+        if record.parent != work.parent or (there and there.state == "completed"):
             work.say.event(name, f"taken over from run {record.id}")
         else:
             work.say.event(name, f"run {record.id} on {record.target}")
@@ -211,3 +214,15 @@ def _without(snapshot: Snapshot, project: Path, file: Path) -> Snapshot:
     """The snapshot without the pipeline's own file: a step is the same whatever others are added."""
     path = os.path.relpath(file, project)
     return Snapshot(tuple(entry for entry in snapshot.files if entry.path != path))
+
+
+@contextmanager
+def _kept(project: Path, run: str) -> Iterator[None]:
+    """Hold the lock of a pipeline's run, as keepers on targets do. Raises ConfigError where another process has it."""
+    descriptor = open_lock(str(run_folder(project, run)))
+    try:
+        if not lock(descriptor):
+            raise ConfigError(f"Pipeline {run} is run by another process. Wait for it, or end that.")
+        yield
+    finally:
+        os.close(descriptor)

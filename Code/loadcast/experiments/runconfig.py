@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -20,6 +20,7 @@ from loadcast.experiments.fields import (
     PathText,
     Text,
     checked_name,
+    inside,
     matching,
     validated,
 )
@@ -51,16 +52,9 @@ def _argument(value: str) -> str:
     return value
 
 
-def _below_project(value: str) -> str:
-    path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts or value.startswith("~"):
-        raise ValueError("wanted a path below the project's folder, such as Config/conda_dependencies.yml")
-    return value
-
-
 _Word = Annotated[Text, AfterValidator(_word)]
 _Argument = Annotated[_Word, AfterValidator(_argument)]
-_ProjectFile = Annotated[PathText, AfterValidator(_below_project)]
+_ProjectFile = Annotated[PathText, inside("a path below the project's folder, such as Config/conda_dependencies.yml")]
 _Variable = Annotated[str, matching(_VARIABLE, "a variable's name: letters, digits and _")]
 _Target = Annotated[Text, matching(NAME, "the name of a compute target")]
 

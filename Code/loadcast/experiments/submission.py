@@ -21,13 +21,12 @@ from typing import Any
 
 from loadcast import __version__
 from loadcast.errors import ArtefactError, ConfigError, EnvironmentNotReadyError
-from loadcast.experiments.agent.state import COMPLETED, ENDED, LOST, RUNNING, STARTING, State
+from loadcast.experiments.agent.state import COMPLETED, ENDED, LOST, RUNNING, STARTING, State, is_locked
 from loadcast.experiments.agent_file import agent_file
 from loadcast.experiments.compute import ComputeTarget, read_compute
 from loadcast.experiments.conda import read_conda
 from loadcast.experiments.git_state import git_commit, git_diff
 from loadcast.experiments.locations import LOG, LOGGED, OUTPUTS, run_folder
-from loadcast.experiments.pipeline_lock import is_kept
 from loadcast.experiments.plan import Plan, at
 from loadcast.experiments.records import RunRecord, list_records, new_id, write_record
 from loadcast.experiments.remote_agent import Agent
@@ -171,12 +170,13 @@ def refresh(project: Path, records: Iterable[RunRecord]) -> list[RunRecord]:
     Raises a LoadcastError where a target cannot be asked.
     """
     asked = [*records]
+    known = {record.id: record for record in asked}
     by_target: dict[str, list[RunRecord]] = defaultdict(list)
     for record in asked:
-        if not record.is_final and not record.steps:
+        if record.steps:
+            known[record.id] = _pipeline_as_it_is(project, record)
+        elif not record.is_final:
             by_target[record.target].append(record)
-    asked = [_pipeline_as_it_is(project, record) if record.steps else record for record in asked]
-    known = {record.id: record for record in asked}
     for target, some in by_target.items():
         agent = agent_of(project, target)
         for run, state in agent.states([record.id for record in some]).items():
@@ -186,7 +186,7 @@ def refresh(project: Path, records: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def _pipeline_as_it_is(project: Path, record: RunRecord) -> RunRecord:
-    if record.state != "running" or is_kept(project, record.id):
+    if record.state != "running" or is_locked(str(run_folder(project, record.id))):
         return record
     note = f"The command that submitted its steps has ended. To go on: loadcast pipeline resume {record.id}"
     return _changed(project, record, state=LOST, note=note)
@@ -203,7 +203,7 @@ def _check_is_script(record: RunRecord) -> None:
 def cancel(project: Path, record: RunRecord) -> RunRecord:
     """End a run, wherever it is; nothing of it is left on the target. Returns its record."""
     (record,) = refresh(project, [record])
-    if record.is_final and record.state != LOST:  # a lost one may have left a container or an application
+    if record.is_final:  # a lost run is not: it may have left a container or an application
         return record
     if record.state in _NOT_STARTED:  # its client has ended, or is just about to be told
         return _changed(project, record, state="cancelled", end=datetime.now(UTC))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,20 +66,18 @@ class TargetType(Protocol):
 
 def plain_recipe(environment: Environment) -> Recipe:
     """An environment in a folder of the agent's."""
-    fields = {
-        "python": environment.python,
-        "channels": environment.channels,
-        "conda": environment.conda,
-        "pip": environment.pip,
-    }
-    return Recipe(environment.content_hash(), fields)
+    return Recipe(environment.content_hash(), asdict(environment))
 
 
 def plain_plan(target: ComputeTarget, job: Job, default: str) -> Plan:
     """A command line without a container or a cluster."""
-    made: Word | None = (at(f"environments/{job.environment}/bin/python"),) if job.environment else None
-    interpreter: Word = target.python_location or made or default
+    interpreter = target.python_location or program_of(job, "python", default)
     return Plan((interpreter, *job.words), variables_of(target, job))
+
+
+def program_of(job: Job, name: str, default: str) -> Word:
+    """A program of the job's environment in its folder of the agent's; `default` where it has none."""
+    return (at(f"environments/{job.environment}/bin/{name}"),) if job.environment else default
 
 
 def variables_of(target: ComputeTarget, job: Job) -> dict[str, Word]:

@@ -13,7 +13,7 @@ from loadcast.experiments.conda import Environment
 from loadcast.experiments.containers import LocalDocker, RemoteDocker
 from loadcast.experiments.locations import STATE_FOLDER
 from loadcast.experiments.machines import Machine, ThisMachine
-from loadcast.experiments.plan import RUN_ID, Plan, Word, at
+from loadcast.experiments.plan import RUN_ID, Plan, Word
 from loadcast.experiments.target_types import (
     HOME_BASE,
     Job,
@@ -21,6 +21,7 @@ from loadcast.experiments.target_types import (
     TargetType,
     plain_plan,
     plain_recipe,
+    program_of,
     spark_words,
     ssh_machine,
 )
@@ -92,10 +93,8 @@ class SparkMaster(Local):
 
     def plan(self, target: ComputeTarget, job: Job) -> Plan:
         """`spark-submit` of the environment, or beside the interpreter that runs loadcast."""
-        folder = f"environments/{job.environment}/bin/" if job.environment else None
-        beside = Path(sys.executable).with_name
-        submit: Word = (at(f"{folder}spark-submit"),) if folder else str(beside("spark-submit"))
-        driver: Word = (at(f"{folder}python"),) if folder else sys.executable
+        submit = program_of(job, "spark-submit", str(Path(sys.executable).with_name("spark-submit")))
+        driver = program_of(job, "python", sys.executable)
         words: tuple[Word, ...] = (
             *(target.spark_submit_location or submit, "--master", target.master or ""),
             *("--name", ("loadcast-", RUN_ID), *spark_words(job.spark)),

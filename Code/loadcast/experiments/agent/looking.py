@@ -89,18 +89,18 @@ def cancel_run(base: str, run: str) -> State:
     until = time.monotonic() + _END_S
     while time.monotonic() < until:
         state = known_state(folder)
-        if state["state"] == LOST:  # what it had started elsewhere may go on
-            with open(os.path.join(folder, "log"), "ab", 0) as log:
-                Request(base, folder).end_elsewhere(log)
+        if state["state"] in ENDED:
             break
-        elif state["state"] in ENDED:
-            break
-        elif state["state"] == RUNNING:
+        if state["state"] == RUNNING:
             send_signal(state["keeper"], signal.SIGTERM)  # it lives: its lock is held
         elif not is_locked(folder):  # started by nobody, and by nobody from now on
             write_state(folder, state=CANCELLED, end=time.time())
         time.sleep(0.1)
-    return known_state(folder)
+    state = known_state(folder)
+    if state["state"] == LOST:  # what it had started elsewhere may go on
+        with open(os.path.join(folder, "log"), "ab", 0) as log:
+            Request(base, folder).end_elsewhere(log)
+    return state
 
 
 def collect_run(base: str, run: str, out: BinaryIO) -> None:

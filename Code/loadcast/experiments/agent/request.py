@@ -11,8 +11,6 @@ from .state import below, read_json
 
 #: Seconds that each command has which ends a run elsewhere.
 _ELSEWHERE_S = 30.0
-
-
 #: What a script is told about its run, in variables: its id, where it logs to, and not to keep its output back.
 OF_THE_RUN = ("LOADCAST_RUN_ID", "LOADCAST_RUN_LOG", "PYTHONUNBUFFERED")
 
