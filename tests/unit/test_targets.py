@@ -11,10 +11,11 @@ import pytest
 
 from loadcast.errors import ConfigError
 from loadcast.experiments import machines, targets
-from loadcast.experiments.compute import parse_compute
+from loadcast.experiments.compute import ComputeTarget, parse_compute
 from loadcast.experiments.conda import Environment
 from loadcast.experiments.machines import SshMachine
 from loadcast.experiments.plan import RUN_ID, Plan, at
+from loadcast.experiments.remote_agent import Agent
 from loadcast.experiments.target_types import Job
 from loadcast.experiments.targets import Local, type_of
 
@@ -25,7 +26,15 @@ REMOTE = {"type": "remote", "address": "10.0.0.4", "username": "me", "hostKey": 
 
 def plan(fields: dict[str, object], job: Job) -> Plan:
     target = parse_compute(fields)
-    return type_of(target).plan(target, job)
+    made = type_of(target).plan(target, job)
+    assert isinstance(made, Plan)
+    return made
+
+
+def agent_of(target: ComputeTarget) -> Agent:
+    runner = type_of(target).runner(target, "vm", Path())
+    assert isinstance(runner, Agent)
+    return runner
 
 
 def test_the_interpreter_is_the_users_or_the_environments_or_the_machines() -> None:
@@ -93,7 +102,7 @@ def test_a_machine_by_ssh_needs_a_pinned_key_and_shows_no_secret(monkeypatch: py
     monkeypatch.setenv("MINE", "sesame")
     monkeypatch.setattr(machines, "ssh_program", lambda name: f"/usr/bin/{name}")  # which need not be there
     target = parse_compute({**REMOTE, "password": "env:MINE"})
-    machine = type_of(target).machine(target, "vm", Path())
+    machine = agent_of(target).machine
     assert isinstance(machine, SshMachine)
     words = machine.command(["echo", "a b", "$(id)"])
     assert words[-3:] == ["--", "10.0.0.4", "echo 'a b' '$(id)'"]
@@ -102,7 +111,7 @@ def test_a_machine_by_ssh_needs_a_pinned_key_and_shows_no_secret(monkeypatch: py
     assert machine.environment()["SSH_ASKPASS_REQUIRE"] == "force"
     unpinned = parse_compute({name: value for name, value in REMOTE.items() if name != "hostKey"})
     with pytest.raises(ConfigError, match="Target vm has no hostKey"):
-        type_of(unpinned).machine(unpinned, "vm", Path())
+        agent_of(unpinned)
 
 
 def test_a_spark_master_gets_the_script_by_spark_submit() -> None:

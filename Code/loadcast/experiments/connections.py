@@ -8,25 +8,13 @@ from pathlib import Path
 
 from loadcast.errors import EnvironmentNotReadyError
 from loadcast.experiments.compute import ComputeTarget
-from loadcast.experiments.machines import ConnectionLost, Machine, run_on, ssh_program
-from loadcast.experiments.target_types import ssh_machine
+from loadcast.experiments.machines import ssh_program
 from loadcast.experiments.targets import type_of
 from loadcast.secrets import shown
 
 #: Best first.
 _KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 _SCAN_S = 10
-#: Each line is a fact, its name first. Nothing of it needs more than a POSIX shell.
-_PROBE = """
-say() { printf '%s\\t%s\\n' "$1" "$2"; }
-say system "$(uname -sr)"
-say cores "$(getconf _NPROCESSORS_ONLN)"
-say memory "$(awk '/^MemTotal/ { printf "%.1f GB", $2 / 1e6 }' /proc/meminfo 2>/dev/null)"
-say python "$("$1" --version 2>&1)"
-for program in java docker spark-submit conda uv; do
-    say "$program" "$(command -v "$program" || echo none)"
-done
-"""
 
 
 @dataclass(frozen=True)
@@ -45,13 +33,12 @@ def check_connection(target: ComputeTarget) -> Checked:
     if not target.is_remote:
         return Checked()
     pinned = target.model_copy(update={"host_key": target.host_key or ask_host_key(target)})
-    return Checked(pinned.host_key, _facts(ssh_machine(pinned, "new"), type_of(target).python(target)))
+    return Checked(pinned.host_key, type_of(pinned).runner(pinned, "new", Path()).facts())
 
 
 def check_target(target: ComputeTarget, name: str, project: Path) -> dict[str, str]:
     """What an attached target has. Raises as check_connection."""
-    kind = type_of(target)
-    return _facts(kind.machine(target, name, project), kind.python(target))
+    return type_of(target).runner(target, name, project).facts()
 
 
 def ask_host_key(target: ComputeTarget) -> str:
@@ -68,12 +55,3 @@ def ask_host_key(target: ComputeTarget) -> str:
         f"Nobody answers as an SSH server at {shown(address)}, port {target.ssh_port}. "
         "Is the machine on, and do its firewall's rules let you in?"
     )
-
-
-def _facts(machine: Machine, python: str) -> dict[str, str]:
-    try:
-        said = run_on(machine, ["sh", "-c", _PROBE, "sh", python]).decode("utf-8", "replace")
-    except ConnectionLost as error:
-        raise EnvironmentNotReadyError(f"{machine.name} cannot be reached: {error}.") from error
-    pairs = (line.partition("\t") for line in said.splitlines())
-    return {name: shown(value) for name, _, value in pairs if name and value}

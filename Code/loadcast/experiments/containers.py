@@ -16,11 +16,12 @@ from loadcast.experiments.compute import ComputeTarget
 from loadcast.experiments.conda import Environment
 from loadcast.experiments.machines import Machine, ThisMachine
 from loadcast.experiments.plan import RUN_ID, Plan, Word, at
+from loadcast.experiments.remote_agent import Agent
+from loadcast.experiments.runner import Recipe, Runner
 from loadcast.experiments.target_types import (
     HOME_BASE,
     SHARED_VARIABLE,
     Job,
-    Recipe,
     plain_recipe,
     ssh_machine,
     variables_of,
@@ -29,14 +30,6 @@ from loadcast.experiments.target_types import (
 
 class _Docker:
     """What the two types share."""
-
-    def base(self, target: ComputeTarget, project: Path) -> str:
-        """In the user's home folder: a path without the signs that volumes could not be named with."""
-        return HOME_BASE
-
-    def python(self, target: ComputeTarget) -> str:
-        """The machine's own: that of the target lies in the image."""
-        return "python3"
 
     def recipe(self, target: ComputeTarget, environment: Environment) -> Recipe:
         """An image on top of the target's base image."""
@@ -72,9 +65,9 @@ class LocalDocker(_Docker):
 
     name = "localdocker"
 
-    def machine(self, target: ComputeTarget, name: str, project: Path) -> Machine:
-        """This machine."""
-        return ThisMachine()
+    def runner(self, target: ComputeTarget, name: str, project: Path) -> Runner:
+        """The agent on this machine."""
+        return _agent(ThisMachine())
 
 
 class RemoteDocker(_Docker):
@@ -82,9 +75,17 @@ class RemoteDocker(_Docker):
 
     name = "remotedocker"
 
-    def machine(self, target: ComputeTarget, name: str, project: Path) -> Machine:
-        """The machine at the target's address."""
-        return ssh_machine(target, name)
+    def runner(self, target: ComputeTarget, name: str, project: Path) -> Runner:
+        """The agent on the machine at the target's address."""
+        return _agent(ssh_machine(target, name))
+
+
+def _agent(machine: Machine) -> Agent:
+    """In the user's home folder, a path without the signs that volumes could not be named with.
+
+    By the machine's own interpreter: that of the target lies in the image.
+    """
+    return Agent(machine, HOME_BASE)
 
 
 def _mounted(path: str | None) -> tuple[Word, ...]:

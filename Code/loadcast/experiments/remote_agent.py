@@ -10,17 +10,23 @@ import subprocess
 import tarfile
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from loadcast.errors import ArtefactError, EnvironmentNotReadyError
-from loadcast.experiments.agent.state import State
+from loadcast.experiments.agent.state import COMPLETED, State
 from loadcast.experiments.agent_file import agent_file
 from loadcast.experiments.locations import blob_path
+from loadcast.experiments.machine_facts import facts_of
 from loadcast.experiments.machines import CommandFailed, ConnectionLost, Machine, raise_for, run_on
+from loadcast.experiments.plan import Plan, at
+from loadcast.experiments.runner import Recipe, Say
 from loadcast.experiments.snapshot_files import SnapshotFile
+from loadcast.progress import Progress
+from loadcast.secrets import shown
 
 Answer = TypeVar("Answer")
 #: Seconds that a lost machine is waited for, and the pauses between two tries.
@@ -43,6 +49,40 @@ class Agent:
     base: str
     python: str = "python3"
     patience_s: float = PATIENCE_S
+
+    @property
+    def name(self) -> str:
+        """The machine's."""
+        return self.machine.name
+
+    def facts(self) -> dict[str, str]:
+        """What the machine has."""
+        return facts_of(self.machine, self.python)
+
+    def prepare(self, recipe: Recipe, progress: Progress, say: Say) -> bool:
+        """Make an environment as a run of the agent's own, unless it is there.
+
+        Raises EnvironmentNotReadyError with what was said there.
+        """
+        name, spec = recipe.name, json.dumps(dict(recipe.spec))
+        if self.call("prepared", name, spec):
+            return False
+        file, _ = agent_file()
+        run = f"prepare-{name[:12]}-{uuid.uuid4().hex[:6]}"
+        words = (self.python, (at(file),), (at(""),), "environment", name, spec)
+        with progress(f"Making the environment {name[:12]} on {self.name}"):
+            self.start(run, Plan(words).request([]), {})
+            said = bytearray()
+            for block in self.follow(run):
+                say(block)
+                said += block[-4_000:]
+        state = self.states([run])[run]
+        if state is None or state["state"] != COMPLETED:
+            lines = said.decode("utf-8", "replace").strip().splitlines()
+            raise EnvironmentNotReadyError(
+                f"The environment was not made on {self.name}: {shown(lines[-1]) if lines else 'it said nothing'}"
+            )
+        return True
 
     def _install(self) -> None:
         """Send the agent's file. Raises EnvironmentNotReadyError where Python is missing or too old."""
@@ -128,9 +168,7 @@ class Agent:
                 with tarfile.open(fileobj=packed) as archive:
                     archive.extractall(folder, filter="data")
             except (tarfile.TarError, EOFError) as error:
-                raise ArtefactError(
-                    f"What {self.machine.name} sent of run {run} is damaged: {error}. Ask again."
-                ) from error
+                raise ArtefactError(f"What {self.name} sent of run {run} is damaged: {error}. Ask again.") from error
 
     def _ask(self, question: Callable[[], Answer]) -> Answer:
         """A question's answer; asked again while the machine cannot be reached, for as long as the patience lasts."""
@@ -145,9 +183,9 @@ class Agent:
         pause = min(max(_PAUSES_S[0], waited / 2), _PAUSES_S[1])
         if time.monotonic() + pause > since + self.patience_s:
             raise EnvironmentNotReadyError(
-                f"{self.machine.name} cannot be reached: {error}. Runs there go on; ask again when the network is back."
+                f"{self.name} cannot be reached: {error}. Runs there go on; ask again when the network is back."
             ) from error
-        _LOG.warning("No connection to %s (%s). Trying again.", self.machine.name, error)
+        _LOG.warning("No connection to %s (%s). Trying again.", self.name, error)
         time.sleep(pause)
 
     def _words(self, command: str, arguments: Sequence[str]) -> list[str]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -20,20 +19,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from loadcast import __version__
-from loadcast.errors import ArtefactError, ConfigError, EnvironmentNotReadyError
-from loadcast.experiments.agent.state import COMPLETED, ENDED, LOST, RUNNING, STARTING, State, is_locked
-from loadcast.experiments.agent_file import agent_file
+from loadcast.errors import ArtefactError, ConfigError
+from loadcast.experiments.agent.state import ENDED, LOST, RUNNING, STARTING, State, is_locked
 from loadcast.experiments.compute import ComputeTarget, read_compute
 from loadcast.experiments.conda import read_conda
 from loadcast.experiments.git_state import git_commit, git_diff
 from loadcast.experiments.locations import LOG, LOGGED, OUTPUTS, run_folder
-from loadcast.experiments.plan import Plan, at
 from loadcast.experiments.records import RunRecord, list_records, new_id, write_record
-from loadcast.experiments.remote_agent import Agent
 from loadcast.experiments.runconfig import RunConfig, read_runconfig
+from loadcast.experiments.runner import Recipe, Runner, Say
 from loadcast.experiments.snapshot import Snapshot, take_snapshot, write_snapshot
 from loadcast.experiments.snapshot_files import snapshot_files
-from loadcast.experiments.target_types import Job, Recipe
+from loadcast.experiments.target_types import Job, Planned
 from loadcast.experiments.targets import type_of
 from loadcast.progress import Progress, silent
 from loadcast.references import read_reference
@@ -43,7 +40,6 @@ REQUEST, GIT_DIFF = "request.json", "git.diff"
 #: States in which nobody has asked the target to start the run, or was told that it has.
 _NOT_STARTED = ("submitting", "preparing")
 _STATES = {STARTING: "queued", RUNNING: "running"}
-Say = Callable[[bytes], object]
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ def submit(project: Path, submission: Submission, progress: Progress = silent) -
     _keep(project, record, snapshot, plan, config)
     if recipe is not None:
         record = _changed(project, record, state="preparing")
-        make_environment(agent_of(project, name), recipe, progress)
+        runner_of(project, name).prepare(recipe, progress, lambda _: None)
     return hand_over(project, record, progress)
 
 
@@ -96,42 +92,19 @@ def prepare(project: Path, runconfig: str, say: Say, progress: Progress = silent
     if file is None or target.python_location:
         raise ConfigError(f"Run configuration {shown(runconfig)} has no environment to make: its interpreter is named.")
     recipe = type_of(target).recipe(target, read_conda(file))
-    return make_environment(agent_of(project, config.target), recipe, progress, say)
-
-
-def make_environment(agent: Agent, recipe: Recipe, progress: Progress, say: Say = lambda _: None) -> bool:
-    """Make an environment on a target, unless it is there. Raises EnvironmentNotReadyError with what was said there."""
-    name, spec = recipe.name, json.dumps(dict(recipe.spec))
-    if agent.call("prepared", name, spec):
-        return False
-    file, _ = agent_file()
-    run = f"prepare-{name[:12]}-{secrets.token_hex(3)}"
-    words = (agent.python, (at(file),), (at(""),), "environment", name)
-    with progress(f"Making the environment {name[:12]} on {agent.machine.name}"):
-        agent.start(run, Plan((*words, spec)).request([]), {})
-        said = bytearray()
-        for block in agent.follow(run):
-            say(block)
-            said += block[-4_000:]
-    state = agent.states([run])[run]
-    if state is None or state["state"] != COMPLETED:
-        lines = said.decode("utf-8", "replace").strip().splitlines()
-        raise EnvironmentNotReadyError(
-            f"The environment was not made on {agent.machine.name}: {shown(lines[-1]) if lines else 'it said nothing'}"
-        )
-    return True
+    return runner_of(project, config.target).prepare(recipe, progress, say)
 
 
 def hand_over(project: Path, record: RunRecord, progress: Progress = silent) -> RunRecord:
     """Send what the target lacks and start the run there; one that has been started already goes on as it is."""
     kept = _read_request(project, record.id)
     files = snapshot_files(project, record.id).values()
-    agent = agent_of(project, record.target)
-    with progress(f"Sending to {agent.machine.name}"):
-        agent.send(project, files)
+    runner = runner_of(project, record.target)
+    with progress(f"Sending to {runner.name}"):
+        runner.send(project, files)
         values = {name: read_reference(reference, name) for name, reference in kept["secrets"].items()}
         request = {**kept["request"], "entries": [[file.path, file.sha256, file.executable] for file in files]}
-        state = agent.start(record.id, request, values)
+        state = runner.start(record.id, request, values)
     return _brought_up_to_date(project, record, state)
 
 
@@ -142,8 +115,8 @@ def follow(project: Path, record: RunRecord, say: Say) -> RunRecord:
     if record.is_final:
         say(_kept_log(project, record))
         return record
-    agent = agent_of(project, record.target)
-    for block in agent.follow(record.id):
+    runner = runner_of(project, record.target)
+    for block in runner.follow(record.id):
         say(block)
     return refresh(project, [record])[0]
 
@@ -155,7 +128,7 @@ def log_so_far(project: Path, record: RunRecord, say: Say) -> None:
     if record.is_final:
         say(_kept_log(project, record))
     elif record.state not in _NOT_STARTED:
-        say(agent_of(project, record.target).log_so_far(record.id))
+        say(runner_of(project, record.target).log_so_far(record.id))
 
 
 def started(project: Path, record: RunRecord) -> RunRecord:
@@ -178,8 +151,8 @@ def refresh(project: Path, records: Iterable[RunRecord]) -> list[RunRecord]:
         elif not record.is_final:
             by_target[record.target].append(record)
     for target, some in by_target.items():
-        agent = agent_of(project, target)
-        for run, state in agent.states([record.id for record in some]).items():
+        runner = runner_of(project, target)
+        for run, state in runner.states([record.id for record in some]).items():
             if state is not None:
                 known[run] = _brought_up_to_date(project, known[run], state)
     return [known[record.id] for record in asked]
@@ -207,15 +180,13 @@ def cancel(project: Path, record: RunRecord) -> RunRecord:
         return record
     if record.state in _NOT_STARTED:  # its client has ended, or is just about to be told
         return _changed(project, record, state="cancelled", end=datetime.now(UTC))
-    return _brought_up_to_date(project, record, agent_of(project, record.target).cancel(record.id))
+    return _brought_up_to_date(project, record, runner_of(project, record.target).cancel(record.id))
 
 
-def agent_of(project: Path, name: str) -> Agent:
-    """The agent of a target."""
+def runner_of(project: Path, name: str) -> Runner:
+    """Who runs scripts on a target."""
     target = read_compute(project, name)
-    kind = type_of(target)
-    machine = kind.machine(target, name, project)
-    return Agent(machine, kind.base(target, project), python=kind.python(target))
+    return type_of(target).runner(target, name, project)
 
 
 def _words(project: Path, config: RunConfig, submission: Submission) -> tuple[str, ...]:
@@ -254,7 +225,7 @@ def _snapshot(project: Path, progress: Progress) -> Snapshot:
         return take_snapshot(project)
 
 
-def _key(target: str, snapshot: Snapshot, plan: Plan, config: RunConfig) -> str:
+def _key(target: str, snapshot: Snapshot, plan: Planned, config: RunConfig) -> str:
     """A digest of what a run is asked: where, with which files, command line and variables. Secrets count by name."""
     asked = [target, snapshot.hash, plan.request([]), dict(config.references)]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
@@ -303,7 +274,7 @@ def _new_record(
     )
 
 
-def _keep(project: Path, record: RunRecord, snapshot: Snapshot, plan: Plan, config: RunConfig) -> None:
+def _keep(project: Path, record: RunRecord, snapshot: Snapshot, plan: Planned, config: RunConfig) -> None:
     """Write all that a run is into the project, its record last: what has a record can be handed over by anybody."""
     write_snapshot(project, record.id, snapshot)
     folder = run_folder(project, record.id)
@@ -344,7 +315,7 @@ def _bring_back(project: Path, record: RunRecord) -> None:
     """Bring a run's log and outputs into its folder in the project."""
     folder = run_folder(project, record.id)
     with TemporaryDirectory(dir=folder, prefix=".bringing-") as name:
-        agent_of(project, record.target).collect(record.id, Path(name))
+        runner_of(project, record.target).collect(record.id, Path(name))
         for source, target in (("log", LOG), (LOGGED, LOGGED), (OUTPUTS, OUTPUTS), ("logs", "logs")):
             _replace(Path(name, source), folder / target)
 

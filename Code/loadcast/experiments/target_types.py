@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,8 +11,9 @@ from typing import Any, Protocol
 from loadcast.errors import ConfigError
 from loadcast.experiments.compute import ComputeTarget
 from loadcast.experiments.conda import Environment
-from loadcast.experiments.machines import Machine, SshMachine
+from loadcast.experiments.machines import SshMachine
 from loadcast.experiments.plan import Plan, Word, at
+from loadcast.experiments.runner import Recipe, Runner
 from loadcast.references import read_reference
 
 SHARED_VARIABLE = "AZUREML_NATIVE_SHARE_DIRECTORY"
@@ -35,12 +36,11 @@ class Job:
     secrets: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a target comes to have an environment: its name, which its content gives, and what the agent is told."""
+class Planned(Protocol):
+    """What a target is asked to do for a script, as the request that its runner is given."""
 
-    name: str
-    spec: Mapping[str, Any]
+    def request(self, entries: Sequence[tuple[str, str, bool]]) -> dict[str, Any]:
+        """JSON, with the files [path, sha256, executable] of the script's working directory as `entries`."""
 
 
 class TargetType(Protocol):
@@ -48,20 +48,14 @@ class TargetType(Protocol):
 
     name: str
 
-    def machine(self, target: ComputeTarget, name: str, project: Path) -> Machine:
-        """The machine whose agent is asked."""
-
-    def base(self, target: ComputeTarget, project: Path) -> str:
-        """The agent's folder there."""
-
-    def python(self, target: ComputeTarget) -> str:
-        """The interpreter that runs the agent there."""
+    def runner(self, target: ComputeTarget, name: str, project: Path) -> Runner:
+        """Who runs scripts there. Raises ConfigError where the target cannot be used as it is."""
 
     def recipe(self, target: ComputeTarget, environment: Environment) -> Recipe:
         """How an environment is made there; pure."""
 
-    def plan(self, target: ComputeTarget, job: Job) -> Plan:
-        """What the agent runs for a script; pure."""
+    def plan(self, target: ComputeTarget, job: Job) -> Planned:
+        """What is asked of the runner for a script; pure."""
 
 
 def plain_recipe(environment: Environment) -> Recipe:

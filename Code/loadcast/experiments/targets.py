@@ -12,12 +12,13 @@ from loadcast.experiments.compute import ComputeTarget
 from loadcast.experiments.conda import Environment
 from loadcast.experiments.containers import LocalDocker, RemoteDocker
 from loadcast.experiments.locations import STATE_FOLDER
-from loadcast.experiments.machines import Machine, ThisMachine
+from loadcast.experiments.machines import ThisMachine
 from loadcast.experiments.plan import RUN_ID, Plan, Word
+from loadcast.experiments.remote_agent import Agent
+from loadcast.experiments.runner import Recipe, Runner
 from loadcast.experiments.target_types import (
     HOME_BASE,
     Job,
-    Recipe,
     TargetType,
     plain_plan,
     plain_recipe,
@@ -35,17 +36,9 @@ class Local:
 
     name = "local"
 
-    def machine(self, target: ComputeTarget, name: str, project: Path) -> Machine:
-        """This machine."""
-        return ThisMachine()
-
-    def base(self, target: ComputeTarget, project: Path) -> str:
-        """Below the project's own folder."""
-        return str((project / STATE_FOLDER / "target").absolute())
-
-    def python(self, target: ComputeTarget) -> str:
-        """The user's, or the one that runs loadcast."""
-        return target.python_location or sys.executable
+    def runner(self, target: ComputeTarget, name: str, project: Path) -> Runner:
+        """The agent, by the user's interpreter or the one that runs loadcast."""
+        return _agent_here(project, target.python_location or sys.executable)
 
     def recipe(self, target: ComputeTarget, environment: Environment) -> Recipe:
         """In a folder of the agent's."""
@@ -61,17 +54,9 @@ class Remote:
 
     name = "remote"
 
-    def machine(self, target: ComputeTarget, name: str, project: Path) -> Machine:
-        """The machine at the target's address."""
-        return ssh_machine(target, name)
-
-    def base(self, target: ComputeTarget, project: Path) -> str:
-        """In the user's home folder there."""
-        return HOME_BASE
-
-    def python(self, target: ComputeTarget) -> str:
-        """The user's, or python3."""
-        return target.python_location or "python3"
+    def runner(self, target: ComputeTarget, name: str, project: Path) -> Runner:
+        """The agent in the user's home folder there, by the user's interpreter or python3."""
+        return Agent(ssh_machine(target, name), HOME_BASE, target.python_location or "python3")
 
     def recipe(self, target: ComputeTarget, environment: Environment) -> Recipe:
         """In a folder of the agent's."""
@@ -87,9 +72,9 @@ class SparkMaster(Local):
 
     name = "spark"
 
-    def python(self, target: ComputeTarget) -> str:
-        """The one that runs loadcast: that of the target is the executors'."""
-        return sys.executable
+    def runner(self, target: ComputeTarget, name: str, project: Path) -> Runner:
+        """The agent, by the interpreter that runs loadcast: that of the target is the executors'."""
+        return _agent_here(project, sys.executable)
 
     def plan(self, target: ComputeTarget, job: Job) -> Plan:
         """`spark-submit` of the environment, or beside the interpreter that runs loadcast."""
@@ -105,6 +90,11 @@ class SparkMaster(Local):
             "PYSPARK_PYTHON": target.python_location or driver,
         }
         return Plan((*words, *job.words), variables)
+
+
+def _agent_here(project: Path, python: str) -> Agent:
+    """The agent on this machine, its folder in the project."""
+    return Agent(ThisMachine(), str((project / STATE_FOLDER / "target").absolute()), python)
 
 
 _OWN: tuple[TargetType, ...] = (Local(), Remote(), LocalDocker(), RemoteDocker(), SparkMaster())
