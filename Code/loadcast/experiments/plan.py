@@ -12,6 +12,8 @@ Word = str | Sequence[str | Mapping[str, str]]
 
 #: The run's id.
 RUN_ID: Mapping[str, str] = {"id": "run"}
+#: The path of the agent's own file.
+AGENT: Mapping[str, str] = {"agent": "file"}
 
 
 def at(path: str) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from loadcast.errors import ConfigError
+from loadcast.experiments.cluster import Cluster
 from loadcast.experiments.compute import ComputeTarget
 from loadcast.experiments.conda import Environment
 from loadcast.experiments.containers import LocalDocker, RemoteDocker
@@ -97,7 +98,7 @@ def _agent_here(project: Path, python: str) -> Agent:
     return Agent(ThisMachine(), str((project / STATE_FOLDER / "target").absolute()), python)
 
 
-_OWN: tuple[TargetType, ...] = (Local(), Remote(), LocalDocker(), RemoteDocker(), SparkMaster())
+_OWN: tuple[TargetType, ...] = (Local(), Remote(), LocalDocker(), RemoteDocker(), Cluster(), SparkMaster())
 
 
 def type_of(target: ComputeTarget) -> TargetType:

@@ -28,6 +28,9 @@ from loadcast import kernels
 from loadcast.system.caches import cache_folder
 
 _FOLDER = "kernels"
+_OF_OURS = f"loadcast-{_FOLDER}"
+#: Names a folder that was NUMBA_CACHE_DIR where the kernels were compiled ahead.
+COMPILED_VARIABLE = "LOADCAST_COMPILED"
 #: Seconds after which code that nobody has asked for is removed.
 _UNUSED_S = 60 * 24 * 3600
 
@@ -53,6 +56,7 @@ class _ByContent(_CacheLocator):
             locator = cls(py_func, py_file)
             if not locator._folder.exists():
                 _remove_unused(locator._folder.parent)
+                _take_over(locator._folder)
             locator.ensure_cache_path()  # type: ignore[no-untyped-call]
             os.utime(locator._folder)
         except (OSError, RuntimeError):
@@ -83,7 +87,7 @@ class _Cache(FunctionCache):
 def _kept_in() -> Path:
     """A folder of ours alone: in the one that numba's own variable names, if it does, others keep theirs."""
     named = getattr(config, "CACHE_DIR", "")  # set from the environment, so not known to type checkers
-    return Path(named) / f"loadcast-{_FOLDER}" if named else cache_folder() / _FOLDER
+    return Path(named, _OF_OURS) if named else cache_folder() / _FOLDER
 
 
 def _version_of(function: Callable[..., Any]) -> str:
@@ -106,6 +110,19 @@ def _sources() -> Iterator[str]:
         if loader is None:
             raise RuntimeError(f"{name}: its source cannot be read")
         yield loader.get_source(name)
+
+
+def _take_over(folder: Path) -> None:
+    """Copy what was compiled elsewhere and came with the job; numba looks whether it is for this processor."""
+    came_in = os.environ.get(COMPILED_VARIABLE)
+    source = Path(came_in, _OF_OURS, folder.name) if came_in else None
+    if source is None or not source.is_dir():
+        return
+    making = folder.with_name(f".{folder.name}-{os.getpid()}")
+    with suppress(OSError):  # another process was faster, or there is no place
+        shutil.copytree(source, making)
+        making.rename(folder)
+    shutil.rmtree(making, ignore_errors=True)
 
 
 def _remove_unused(folder: Path) -> None:

@@ -9,10 +9,13 @@ import tarfile
 from collections.abc import Callable
 from typing import Any
 
+from .applications import end_application
 from .blobs import missing_blobs, receive_blobs
+from .cluster import run_on_cluster
 from .environments import has_environment, make_environment
 from .images import has_image, make_image
 from .looking import cancel_run, collect_run, copy_log, follow_log, remove_run, states
+from .shipping import environment_archive, pack_environment, ship
 from .starting import start_run
 from .state import Refused
 
@@ -21,7 +24,7 @@ def main(argv: list[str]) -> int:
     """Run a command; returns the exit code."""
     try:
         base, command, *arguments = argv
-        _COMMANDS[command](os.path.expanduser(base), *arguments)
+        code = _COMMANDS[command](os.path.expanduser(base), *arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the connection is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -29,7 +32,7 @@ def main(argv: list[str]) -> int:
     except (Refused, OSError, ValueError, KeyError, TypeError, tarfile.TarError) as error:
         sys.stderr.write(" ".join(f"{type(error).__name__}: {error}".split("\n")) + "\n")
         return 1
-    return 0
+    return code or 0
 
 
 def _missing(base: str) -> None:
@@ -70,13 +73,26 @@ def _remove(base: str, run: str) -> None:
 
 
 def _environment(base: str, name: str, spec: str) -> None:
-    """Run by a keeper, as scripts are; `spec` is JSON, and names an image where the environment is to be one."""
+    """Run by a keeper, as scripts are; `spec` is JSON, and says whether it is to be an image, or an archive as well."""
     asked = json.loads(spec)
-    print((make_image if asked.get("image") else make_environment)(base, name, asked))
+    print((make_image if asked.get("image") else make_environment)(base, name, asked), flush=True)
+    if asked.get("archive"):
+        print(ship(base, {name: pack_environment(base, name)})[0][name])
 
 
 def _prepared(base: str, name: str, spec: str) -> None:
-    _answer(has_image(name) if json.loads(spec).get("image") else has_environment(base, name))
+    asked = json.loads(spec)
+    made = has_image(name) if asked.get("image") else has_environment(base, name)
+    _answer(made and (not asked.get("archive") or os.path.exists(environment_archive(base, name))))
+
+
+def _cluster(base: str, run: str, spec: str) -> int:
+    """Run by a keeper, in the script's working directory."""
+    return run_on_cluster(base, run, json.loads(spec))
+
+
+def _end_application(base: str, run: str) -> None:
+    end_application(base, run)
 
 
 def _answer(content: Any) -> None:
@@ -84,7 +100,7 @@ def _answer(content: Any) -> None:
     sys.stdout.write("\n")
 
 
-_COMMANDS: dict[str, Callable[..., None]] = {
+_COMMANDS: dict[str, Callable[..., int | None]] = {
     "missing": _missing,
     "receive": _receive,
     "start": _start,
@@ -96,4 +112,6 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "remove": _remove,
     "environment": _environment,
     "prepared": _prepared,
+    "cluster": _cluster,
+    "end-application": _end_application,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from typing import IO, Any
 
@@ -44,12 +45,14 @@ class Request:
                 log.write(f"{argv[0]}: {error}\n".encode("utf-8", "replace"))
 
     def _word(self, word: Any) -> str:
-        """A word of a command line as it is here: a text, or parts, of which some are {"at": path} or {"id": "run"}."""
+        """A word of a command line as it is here: a text, or parts: texts, {"at": path}, {"id": …}, {"agent": …}."""
         return word if isinstance(word, str) else "".join(map(self._part, word))
 
     def _part(self, part: Any) -> str:
         if isinstance(part, str):
             return part
+        if "agent" in part:
+            return os.path.abspath(sys.argv[0])
         return self._path(part["at"]) if "at" in part else os.path.basename(self._folder)
 
     def _path(self, path: str) -> str:

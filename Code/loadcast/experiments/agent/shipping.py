@@ -1,0 +1,123 @@
+"""Archives that a cluster's nodes unpack: made once, and put once where all nodes reach them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+from collections.abc import Mapping, Sequence
+
+from .environments import environment_folder
+from .state import Refused, lock, read_json, write_json
+
+#: Fast rather than small: each run's nodes wait for it.
+_COMPRESSION = 1
+_PAUSE_S = 0.5
+
+
+def environment_archive(base: str, name: str) -> str:
+    """Where an environment's archive lies, once it is made."""
+    return os.path.join(base, "archives", f"environment-{os.path.basename(environment_folder(base, name))}.tar.gz")
+
+
+def pack_environment(base: str, name: str) -> str:
+    """Make an environment's archive, unless it is there; returns its path.
+
+    Raises Refused for one whose interpreter lies in a home folder, where the other nodes do not have it.
+    """
+    folder = environment_folder(base, name)
+    interpreter = os.path.realpath(os.path.join(folder, "bin", "python"))
+    home = os.path.realpath(os.path.expanduser("~"))
+    if not _is_below(interpreter, os.path.realpath(folder)) and _is_below(interpreter, home):
+        raise Refused(
+            f"the environment's Python is {interpreter}, which the other nodes do not have: "
+            "install conda here, or that Python on all nodes outside of home folders"
+        )
+    return pack(folder, environment_archive(base, name))
+
+
+def pack(folder: str, archive: str) -> str:
+    """Pack what is in a folder, unless the archive is there; returns the archive's path."""
+    os.makedirs(os.path.dirname(archive), mode=0o700, exist_ok=True)
+    descriptor = os.open(f"{archive}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while not lock(descriptor):
+            time.sleep(_PAUSE_S)
+        if not os.path.exists(archive):
+            making = f"{archive}.{os.getpid()}"
+            with tarfile.open(making, "w:gz", compresslevel=_COMPRESSION) as packed:
+                for name in sorted(os.listdir(folder)):
+                    packed.add(os.path.join(folder, name), name)
+            os.replace(making, archive)
+    finally:
+        os.close(descriptor)
+    return archive
+
+
+def ship(base: str, archives: Mapping[str, str]) -> tuple[dict[str, str], int]:
+    """Put archives where all nodes reach them, those that are not there yet.
+
+    Takes paths by name, and returns addresses by name, and how many bytes were sent.
+
+    Without Hadoop's commands on this machine, the addresses are this machine's paths: spark-submit sends these anew
+    for each run.
+    """
+    command = _file_system()
+    if not archives or command is None:
+        return dict(archives), sum(map(os.path.getsize, archives.values()))
+    record = os.path.join(base, "archives", "shipped.json")
+    known: Mapping[str, str] = read_json(record) if os.path.exists(record) else {}
+    addresses = {archive: known[archive] for archive in archives.values() if archive in known}
+    there = _those_there(command, list(addresses.values()))
+    missing = [archive for archive in archives.values() if addresses.get(archive) not in there]
+    if missing:
+        addresses.update(_put(command, missing))
+        write_json(record, {**known, **addresses})
+    return {name: addresses[archive] for name, archive in archives.items()}, sum(map(os.path.getsize, missing))
+
+
+def _file_system() -> list[str] | None:
+    """The command for the cluster's file system."""
+    for program, word in (("hdfs", "dfs"), ("hadoop", "fs")):
+        path = shutil.which(program)
+        if path:
+            return [path, word]
+    return None
+
+
+def _those_there(command: Sequence[str], addresses: Sequence[str]) -> set[str]:
+    if not addresses:
+        return set()
+    done = subprocess.run([*command, "-ls", "-C", *addresses], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return {line.strip() for line in done.stdout.splitlines()}
+
+
+def _put(command: Sequence[str], archives: Sequence[str]) -> dict[str, str]:
+    """Each is there whole or not at all: Hadoop writes it under another name first."""
+    root = _asked(command, "-df", "/").splitlines()[-1].split()[0].rstrip("/")
+    folder = f"{root}/user/{os.environ.get('HADOOP_USER_NAME') or getpass.getuser()}/.loadcast"
+    _asked(command, "-mkdir", "-p", folder)
+    _asked(command, "-chmod", "700", folder)
+    _asked(command, "-put", "-f", *archives, folder)
+    return {archive: f"{folder}/{os.path.basename(archive)}" for archive in archives}
+
+
+def _asked(command: Sequence[str], *words: str) -> str:
+    done = subprocess.run([*command, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise Refused(f"{os.path.basename(command[0])} {' '.join(words[:1])}: {said}")
+    return done.stdout
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip("/") + "/")
+
+
+def merged(settings: Mapping[str, str], name: str, values: Sequence[str]) -> dict[str, str]:
+    """A setting of Spark's that is a list, with more in it; none where there is nothing to say."""
+    both = [*values, *([settings[name]] if settings.get(name) else [])]
+    return {name: ",".join(both)} if both else {}
