@@ -224,6 +224,7 @@ def _yarn_settings(java_options: str) -> dict[str, str]:
         "spark.executor.cores": "1",
         "spark.executorEnv.JDK_JAVA_OPTIONS": java_options,
         "spark.yarn.appMasterEnv.JDK_JAVA_OPTIONS": java_options,
+        "spark.yarn.appMasterEnv.SPARK_LOCAL_IP": LOOPBACK,  # for a driver on a node
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from importlib.metadata import EntryPoint
@@ -14,7 +15,7 @@ from loadcast.experiments import machines, targets
 from loadcast.experiments.compute import ComputeTarget, parse_compute
 from loadcast.experiments.conda import Environment
 from loadcast.experiments.machines import SshMachine
-from loadcast.experiments.plan import RUN_ID, Plan, at
+from loadcast.experiments.plan import AGENT, RUN_ID, Plan, at
 from loadcast.experiments.remote_agent import Agent
 from loadcast.experiments.target_types import Job
 from loadcast.experiments.targets import Local, type_of
@@ -132,14 +133,46 @@ def test_a_spark_master_gets_the_script_by_spark_submit() -> None:
     assert environment.environment["PYSPARK_PYTHON"] == (at(f"environments/{HASH}/bin/python"),)
 
 
+def test_a_cluster_is_asked_by_the_agent_on_its_head_node() -> None:
+    job = Job(("Code/etl.py", "a b"), {"B": "2", "A": "1"}, HASH, {"spark.executor.memory": "2g"}, ("KEY",))
+    made = plan({**REMOTE, "type": "cluster"}, job)
+    agent = ("python3", (AGENT,), (at(""),))
+    assert made.argv[:-1] == (*agent, "cluster", (RUN_ID,))
+    assert isinstance(made.argv[-1], str)
+    assert json.loads(made.argv[-1]) == {
+        **{"mode": "cluster", "submit": "spark-submit", "python": None, "environment": HASH},
+        **{"spark": {"spark.executor.memory": "2g"}, "words": ["Code/etl.py", "a b"]},
+        **{"variables": ["A", "B"], "secrets": ["KEY"]},
+    }
+    assert made.environment == {"A": "1", "B": "2"}
+    assert made.on_cancel == ((*agent, "end-application", (RUN_ID,)),)
+    theirs = {"pythonLocation": "/opt/python", "sparkSubmitLocation": "/opt/spark-submit", "yarnDeployMode": "client"}
+    asked = plan({**REMOTE, "type": "cluster", **theirs}, Job(("a.py",), {})).argv[-1]
+    assert isinstance(asked, str)
+    assert {"mode": "client", "submit": "/opt/spark-submit", "python": "/opt/python"}.items() <= json.loads(
+        asked
+    ).items()
+
+
+def test_a_cluster_runs_scripts_and_brings_its_own_spark() -> None:
+    target = parse_compute({**REMOTE, "type": "cluster"})
+    with pytest.raises(ConfigError, match=r"found -m as its first word, and a cluster runs scripts: wanted \$file"):
+        type_of(target).plan(target, Job(("-m", "module"), {}))
+    needed = Environment("3.11", (), ("pyspark==4.3.0", "PySpark[sql]", "pyspark-extension", "numpy"))
+    recipe = type_of(target).recipe(target, needed)
+    assert recipe.spec["pip"] == ("pyspark-extension", "numpy")
+    assert recipe.spec["archive"] is True
+
+
 def test_a_type_that_nobody_has_brought_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster = parse_compute({**REMOTE, "type": "cluster"})
-    known = "local, localdocker, remote, remotedocker, spark"
-    with pytest.raises(ConfigError, match=f"Targets of type cluster cannot be submitted to yet, wanted one of {known}"):
-        type_of(cluster)
-    point = EntryPoint("cluster", "loadcast.experiments.targets:Local", targets.ENTRY_POINTS)
+    target = parse_compute(REMOTE).model_copy(update={"type": "mainframe"})
+    known = "cluster, local, localdocker, remote, remotedocker, spark"
+    wanted = f"Targets of type mainframe cannot be submitted to yet, wanted one of {known}"
+    with pytest.raises(ConfigError, match=wanted):
+        type_of(target)
+    point = EntryPoint("mainframe", "loadcast.experiments.targets:Local", targets.ENTRY_POINTS)
     monkeypatch.setattr(targets, "entry_points", lambda group: [point])
-    assert type_of(cluster) is Local
+    assert type_of(target) is Local
 
 
 def test_a_request_holds_all_that_the_agent_needs() -> None:

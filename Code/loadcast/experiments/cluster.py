@@ -22,7 +22,7 @@ from loadcast.secrets import shown
 
 _PYTHON = "python3"
 #: The cluster brings its own, and all nodes have that.
-_OF_THE_CLUSTER = re.compile(r"pyspark\b", re.IGNORECASE)
+_OF_THE_CLUSTER = re.compile(r"pyspark(?![A-Za-z0-9._-])", re.IGNORECASE)
 
 
 class Cluster:

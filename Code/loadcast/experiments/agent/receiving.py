@@ -29,7 +29,7 @@ Say = Callable[[bytes], object]
 class Receiver:
     """Listens on all addresses of this machine while the block runs; `say` gets the log.
 
-    After the end, `code` is the exit code and `results` the tar of what the script has left.
+    Once it has `ended`, `code` is the exit code and `results` the tar of what the script has left.
     """
 
     def __init__(self, token: str, say: Say) -> None:
@@ -58,6 +58,7 @@ class Receiver:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+        self.results.close()
 
     def _talk(self, connection: socket.socket) -> None:
         connection.settimeout(_HANDSHAKE_S)
