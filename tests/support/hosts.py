@@ -12,6 +12,7 @@
         head.restore()
         head.drop_connections()             # the server's processes are killed: connections end at once
         head.new_host_key()                 # another machine stands at its address
+        head.reach(10000)                   # 127.0.0.1:10000 there leads to 127.0.0.1:10000 here, such as Azurite
         hosts.laptop                        # the address under which hosts reach this machine
 
 Each host is a set of namespaces: network (a veth pair to a bridge), mounts, processes, host name. Its /root, /home,
@@ -34,13 +35,14 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridges import PREFIX_BITS, ip, running_bridge
+from relays import running_relay
 
 _ROOT = Path(__file__).resolve().parents[2]
 _OPENSSH = _ROOT / ".venv" / "var" / "ssh"
@@ -98,6 +100,7 @@ class Host:
     _process: Any = None
     _server: Any = None
     _init: int = 0
+    _relays: ExitStack = field(default_factory=ExitStack)
 
     @property
     def key_file(self) -> Path:
@@ -158,6 +161,10 @@ class Host:
     def restore(self) -> None:
         """Give it its network back."""
         ip("link", "set", self._link, "up")
+
+    def reach(self, port: int) -> None:
+        """Let its loopback's `port` lead to this machine's, until it ends."""
+        self._relays.enter_context(running_relay(self._init, port))
 
     def drop_connections(self) -> None:
         """Kill the processes that serve connections; what they have started goes on if it can."""
@@ -226,6 +233,7 @@ class Host:
             time.sleep(0.02)
 
     def _end(self) -> None:
+        self._relays.close()
         self._process.kill()  # and with it all that runs there
         self._process.communicate()
         if self._server:
