@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -58,11 +56,11 @@ child = "import time, signal as s; s.signal(s.SIGTERM, s.SIG_IGN); print('begun'
 subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
 time.sleep(600)
 """
-BLOCKS = 1000
+LINES = 1_000_000
 LOUD = f"""
 import sys
-for block in range({BLOCKS}):
-    sys.stdout.write("".join("%99d\\n" % number for number in range(1000 * block, 1000 * block + 1000)))
+for number in range(0, {LINES}, 1000):
+    sys.stdout.write("".join("%99d\\n" % line for line in range(number, number + 1000)))
 """
 #: What a client may need beyond one that follows no log at all: buffers, not the log of 100 MB.
 BUFFERS_KB = 50_000
@@ -143,43 +141,43 @@ def test_a_cancelled_run_leaves_nothing(target: Target) -> None:
 
 def test_a_large_log_is_fetched_whole_whatever_happens_to_the_network(target: Target) -> None:
     script = target.write("Code/loud.py", LOUD)
-    needed = memory_kb(target, "experiment", "list")
-    digest, lines = hashlib.sha256(), 0
-    client = target.start("experiment", "submit", "-c", "box", script, text=False)
-    for line in client.stdout:
+    needed = target.memory_kb("experiment", "list", read=sum_of_loud_lines)[0]
+    wanted = sum_of_loud_lines(b"%99d\n" % number for number in range(LINES))
+
+    def read(stream: Iterable[bytes]) -> tuple[int, str]:
+        return sum_of_loud_lines(with_trouble(target, stream))
+
+    used, found = target.memory_kb("experiment", "submit", "-c", "box", script, read=read)
+    assert found == wanted
+    assert used < needed + BUFFERS_KB
+    run = target.runs()[-1]
+    with open(target.results(run) / "log.txt", "rb") as log:
+        assert sum_of_loud_lines(log) == wanted
+    used, found = target.memory_kb("experiment", "logs", run, read=sum_of_loud_lines)
+    assert found == wanted
+    assert used < needed + BUFFERS_KB
+
+
+def sum_of_loud_lines(lines: Iterable[bytes]) -> tuple[int, str]:
+    """How many lines there are of LOUD, and their digest."""
+    digest, number = hashlib.sha256(), 0
+    for line in lines:
         if len(line) == 100:
             digest.update(line)
-            lines += 1
-        if target.host and lines in (200_000, 500_000):
+            number += 1
+    return number, digest.hexdigest()
+
+
+def with_trouble(target: Target, lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines; on their way the network is away twice, and comes back."""
+    for number, line in enumerate(lines):
+        if target.host and number in (LINES // 5, LINES // 2):
             target.host.cut()
-            if lines == 500_000:  # nobody is told: the server's word does not get through
+            if number == LINES // 2:  # the connection ends, and the client cannot be told
                 target.host.drop_connections()
             time.sleep(1)
             target.host.restore()
-    client.stdout.close()
-    _, status, usage = os.wait4(client.pid, 0)
-    client.returncode = os.waitstatus_to_exitcode(status)
-    assert client.returncode == 0
-    wanted = hashlib.sha256(b"".join(b"%99d\n" % number for number in range(1000 * BLOCKS))).hexdigest()
-    assert (lines, digest.hexdigest()) == (1000 * BLOCKS, wanted)
-    assert usage.ru_maxrss < needed + BUFFERS_KB
-    run = target.runs()[-1]
-    with open(target.results(run) / "log.txt", "rb") as log:
-        kept = hashlib.sha256()
-        for line in log:
-            if len(line) == 100:
-                kept.update(line)
-    assert kept.hexdigest() == wanted
-    assert memory_kb(target, "experiment", "logs", run) < needed + BUFFERS_KB
-
-
-def memory_kb(target: Target, *words: str) -> int:
-    """The most memory that a command had."""
-    process = target.start(*words, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return usage.ru_maxrss
+        yield line
 
 
 def test_another_host_at_the_same_address_is_refused(machines: Machines, tmp_path: Path) -> None:

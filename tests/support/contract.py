@@ -10,12 +10,13 @@ import re
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from containers import BASE_IMAGE, STORE, Docker, has_containers, make_docker, require_containers, running_docker
 from hosts import Host, running_hosts
@@ -25,6 +26,15 @@ LOADCAST = (sys.executable, "-m", "loadcast")
 HOSTILE = "a 'b' \"c\"; $(id) ü"
 _VARIABLES = "EnvironmentVariables:\n  OURS: plain {mark}\n  KEY: env:MINE"
 _TIMEOUT_S = 300
+#: A small process between: Linux counts a process's own memory to that of those that it forks.
+_MEASURE = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+with open(sys.argv[1], "w") as told:
+    told.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(code)
+"""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,18 @@ class Target:
         defaults: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
         environment = {**self.environment, "MINE": self.secret}
         return subprocess.Popen([*LOADCAST, *words], cwd=self.project, env=environment, **{**defaults, **options})
+
+    def memory_kb(self, *words: str, read: Callable[[Iterable[bytes]], Result]) -> tuple[int, Result]:
+        """The most memory that a command has at once, and what `read` makes of its output."""
+        with tempfile.NamedTemporaryFile() as told:
+            measured = [sys.executable, "-c", _MEASURE, told.name, *LOADCAST, *words]
+            environment = {**self.environment, "MINE": self.secret}
+            process = subprocess.Popen(measured, cwd=self.project, env=environment, stdout=subprocess.PIPE)
+            with process:
+                assert process.stdout is not None
+                result = read(process.stdout)
+            assert process.returncode == 0
+            return int(told.read()), result
 
     def runs(self) -> list[str]:
         """The runs that the project knows, the oldest first; of the same second in any order."""
@@ -124,7 +146,7 @@ def running_target(kind: str, folder: Path, machines: Machines) -> Iterator[Targ
     text = text.replace("EnvironmentVariables: null", _VARIABLES.format(mark=target.mark))
     config.write_text(re.sub("Framework: .*", "Framework: Python", text))
     yield target
-    for run in target.runs():  # of a test that has failed
+    for run in target.runs() if target.processes() else ():  # of a test that has failed
         subprocess.run(
             [*LOADCAST, "experiment", "cancel", run], cwd=project, env=target.environment, capture_output=True
         )
