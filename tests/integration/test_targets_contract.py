@@ -56,6 +56,7 @@ child = "import time, signal as s; s.signal(s.SIGTERM, s.SIG_IGN); print('begun'
 subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
 time.sleep(600)
 """
+CONDA = "name: x\ndependencies: [python=3.11, openjdk=17, pip, {pip: [packaging==25.0]}]\n"
 LINES = 1_000_000
 LOUD = f"""
 import sys
@@ -137,6 +138,32 @@ def test_a_cancelled_run_leaves_nothing(target: Target) -> None:
     if target.docker:
         assert target.docker.names() == []
     assert "cancelled" in target.loadcast("experiment", "status", run)
+
+
+@pytest.mark.parametrize("target", ["localdocker", "remotedocker"], indirect=True)
+def test_the_container_of_a_run_that_was_lost_can_be_cancelled(target: Target) -> None:
+    assert target.docker is not None
+    target.loadcast("experiment", "submit", "-a", "-c", "box", target.write("Code/stubborn.py", STUBBORN))
+    run = target.runs()[-1]
+    wait_until(lambda: "begun" in target.loadcast("experiment", "logs", run))
+    keeper = json.loads((target.base / "runs" / run / "state.json").read_text())["keeper"]
+    target.run("kill", "-KILL", str(keeper))
+    assert "lost" in target.loadcast("experiment", "status", run)
+    assert target.docker.names() == [f"loadcast-{run}"]
+    target.loadcast("experiment", "cancel", run)
+    assert target.docker.names() == []
+    assert target.processes() == []
+
+
+@pytest.mark.parametrize("target", ["localdocker"], indirect=True)  # hosts do not reach what pip asks for packages
+def test_an_environment_becomes_an_image_once(target: Target) -> None:
+    target.write("aml_config/conda_dependencies.yml", CONDA)
+    config = target.project / "aml_config" / "box.runconfig"
+    target.write("aml_config/made.runconfig", config.read_text().replace("Environment: false", "Environment: true"))
+    assert "docker build" in target.loadcast("experiment", "prepare", "-c", "made")
+    assert "docker build" not in target.loadcast("experiment", "prepare", "-c", "made")
+    script = target.write("Code/wants.py", "import packaging as p; print(p.__version__, p.__file__)")
+    assert "25.0 /opt/loadcast/environments/" in target.loadcast("experiment", "submit", "-c", "made", script)
 
 
 def test_a_large_log_is_fetched_whole_whatever_happens_to_the_network(target: Target) -> None:

@@ -51,12 +51,6 @@ class Docker:
         """The containers that there are, running or not."""
         return self._run("ps", "--all", "--format", "{{.Names}}").split()
 
-    def remove_environments(self) -> None:
-        """Remove the images that loadcast has built."""
-        images = self._run("images", "--quiet", "--filter", "reference=loadcast-environment").split()
-        if images:
-            self._run("image", "rm", "--force", *images)
-
     def remove(self) -> None:
         """Remove all of it, what is mounted first."""
         self._run("rm", "--all", "--force")

@@ -72,6 +72,10 @@ class Target:
         environment = {**self.environment, "MINE": self.secret}
         return subprocess.Popen([*LOADCAST, *words], cwd=self.project, env=environment, **{**defaults, **options})
 
+    def run(self, *argv: str) -> None:
+        """Run a command on the target's machine."""
+        subprocess.run(self.host.command(argv) if self.host else argv, check=True)
+
     def memory_kb(self, *words: str, read: Callable[[Iterable[bytes]], Result]) -> tuple[int, Result]:
         """The most memory that a command has at once, and what `read` makes of its output."""
         with tempfile.NamedTemporaryFile() as told:
@@ -160,6 +164,11 @@ class Machines:
         self._docker: Docker | None = None
         self._host: Host | None = None
 
+    @property
+    def programs_there(self) -> Path:
+        """A folder of commands that the host finds before others."""
+        return self.folder / "docker-there" / "bin"
+
     def docker(self) -> Docker:
         """This machine's."""
         if self._docker is None:
@@ -170,9 +179,11 @@ class Machines:
     def host(self) -> Host:
         """A host with a `docker` of its own, where there can be one."""
         if self._host is None:
-            programs = make_docker(self.folder / "docker-there") if has_containers() else None
-            shared = [programs.parent, STORE] if programs else []
-            hosts = running_hosts(self.folder / "hosts", ["vm"], programs=programs, shared=shared)
+            folder, shared = self.folder / "docker-there", [STORE] * has_containers()
+            if has_containers():
+                make_docker(folder)
+            self.programs_there.mkdir(parents=True, exist_ok=True)
+            hosts = running_hosts(self.folder / "hosts", ["vm"], programs=self.programs_there, shared=[folder, *shared])
             self._host = self._stack.enter_context(hosts)["vm"]
         return self._host
 
