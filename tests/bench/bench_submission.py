@@ -1,7 +1,7 @@
 """What a submission adds to a script's own time, on each type of target that this machine can play, prepared before.
 
-The script sleeps for a second. The machine by SSH is this one, with OpenSSH's server and files of its own; its
-containers are podman's. They are wanted: scripts/setup-ssh.sh and scripts/setup-containers.sh.
+The script sleeps for a second. The machine by SSH is a host of the tests, with an address and files of its own;
+its containers are podman's. They are wanted: scripts/setup-ssh.sh and scripts/setup-containers.sh.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import pytest
 from bench.data import ROOT
 from bench.harness import Contender, Run, Scale, run_contender, summarize, take_turns
 from bench.results import parse, parser, save, show, work_folder
-from containers import BASE_IMAGE, make_docker, remove_docker, require_containers
-from ssh_host import require_ssh_host, running_ssh_host
+from containers import BASE_IMAGE, STORE, make_docker, require_containers
+from hosts import require_hosts, running_hosts
 
 _SCRIPT = "import time; time.sleep(1); open('outputs/x', 'w').write('x')"
 _DIRECTLY = "the script alone"
@@ -52,7 +52,7 @@ def _targets(scratch: Path, machines: ExitStack) -> Iterator[Mapping[str, object
     """The fields of the targets that there can be here; why others cannot is said."""
     yield {"type": "local"}
     try:
-        require_ssh_host()
+        require_hosts()
     except pytest.skip.Exception as missing:
         print(missing)
         return
@@ -60,17 +60,16 @@ def _targets(scratch: Path, machines: ExitStack) -> Iterator[Mapping[str, object
     try:
         require_containers()
         programs = make_docker(scratch / "docker")
-        machines.callback(remove_docker, programs)
     except pytest.skip.Exception as missing:
         print(missing)
-    (scratch / "host").mkdir()
-    host = machines.enter_context(running_ssh_host(scratch / "host", programs))
+    shared = [programs.parent, STORE] if programs else []
+    hosts = running_hosts(scratch / "hosts", ["vm"], programs=programs, shared=shared)
+    host = machines.enter_context(hosts)["vm"]
     login = {
         "address": host.address,
         "username": host.user,
-        "ssh_port": host.port,
         "private_key_file": str(host.key_file),
-        "hostKey": " ".join((host.folder / "host_key.pub").read_text().split()[:2]),
+        "hostKey": host.host_key,
     }
     yield {"type": "remote", **login}
     if programs:

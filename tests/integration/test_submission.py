@@ -58,21 +58,6 @@ def followed(project: Path, record: Any) -> tuple[Any, str]:
     return ended, b"".join(said).decode()
 
 
-def test_a_script_is_run_and_all_of_it_is_remembered(project: Path) -> None:
-    words = ("3", "two words", "$(id)", "ü\n", "--x")
-    ended, said = followed(project, submit(project, run_of(*words, experiment="mine")))
-    assert json.loads(said) == [[*words], "in the clear", "sesame"]
-    assert (ended.state, ended.exit_code, ended.experiment, ended.arguments) == ("failed", 3, "mine", words)
-    assert list_records(project).records == (ended,)
-    folder = run_folder(project, ended.id)
-    assert (folder / "log.txt").read_text() == said
-    assert (folder / "outputs" / "result.json").read_text() == "{}"
-    kept = [
-        path for path in (project / ".loadcast").rglob("*") if path.is_file() and path.name not in ("log", "log.txt")
-    ]
-    assert not [path for path in kept if b"sesame" in path.read_bytes()]
-
-
 def test_an_ended_run_is_looked_up_and_not_asked_for_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended, said = followed(project, submit(project, run_of("0")))
     assert ended.state == "completed"
@@ -80,6 +65,10 @@ def test_an_ended_run_is_looked_up_and_not_asked_for_again(project: Path, monkey
     assert followed(project, ended) == (ended, said)
     assert cancel(project, ended) == ended
     assert refresh(project, [ended]) == [ended]
+
+
+class Died(BaseException):
+    """What ends a client."""
 
 
 STEPS = ("_install", "send", "start", "states", "collect")
@@ -90,9 +79,6 @@ STEPS = ("_install", "send", "start", "states", "collect")
 def test_a_client_that_ends_at_any_step_loses_no_run(
     project: Path, step: str, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Died(BaseException):
-        pass
-
     def dying(self: Any, *arguments: Any, **options: Any) -> Any:
         if after:
             original(self, *arguments, **options)
@@ -181,18 +167,26 @@ def test_a_damaged_request_is_told(project: Path) -> None:
         hand_over(project, record)
 
 
-def test_an_environment_is_made_once_and_its_interpreter_runs_the_script(project: Path) -> None:
+def test_an_environment_is_made_once_whoever_hands_the_run_over(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     (project / "aml_config" / "conda_dependencies.yml").write_text(f"dependencies:\n- python={version}\n")
     config = project / "aml_config" / "local.runconfig"
     config.write_text(config.read_text().replace("PrepareEnvironment: false", "PrepareEnvironment: true"))
-    assert prepare(project, "local", lambda _: None)
-    assert not prepare(project, "local", lambda _: None)
     (project / "Code" / "script.py").write_text("import sys; print(sys.prefix)")
-    ended, said = followed(project, submit(project, run_of("0")))
+
+    def dying(*_: Any) -> None:
+        raise Died
+
+    with monkeypatch.context() as patched:
+        patched.setattr(remote_agent.Agent, "prepare", dying)
+        with pytest.raises(Died):
+            submit(project, run_of("0"))
+    (record,) = list_records(project).records
+    ended, said = followed(project, record)
     assert ended.state == "completed"
     assert Path(said.strip()).parent == project / ".loadcast" / "target" / "environments"
     assert Path(said.strip()).name == ended.environment
+    assert not prepare(project, "local", lambda _: None)
 
 
 def test_an_environment_that_cannot_be_made_is_told_and_leaves_nothing(project: Path) -> None:

@@ -18,11 +18,11 @@ import pytest
 import runs
 from azurite import Azurite
 from container_runs import KEY_VARIABLE, ROOT, Place, container_run, differences, run_in, write_config
-from containers import BASE_IMAGE, make_docker, remove_docker, require_containers
+from containers import BASE_IMAGE, STORE, make_docker, require_containers
+from hosts import Host, running_hosts
 from loadcast import paths
 from loadcast.settings import load_settings
 from months import Month
-from ssh_host import SshHost, require_ssh_host, running_ssh_host
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -30,17 +30,17 @@ DATA, CONTAINER = "sessions", "onemonthmodel"
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHost]:
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     require_containers()
-    require_ssh_host()
     programs = make_docker(tmp_path_factory.mktemp("docker"))
-    with running_ssh_host(tmp_path_factory.mktemp("host"), programs) as running:
-        yield running
-    remove_docker(programs)
+    shared, folder = [programs.parent, STORE], tmp_path_factory.mktemp("hosts")
+    # In the network of this machine: the environment's packages come from where pip has them from.
+    with running_hosts(folder, ["dsvm"], programs=programs, shared=shared, network=False) as running:
+        yield running["dsvm"]
 
 
 def test_its_commands_give_what_this_machine_gives(
-    host: SshHost, azurite: Azurite, month: str, local_month: Month, tmp_path: Path
+    host: Host, azurite: Azurite, month: str, local_month: Month, tmp_path: Path
 ) -> None:
     data, _, pattern = month.partition("/*")
     azurite.upload_folder(azurite.new_container(DATA), Path(data))

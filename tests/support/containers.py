@@ -1,15 +1,24 @@
-"""Containers on a host of the tests: podman under docker's name, with images and containers in a folder of its own."""
+"""Containers on machines of the tests: podman under docker's name, its images and containers in a folder of its own."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-_BASE = Path(__file__).resolve().parents[2] / ".venv" / "var" / "containers" / "base.tar"
+from hosts import Host
+
+_FOLDER = Path(__file__).resolve().parents[2] / ".venv" / "var" / "containers"
+_BASE = _FOLDER / "base.tar"
+#: The base image, unpacked once; every machine reads it there, and must have this folder.
+STORE = _FOLDER / "store"
 #: A Debian with Python and Java, as the image is called there.
 BASE_IMAGE = "bare-debian"
 #: What makes podman work where a sandbox gives it no network, no limits and no control groups of its own.
@@ -22,44 +31,83 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 """
 _DOCKER = """#!/bin/sh
-CONTAINERS_CONF='{folder}/containers.conf' exec podman --root '{folder}/images' --runroot '{folder}/run' "$@"
+CONTAINERS_CONF='{folder}/containers.conf' exec podman --root '{folder}/images' --runroot '{folder}/run' {options} "$@"
 """
+
+
+@dataclass(frozen=True)
+class Docker:
+    """The command `docker` of this machine, or of a host."""
+
+    folder: Path
+    host: Host | None = None
+
+    @property
+    def programs(self) -> Path:
+        """The folder that has the command."""
+        return self.folder / "bin"
+
+    def names(self) -> list[str]:
+        """The containers that there are, running or not."""
+        return self._run("ps", "--all", "--format", "{{.Names}}").split()
+
+    def remove(self) -> None:
+        """Remove all of it, what is mounted first."""
+        self._run("rm", "--all", "--force")
+        self._run("image", "rm", "--all", "--force", check=False)  # the base image stays
+
+    def _run(self, *words: str, check: bool = True) -> str:
+        argv: Sequence[str | Path] = [self.programs / "docker", *words]
+        command = self.host.command(argv) if self.host else argv
+        return subprocess.run(command, check=check, capture_output=True, text=True).stdout
 
 
 def require_containers() -> None:
     """Skip where there is no podman, or no image to start from."""
-    if not _BASE.exists() or shutil.which("podman") is None or os.getuid() != 0:
+    if not has_containers():
         pytest.skip("podman and a bare Debian are not at hand: scripts/setup-containers.sh")
+
+
+def has_containers() -> bool:
+    """Whether there is what containers need here."""
+    return _BASE.exists() and shutil.which("podman") is not None and os.getuid() == 0
 
 
 def make_docker(folder: Path) -> Path:
     """A command `docker` in `folder`/bin, which has BASE_IMAGE; returns that folder of programs."""
+    _fill_store()
+    return _write_command(folder, f"--storage-opt additionalimagestore='{STORE / 'images'}'")
+
+
+@contextmanager
+def running_docker(folder: Path) -> Iterator[Docker]:
+    """This machine's `docker`, while the block runs."""
+    docker = Docker(make_docker(folder).parent)
+    try:
+        yield docker
+    finally:
+        docker.remove()
+
+
+def _fill_store() -> None:
+    """Unpack the base image, once for all tests; each new base.tar anew."""
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    stamp, wanted = STORE / ".stamp", str(_BASE.stat().st_mtime_ns)
+    with open(_FOLDER / "store.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        subprocess.run(["rm", "-rf", "--one-file-system", "--", STORE], check=True)
+        docker = _write_command(STORE, "") / "docker"
+        subprocess.run([docker, "import", "--quiet", str(_BASE), BASE_IMAGE], check=True, stdout=subprocess.DEVNULL)
+        stamp.write_text(wanted)
+
+
+def _write_command(folder: Path, options: str) -> Path:
     programs = folder / "bin"
     programs.mkdir(parents=True)
     (folder / "containers.conf").write_text(_CONFIGURATION)
     docker = programs / "docker"
-    docker.write_text(_DOCKER.format(folder=folder))
+    docker.write_text(_DOCKER.format(folder=folder, options=options))
     docker.chmod(0o755)
-    subprocess.run([docker, "import", "--quiet", str(_BASE), BASE_IMAGE], check=True, stdout=subprocess.DEVNULL)
     return programs
-
-
-def names_of_containers(programs: Path) -> list[str]:
-    """The containers that there are, running or not."""
-    words = [programs / "docker", "ps", "--all", "--format", "{{.Names}}"]
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
-
-
-def remove_environments(programs: Path) -> None:
-    """Remove the images that loadcast has built."""
-    docker = programs / "docker"
-    words = [docker, "images", "--quiet", "--filter", "reference=loadcast-environment"]
-    images = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
-    if images:
-        subprocess.run([docker, "image", "rm", "--force", *images], check=True, stdout=subprocess.DEVNULL)
-
-
-def remove_docker(programs: Path) -> None:
-    """Remove all of it, what is mounted first."""
-    subprocess.run([programs / "docker", "rm", "--all", "--force"], capture_output=True)
-    subprocess.run([programs / "docker", "image", "rm", "--all", "--force"], capture_output=True)

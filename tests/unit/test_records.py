@@ -118,6 +118,11 @@ def test_a_damaged_record_hides_no_other(tmp_path: Path, content: bytes, problem
     assert "\n" not in said
 
 
+def test_a_folder_without_a_record_is_of_a_client_that_ended_before_it_submitted(tmp_path: Path) -> None:
+    run_folder(tmp_path, RUN).mkdir(parents=True)
+    assert list_records(tmp_path) == records.Listing((), ())
+
+
 def test_a_record_in_the_wrong_folder_is_told(tmp_path: Path) -> None:
     write_record(tmp_path, made_up_record())
     os.rename(run_folder(tmp_path, RUN), run_folder(tmp_path, OTHER))

@@ -11,6 +11,7 @@ import pytest
 from azurite import KEY as ACCOUNT_KEY
 from loadcast.errors import ConfigError
 from loadcast.experiments import snapshot as module
+from loadcast.experiments.git_state import git_diff
 from loadcast.experiments.locations import blob_path
 from loadcast.experiments.snapshot import take_snapshot, write_snapshot
 from loadcast.experiments.snapshot_files import snapshot_files
@@ -114,3 +115,16 @@ def test_too_much_is_told_with_the_largest(project: Path, monkeypatch: pytest.Mo
     (project / "big.bin").write_bytes(b"\0" * 4_000_000)
     with pytest.raises(ConfigError, match=r"wanted at most 3\. The largest: big\.bin \(4 MB\), .*\.amlignore"):
         take_snapshot(project)
+
+
+def test_what_is_never_sent_is_not_in_the_difference_from_git_either(project: Path) -> None:
+    git(project, "init", "-q")
+    for content in ("before", "sesame"):
+        for path in (".env", "Code/.env", "Code/x.txt"):
+            (project / path).write_text(f"{content} {path}\n")
+        git(project, "add", "--force", ".env", "Code")
+        if content == "before":
+            git(project, "-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "-qm", "x")
+    diff = git_diff(project / "Code")
+    assert "+sesame Code/x.txt" in diff
+    assert diff.count("sesame") == 1

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
-from loadcast.errors import ConfigError
+from loadcast.errors import ConfigError, EnvironmentNotReadyError
 from loadcast.experiments import machines, targets
 from loadcast.experiments.compute import ComputeTarget, parse_compute
 from loadcast.experiments.conda import Environment
-from loadcast.experiments.machines import SshMachine
+from loadcast.experiments.machines import SshMachine, ThisMachine
 from loadcast.experiments.plan import AGENT, RUN_ID, Plan, at
 from loadcast.experiments.remote_agent import Agent
 from loadcast.experiments.target_types import Job
@@ -183,3 +185,18 @@ def test_a_request_holds_all_that_the_agent_needs() -> None:
         "onCancel": [["docker", "rm"]],
         "entries": [["a.py", HASH, True]],
     }
+
+
+@dataclass(frozen=True)
+class HalfMachine(ThisMachine):
+    """This machine, to which only the beginning of what is sent gets through."""
+
+    def command(self, words: Sequence[str]) -> list[str]:
+        return ["sh", "-c", 'head -c 100 | "$@"', "sh", *words]
+
+
+def test_an_agent_that_came_in_part_is_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentNotReadyError, match="it came in part"):
+        Agent(HalfMachine(), str(tmp_path / "base"), sys.executable).states(["a"])
+    assert [*(tmp_path / "base").iterdir()] == [tmp_path / "base" / "runs"]
+    assert Agent(ThisMachine(), str(tmp_path / "base"), sys.executable).states(["a"]) == {"a": None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from loadcast.experiments.snapshot import SECRET_FILES
 from loadcast.secrets import without_secrets
 
 #: Of a longer difference only the beginning is kept; the snapshot has the files themselves.
@@ -17,8 +18,12 @@ def git_commit(project: Path) -> str | None:
 
 
 def git_diff(project: Path) -> str:
-    """What differs from the commit in files that git tracks, without secrets; empty where nothing does."""
-    return without_secrets(_git(project, "diff", "--no-color", "--no-ext-diff", "HEAD") or "")
+    """What differs from the commit in files that git tracks, without secrets; empty where nothing does.
+
+    Files that are never sent because they hold secrets are left out, should git track them.
+    """
+    others = [f":(top,exclude,glob)**/{pattern}" for pattern in SECRET_FILES]
+    return without_secrets(_git(project, "diff", "--no-color", "--no-ext-diff", "HEAD", "--", ":/", *others) or "")
 
 
 def _git(project: Path, *words: str) -> str | None:

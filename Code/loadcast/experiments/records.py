@@ -129,6 +129,8 @@ def list_records(project: Path) -> Listing:
     """All runs of a project, by start and id; none where nothing was submitted. Raises OutputError."""
     records, problems = [], []
     for run in run_ids(project):
+        if not (run_folder(project, run) / RECORD).exists():
+            continue  # its client has ended before anything was submitted
         try:
             records.append(read_record(project, run))
         except ArtefactError as error:

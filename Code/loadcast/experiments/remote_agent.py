@@ -89,8 +89,10 @@ class Agent:
         name, content = agent_file()
         script = (
             f"{shlex.quote(self.python)} -c 'import sys; sys.exit(sys.version_info < (3, 8))' || exit 3; umask 077; "
-            f'base={_home(self.base)}; mkdir -p "$base/runs" && cat > "$base/.{name}.$$" && '
-            f'mv "$base/.{name}.$$" "$base/{name}"'
+            f'base={_home(self.base)}; new=$base/.{name}.$$; mkdir -p "$base/runs" && cat > "$new" || exit 1; '
+            # Whoever sends it may end on the way, and so may the connection.
+            f'[ "$(wc -c < "$new")" -eq {len(content)} ] || {{ rm -f "$new"; echo "it came in part" >&2; exit 1; }}; '
+            f'mv "$new" "$base/{name}"'
         )
         try:
             self._ask(lambda: run_on(self.machine, ["sh", "-c", script], content))
@@ -138,11 +140,18 @@ class Agent:
 
     def follow(self, run: str) -> Iterator[bytes]:
         """The log as it is written, to the run's end, whatever happens to the connection."""
+        return self._log("follow", run)
+
+    def log_so_far(self, run: str) -> Iterator[bytes]:
+        """The log as it is now."""
+        return self._log("log", run)
+
+    def _log(self, command: str, run: str) -> Iterator[bytes]:
         offset = 0
         since: float | None = None
         while True:
             try:
-                for block in self._stream(self._words("follow", [run, str(offset)])):
+                for block in self._stream(self._words(command, [run, str(offset)])):
                     offset, since = offset + len(block), None
                     yield block
             except ConnectionLost as error:
@@ -150,10 +159,6 @@ class Agent:
                 self._wait_again(error, since, time.monotonic() - since)
             else:
                 return
-
-    def log_so_far(self, run: str) -> bytes:
-        """The log as it is now."""
-        return self._ask(lambda: run_on(self.machine, self._words("log", [run])))
 
     def collect(self, run: str, folder: Path) -> None:
         """Bring a run's files into a folder. Raises ArtefactError for a damaged answer."""

@@ -55,8 +55,8 @@ class Runner(Protocol):
     def follow(self, run: str) -> Iterator[bytes]:
         """The log as it is written, to the run's end, whatever happens to the connection."""
 
-    def log_so_far(self, run: str) -> bytes:
-        """The log as it is now."""
+    def log_so_far(self, run: str) -> Iterator[bytes]:
+        """The log as it is now, in parts: it may be larger than the memory."""
 
     def collect(self, run: str, folder: Path) -> None:
         """Bring an ended run's files into a folder: `log`, `logged.jsonl`, `outputs/` and `logs/`, those there are."""

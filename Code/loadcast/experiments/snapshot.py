@@ -29,7 +29,7 @@ _LEFT_OUT = (
     *(".git", ".loadcast", ".venv*", "__pycache__", "node_modules", ".pytest_cache", ".mypy_cache", ".ruff_cache"),
     *("data", "output", "outputs", "spark-warehouse", "metastore_db"),
 )
-_SECRET_FILES = (
+SECRET_FILES = (
     *("*.pem", "*.key", "*.pfx", "*.p12", "*.jks", "*.kdbx", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*"),
     *(".env", ".env.*", ".netrc", ".pgpass", ".git-credentials", ".htpasswd"),
 )
@@ -124,7 +124,7 @@ def _is_left_out(path: str, patterns: Sequence[str]) -> bool:
     parts = path.split("/")
     above = ["/".join(parts[: number + 1]) for number in range(len(parts))]
     return (
-        _matches(parts[-1], _SECRET_FILES)
+        _matches(parts[-1], SECRET_FILES)
         or any(_matches(part, _LEFT_OUT) for part in parts[:-1])
         or any(_matches(text, patterns) for text in (*parts, *above))
     )

@@ -12,7 +12,8 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -40,6 +41,7 @@ REQUEST, GIT_DIFF = "request.json", "git.diff"
 #: States in which nobody has asked the target to start the run, or was told that it has.
 _NOT_STARTED = ("submitting", "preparing")
 _STATES = {STARTING: "queued", RUNNING: "running"}
+_BLOCK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,8 @@ def submit(project: Path, submission: Submission, progress: Progress = silent) -
     if submission.reuse and (earlier := _completed(project, key)):
         return earlier
     record = _new_record(project, submission, name, words, snapshot, recipe).changed(key=key)
-    _keep(project, record, snapshot, plan, config)
-    if recipe is not None:
-        record = _changed(project, record, state="preparing")
-        runner_of(project, name).prepare(recipe, progress, lambda _: None)
+    asked = {"request": plan.request([]), "secrets": config.references, "recipe": recipe and asdict(recipe)}
+    _keep(project, record, snapshot, asked)
     return hand_over(project, record, progress)
 
 
@@ -96,10 +96,16 @@ def prepare(project: Path, runconfig: str, say: Say, progress: Progress = silent
 
 
 def hand_over(project: Path, record: RunRecord, progress: Progress = silent) -> RunRecord:
-    """Send what the target lacks and start the run there; one that has been started already goes on as it is."""
+    """Make the run's environment, send what the target lacks and start it there.
+
+    One that has been started already goes on as it is.
+    """
     kept = _read_request(project, record.id)
     files = snapshot_files(project, record.id).values()
     runner = runner_of(project, record.target)
+    if recipe := kept.get("recipe"):
+        record = _changed(project, record, state="preparing")
+        runner.prepare(Recipe(**recipe), progress, lambda _: None)
     with progress(f"Sending to {runner.name}"):
         runner.send(project, files)
         values = {name: read_reference(reference, name) for name, reference in kept["secrets"].items()}
@@ -113,10 +119,9 @@ def follow(project: Path, record: RunRecord, say: Say) -> RunRecord:
     _check_is_script(record)
     record = started(project, record)
     if record.is_final:
-        say(_kept_log(project, record))
+        _say_kept_log(project, record, say)
         return record
-    runner = runner_of(project, record.target)
-    for block in runner.follow(record.id):
+    for block in runner_of(project, record.target).follow(record.id):
         say(block)
     return refresh(project, [record])[0]
 
@@ -126,9 +131,10 @@ def log_so_far(project: Path, record: RunRecord, say: Say) -> None:
     _check_is_script(record)
     (record,) = refresh(project, [record])
     if record.is_final:
-        say(_kept_log(project, record))
+        _say_kept_log(project, record, say)
     elif record.state not in _NOT_STARTED:
-        say(runner_of(project, record.target).log_so_far(record.id))
+        for block in runner_of(project, record.target).log_so_far(record.id):
+            say(block)
 
 
 def started(project: Path, record: RunRecord) -> RunRecord:
@@ -199,6 +205,7 @@ def _words(project: Path, config: RunConfig, submission: Submission) -> tuple[st
                 f"{shown(script)} is not in the project {shown(project.absolute())}, wanted a script there."
             )
         script = path.relative_to(os.path.normpath(project)).as_posix()
+        script = f"./{script}" if script.startswith("-") else script  # an interpreter would take it for its option
     words = config.command(script, submission.arguments)
     for word in words:
         if without_secrets(word) != word:
@@ -274,13 +281,12 @@ def _new_record(
     )
 
 
-def _keep(project: Path, record: RunRecord, snapshot: Snapshot, plan: Planned, config: RunConfig) -> None:
+def _keep(project: Path, record: RunRecord, snapshot: Snapshot, asked: Mapping[str, Any]) -> None:
     """Write all that a run is into the project, its record last: what has a record can be handed over by anybody."""
     write_snapshot(project, record.id, snapshot)
     folder = run_folder(project, record.id)
     (folder / GIT_DIFF).write_text(git_diff(project), encoding="utf-8")
-    content = {"request": plan.request([]), "secrets": config.references}
-    (folder / REQUEST).write_text(json.dumps(content), encoding="utf-8")
+    (folder / REQUEST).write_text(json.dumps(asked), encoding="utf-8")
     write_record(project, record)
 
 
@@ -306,9 +312,10 @@ def _brought_up_to_date(project: Path, record: RunRecord, state: State) -> RunRe
     return _changed(project, record, state=name, exit_code=state.get("code"), end=end, note=state.get("error") or note)
 
 
-def _kept_log(project: Path, record: RunRecord) -> bytes:
-    path = run_folder(project, record.id) / LOG
-    return path.read_bytes() if path.exists() else b""  # there is none of a run that was never started
+def _say_kept_log(project: Path, record: RunRecord, say: Say) -> None:
+    with suppress(FileNotFoundError), (run_folder(project, record.id) / LOG).open("rb") as log:  # no run, no log
+        while block := log.read(_BLOCK_BYTES):
+            say(block)
 
 
 def _bring_back(project: Path, record: RunRecord) -> None:

@@ -56,8 +56,8 @@ def _follow(base: str, run: str, offset: str) -> None:
     follow_log(base, run, int(offset), sys.stdout.buffer)
 
 
-def _log(base: str, run: str) -> None:
-    copy_log(base, run, sys.stdout.buffer)
+def _log(base: str, run: str, offset: str) -> None:
+    copy_log(base, run, int(offset), sys.stdout.buffer)
 
 
 def _cancel(base: str, run: str) -> None:

@@ -65,11 +65,12 @@ def follow_log(base: str, run: str, offset: int, out: BinaryIO) -> None:
                 pause = min(2 * pause, _POLL_S[1])
 
 
-def copy_log(base: str, run: str, out: BinaryIO) -> None:
-    """Write the log as it is now."""
+def copy_log(base: str, run: str, offset: int, out: BinaryIO) -> None:
+    """Write the log from a byte on, as it is now."""
     folder = run_folder(base, run)
     known_state(folder)
     with open(os.path.join(folder, "log"), "rb") as log:
+        log.seek(offset)
         shutil.copyfileobj(log, out)
 
 
