@@ -83,7 +83,9 @@ class _Run:
         root = kernels[0][0].split(_KERNELS)[0]
         about = json.dumps([self._python, kernels])
         folder = os.path.join(self._base, "compiled", hashlib.sha256(about.encode()).hexdigest())
-        if os.path.isdir(folder):
+        is_there = os.path.isdir(folder)
+        self._log("files/cluster/compiled", 0 if is_there else len(kernels))
+        if is_there:
             return folder
         making = f"{folder}.{os.getpid()}"
         shutil.rmtree(making, ignore_errors=True)
