@@ -19,7 +19,7 @@ from contract import HOSTILE, Machines, Target, command_lines, running_target, w
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-KINDS = ("local", "localdocker", "spark", "remote", "remotedocker")
+KINDS = ("local", "localdocker", "spark", "remote", "remotedocker", "cluster")
 #: Words that a shell, an option parser or spark-submit could take for more than words.
 WORDS = ("two words", "a;b", "$(id)", "`id`", "'\"", "ü", "new\nline", "-x", "--", "", "*", "\\")
 PATHS = ("-dash", "--help", f"Code/{HOSTILE}/new\nline.txt", "%41#?&", "tab\there", ".hidden")

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from artefacts import SPARK_HOME
 from containers import BASE_IMAGE, STORE, Docker, has_containers, make_docker, require_containers, running_docker
 from hosts import Host, running_hosts
 
@@ -179,10 +180,13 @@ class Machines:
     def host(self) -> Host:
         """A host with a `docker` of its own, where there can be one."""
         if self._host is None:
-            folder, shared = self.folder / "docker-there", [STORE] * has_containers()
+            folder, shared = self.folder / "docker-there", [SPARK_HOME, *[STORE] * has_containers()]
             if has_containers():
                 make_docker(folder)
             self.programs_there.mkdir(parents=True, exist_ok=True)
+            submit = self.programs_there / "spark-submit"
+            submit.write_text(f'#!/bin/sh\nexport SPARK_HOME={SPARK_HOME}\nexec $SPARK_HOME/bin/spark-submit "$@"\n')
+            submit.chmod(0o755)
             hosts = running_hosts(self.folder / "hosts", ["vm"], programs=self.programs_there, shared=[folder, *shared])
             self._host = self._stack.enter_context(hosts)["vm"]
         return self._host
@@ -216,6 +220,13 @@ def _remotedocker(project: Path, machines: Machines) -> tuple[Target, Sequence[s
     return target, (*login(host), "--base-docker-image", BASE_IMAGE)
 
 
+def _cluster(project: Path, machines: Machines) -> tuple[Target, Sequence[str]]:
+    """With the driver on the head node, so that scripts without Spark need no YARN; test_cluster.py has one."""
+    host = machines.host()
+    target = Target("cluster", project, host.home / ".loadcast", os.environ, host)
+    return target, (*login(host), "--yarn-deploy-mode", "client")
+
+
 def login(host: Host) -> tuple[str, ...]:
     """How `computetarget attach` is told of a host."""
     key = str(host.key_file)
@@ -228,4 +239,5 @@ _MAKERS: dict[str, Callable[[Path, Machines], tuple[Target, Sequence[str]]]] = {
     "remote": _remote,
     "remotedocker": _remotedocker,
     "spark": _spark,
+    "cluster": _cluster,
 }
