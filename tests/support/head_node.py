@@ -33,7 +33,10 @@ def running_head_node(folder: Path, cluster: Cluster) -> Iterator[Host]:
     shared = [SPARK_HOME, Path(cluster.environment["HADOOP_CONF_DIR"]).parent]
     uv, packages = ROOT / ".venv-tools" / "bin" / "uv", Path.home() / ".cache" / "uv"
     if uv.exists() and packages.exists():  # else the environment is made by pip, which takes minutes
-        _write(programs / "uv", [str(uv)], {"UV_CACHE_DIR": str(packages)})
+        ours = {name: value for name, value in os.environ.items() if name.startswith(("UV_", "SSL_"))}
+        if Path("/etc/ssl/certs/ca-certificates.crt").exists():
+            ours["UV_SYSTEM_CERTS"] = "1"
+        _write(programs / "uv", [str(uv)], {**ours, "UV_CACHE_DIR": str(packages), "UV_PYTHON_DOWNLOADS": "never"})
         shared += [uv.parents[1], packages]
     with running_hosts(folder / "hosts", ["head"], programs=programs, shared=shared, network=False) as hosts:
         yield hosts["head"]

@@ -74,7 +74,9 @@ def ship(base: str, archives: Mapping[str, str]) -> tuple[dict[str, str], int]:
     there = _those_there(command, list(addresses.values()))
     missing = [archive for archive in archives.values() if addresses.get(archive) not in there]
     if missing:
-        addresses.update(_put(command, missing))
+        folder = os.path.dirname(next(iter(there))) if there else _make_folder(command)
+        _asked(command, "-put", "-f", *missing, folder)  # each whole or not at all: Hadoop puts it elsewhere first
+        addresses.update({archive: f"{folder}/{os.path.basename(archive)}" for archive in missing})
         write_json(record, {**known, **addresses})
     return {name: addresses[archive] for name, archive in archives.items()}, sum(map(os.path.getsize, missing))
 
@@ -95,14 +97,13 @@ def _those_there(command: Sequence[str], addresses: Sequence[str]) -> set[str]:
     return {line.strip() for line in done.stdout.splitlines()}
 
 
-def _put(command: Sequence[str], archives: Sequence[str]) -> dict[str, str]:
-    """Each is there whole or not at all: Hadoop writes it under another name first."""
+def _make_folder(command: Sequence[str]) -> str:
+    """The address of the folder for archives, which nobody else may look into."""
     root = _asked(command, "-df", "/").splitlines()[-1].split()[0].rstrip("/")
     folder = f"{root}/user/{os.environ.get('HADOOP_USER_NAME') or getpass.getuser()}/.loadcast"
     _asked(command, "-mkdir", "-p", folder)
     _asked(command, "-chmod", "700", folder)
-    _asked(command, "-put", "-f", *archives, folder)
-    return {archive: f"{folder}/{os.path.basename(archive)}" for archive in archives}
+    return folder
 
 
 def _asked(command: Sequence[str], *words: str) -> str:
