@@ -98,17 +98,18 @@ def test_a_run_outlives_its_client_and_comes_back_whole(target: Target) -> None:
         target.write(path, path)
     target.write(".env", f"KEY={target.secret}")
     before = ["0", "1", "2", "3", "4", "5", "ready"]
-    with target.start("experiment", "submit", "-c", "box", f"./{script}", *WORDS) as client:
+    with target.running("experiment", "submit", "-c", "box", f"./{script}", *WORDS) as client:
         assert read_to(client.stdout, "line ready") == before  # while it runs: it waits for us
         client.kill()
     (run,) = target.runs()
     assert "running" in target.loadcast("experiment", "status", run)
     assert not [line for line in command_lines() if target.secret in line]
     assert [line for line in target.processes() if "Code/" in line]  # it would be seen
-    with target.start("experiment", "logs", "--follow", run) as client:
+    with target.running("experiment", "logs", "--follow", run) as client:
         assert read_to(client.stdout, "line ready") == before
         target.release(run)
         assert read_to(client.stdout, "line 11") == ["6", "7", "8", "9", "10", "11"]
+        client.wait()
     assert client.returncode == 7
     assert "failed" in target.loadcast("experiment", "list")
     outputs = target.results(run) / "outputs"
@@ -123,13 +124,24 @@ def test_a_run_outlives_its_client_and_comes_back_whole(target: Target) -> None:
     assert target.processes() == []
 
 
+def wait_for_begun(target: Target, run: str) -> None:
+    """Wait until STUBBORN's child runs."""
+
+    def has_begun() -> bool:
+        said = target.loadcast("experiment", "logs", run)
+        assert target.state(run) != "failed", said
+        return "begun" in said
+
+    wait_until(has_begun)
+
+
 def test_a_cancelled_run_leaves_nothing(target: Target) -> None:
     script = target.write("Code/stubborn.py", STUBBORN)
     kept = {path: path.stat().st_mtime_ns for path in target.base.glob("blobs/*/*")}
     target.loadcast("experiment", "submit", "-a", "-c", "box", script)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept  # only what is new was sent
     run = target.runs()[-1]
-    wait_until(lambda: "begun" in target.loadcast("experiment", "logs", run))
+    wait_for_begun(target, run)
     assert target.processes()
     if target.docker:
         assert target.docker.names() == [f"loadcast-{run}"]
@@ -145,7 +157,7 @@ def test_the_container_of_a_run_that_was_lost_can_be_cancelled(target: Target) -
     assert target.docker is not None
     target.loadcast("experiment", "submit", "-a", "-c", "box", target.write("Code/stubborn.py", STUBBORN))
     run = target.runs()[-1]
-    wait_until(lambda: "begun" in target.loadcast("experiment", "logs", run))
+    wait_for_begun(target, run)
     keeper = json.loads((target.base / "runs" / run / "state.json").read_text())["keeper"]
     target.run("kill", "-KILL", str(keeper))
     assert "lost" in target.loadcast("experiment", "status", run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -31,8 +32,10 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 """
 _DOCKER = """#!/bin/sh
-CONTAINERS_CONF='{folder}/containers.conf' exec podman --root '{folder}/images' --runroot '{folder}/run' {options} "$@"
+CONTAINERS_CONF='{folder}/containers.conf' exec podman --root '{folder}/images' --runroot '{run}' {options} "$@"
 """
+#: Where podman has what does not outlive its machine: its name may have 50 letters.
+_RUN = "run-folder"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Docker:
         """Remove all of it, what is mounted first."""
         self._run("rm", "--all", "--force")
         self._run("image", "rm", "--all", "--force", check=False)  # the base image stays
+        subprocess.run(["rm", "-rf", "--one-file-system", "--", (self.folder / _RUN).read_text()], check=True)
 
     def _run(self, *words: str, check: bool = True) -> str:
         argv: Sequence[str | Path] = [self.programs / "docker", *words]
@@ -108,6 +112,8 @@ def _write_command(folder: Path, options: str) -> Path:
     programs.mkdir(parents=True)
     (folder / "containers.conf").write_text(_CONFIGURATION)
     docker = programs / "docker"
-    docker.write_text(_DOCKER.format(folder=folder, options=options))
+    run = f"/tmp/loadcast-{secrets.token_hex(6)}"
+    (folder / _RUN).write_text(run)
+    docker.write_text(_DOCKER.format(folder=folder, run=run, options=options))
     docker.chmod(0o755)
     return programs

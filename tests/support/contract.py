@@ -5,6 +5,7 @@ What the contract test asks of every type it asks through this; a type needs an 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -73,6 +74,15 @@ class Target:
         environment = {**self.environment, "MINE": self.secret}
         return subprocess.Popen([*LOADCAST, *words], cwd=self.project, env=environment, **{**defaults, **options})
 
+    @contextmanager
+    def running(self, *words: str) -> Iterator[subprocess.Popen[Any]]:
+        """As start; it is killed where the block ends before it."""
+        with self.start(*words) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
     def run(self, *argv: str) -> None:
         """Run a command on the target's machine."""
         subprocess.run(self.host.command(argv) if self.host else argv, check=True)
@@ -97,6 +107,11 @@ class Target:
     def results(self, run: str) -> Path:
         """The folder of a run in the project."""
         return self.project / ".loadcast" / "runs" / run
+
+    def state(self, run: str) -> str:
+        """The state of a run, as the project knows it."""
+        state: str = json.loads((self.results(run) / "record.json").read_text())["state"]
+        return state
 
     def release(self, run: str) -> None:
         """Let a script go on that waits for a file `gate` in its working directory."""

@@ -74,14 +74,14 @@ def test_a_container_sees_the_runs_folder_and_its_variables_and_is_removed_when_
         *("--volume", (at("@run"), ":", at("@run")), "--volume", (at("~/share"), ":", at("~/share"))),
         *("--workdir", (at("@run/work"),)),
         *(word for name in (*variables, shared, "KEY") for word in ("--env", name)),
-        *("--entrypoint", f"/opt/loadcast/environments/{HASH}/bin/python", f"loadcast-environment:{HASH}"),
-        *("Code/a.py", "x y"),
+        *("--entrypoint", "sh", f"loadcast-environment:{HASH}", "-c", 'exec "$@" 2>&1', "sh"),
+        *(f"/opt/loadcast/environments/{HASH}/bin/python", "Code/a.py", "x y"),
     )
     assert {*made.environment} == {"A", "PYSPARK_SUBMIT_ARGS", shared}
     assert made.on_cancel == (("docker", "rm", "--force", container),)
     bare = plan(DOCKER, Job(("a.py",), {})).argv
-    assert bare[-4:] == ("--entrypoint", "python3", "debian:13-slim", "a.py")
-    assert plan({**DOCKER, "pythonLocation": "/opt/python"}, Job(("a.py",), {})).argv[-3] == "/opt/python"
+    assert bare[-8:] == ("--entrypoint", "sh", "debian:13-slim", "-c", 'exec "$@" 2>&1', "sh", "python3", "a.py")
+    assert plan({**DOCKER, "pythonLocation": "/opt/python"}, Job(("a.py",), {})).argv[-2] == "/opt/python"
 
 
 def test_containers_need_a_volume() -> None:

@@ -55,7 +55,8 @@ class _Docker:
             *(_mounted(target.native_shared_directory) if SHARED_VARIABLE in variables else ()),
             *("--workdir", (at("@run/work"),)),
             *(word for name in names for word in ("--env", name)),  # without values, which all users could see
-            *("--entrypoint", target.python_location or made, image),
+            # One stream: of two, docker does not say which line came first.
+            *("--entrypoint", "sh", image, "-c", 'exec "$@" 2>&1', "sh", target.python_location or made),
         )
         return Plan((*words, *job.words), variables, (("docker", "rm", "--force", container),))
 
