@@ -205,7 +205,7 @@ def test_the_pages_are_for_this_machine_alone_and_no_address_is_an_argument(
     command.touch(0o755)
     plan = history_pages.pages_plan(tmp_path, 5001)
     assert plan.argv == [str(command), "server", "--host", "127.0.0.1", "--port", "5001", "--workers", "1"]
-    assert plan.address == "http://127.0.0.1:5001"
+    assert plan.address == "http://127.0.0.1:5001/#/experiments?workflowType=machine_learning"
     assert plan.environment["MLFLOW_BACKEND_STORE_URI"] == os.environ[TRACKING_VARIABLE]
     assert plan.environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
