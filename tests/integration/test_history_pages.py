@@ -111,7 +111,7 @@ def test_a_browser_shows_a_pipelines_step(pages: tuple[subprocess.Popen[bytes], 
         text = text_of(browser.document(f"{pages[1]}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}"))
         if "Metrics (1)" in text and "Parent run" in text:
             break
-    wanted = ("test/model/accuracy 0.75", "script Code/train.py", "target local", "Config/demo.json <b>&", "Finished")
+    wanted = ("test/model/accuracy 0.75", "script Code/train.py", "target local", "Config/demo.json '<b>&'", "Finished")
     assert [words for words in (*wanted, f"Parent run {RUN}") if words not in text] == [], text
 
 
