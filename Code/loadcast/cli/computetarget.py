@@ -77,6 +77,8 @@ def attach(kind: str | None, named_kind: str | None, name: str, no_check: bool, 
     click.echo(f"{name} is attached: {_named(attached.files)}.")
     if attached.facts:
         _print(_table(attached.facts.items()))
+    if attached.advice:
+        click.echo(f"loadcast: {attached.advice}", err=True)
 
 
 @computetarget.command(name="list")
