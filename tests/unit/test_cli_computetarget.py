@@ -227,6 +227,17 @@ def test_what_the_check_brings_is_shown_and_the_host_key_pinned(project: Path, m
     assert read_compute(project, "dockerdsvm").host_key == HOST_KEY
 
 
+def test_a_project_is_found_from_any_of_its_folders(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("attach", "local", "--name", "mine")[0] == 0
+    (project / "Code" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(project / "Code" / "deep")
+    assert "mine" in run("list")[1]
+    assert run("attach", "local", "--name", "other")[1].startswith("other is attached: ../../aml_config/other.compute")
+    assert files(project) == ["mine.compute", "mine.runconfig", "other.compute", "other.runconfig"]
+    monkeypatch.chdir(project.parent)
+    assert run("detach", "other", "--project", str(project))[0] == 0
+
+
 def test_this_machine_needs_no_connection() -> None:
     assert check_connection(parse_compute({"type": "local"})) == Checked(None, {})
 

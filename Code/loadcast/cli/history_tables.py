@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,6 +13,9 @@ from rich.text import Text
 from loadcast.experiments.comparison import RunView, number_text
 from loadcast.experiments.records import RunRecord
 from loadcast.secrets import shown
+
+if TYPE_CHECKING:
+    from loadcast.experiments.removing import Unneeded
 
 _STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "lost": "red"}
 _LONGEST_CELL = 300
@@ -74,6 +78,16 @@ def metric_table(name: str, series: Sequence[tuple[RunView, list[float]]]) -> Ta
         extremes = (number_text(min(numbers)), number_text(max(numbers)), number_text(numbers[-1]))
         begun = f"{record.start:%Y-%m-%d %H:%M:%S}"
         table.add_row(record.id, plain(record.experiment), begun, f"{len(numbers):,}", *extremes)
+    return table
+
+
+def unneeded_table(rows: Sequence[tuple[str, Unneeded]]) -> Table:
+    """What was removed from which targets."""
+    table = _table("target", "", "name")
+    table.add_column("MB", justify="right")
+    for target, item in rows:
+        name = item.name if item.kind in ("run", "files") else item.name[:12]
+        table.add_row(plain(target), item.kind, plain(name), f"{item.size_bytes / 1e6:,.1f}")
     return table
 
 

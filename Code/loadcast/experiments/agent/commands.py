@@ -13,6 +13,7 @@ from .blobs import missing_blobs, receive_blobs
 from .environments import has_environment, make_environment
 from .images import has_image, make_image
 from .looking import cancel_run, collect_run, copy_log, follow_log, remove_run, states
+from .removing import mark_needed, prune
 from .starting import start_run
 from .state import Refused
 
@@ -67,6 +68,7 @@ def _collect(base: str, run: str) -> None:
 
 def _remove(base: str, run: str) -> None:
     remove_run(base, run)
+    _answer(None)
 
 
 def _environment(base: str, name: str, spec: str) -> None:
@@ -75,7 +77,12 @@ def _environment(base: str, name: str, spec: str) -> None:
     print((make_image if asked.get("image") else make_environment)(base, name, asked))
 
 
-def _prepared(base: str, name: str, spec: str) -> None:
+def _prune(base: str) -> None:
+    _answer(prune(base, json.load(sys.stdin)))
+
+
+def _prepared(base: str, name: str, spec: str, owner: str = "") -> None:
+    mark_needed(base, name, owner)
     _answer(has_image(name) if json.loads(spec).get("image") else has_environment(base, name))
 
 
@@ -94,6 +101,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "cancel": _cancel,
     "collect": _collect,
     "remove": _remove,
+    "prune": _prune,
     "environment": _environment,
     "prepared": _prepared,
 }
