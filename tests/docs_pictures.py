@@ -36,8 +36,7 @@ def main() -> None:
     """Make all pictures."""
     if not any(record.experiment == EXPERIMENT for record in list_records(ROOT).records):
         submit_demo()
-    folder = ROOT / "Docs" / "pictures"
-    folder.mkdir(exist_ok=True)
+    folder = ROOT / "Docs" / "images"
     with pages() as address:
         history_picture(address, folder / "history.png")
 

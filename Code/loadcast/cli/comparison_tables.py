@@ -19,8 +19,8 @@ from loadcast.experiments.snapshot_files import FileChange, file_changes, snapsh
 #: Columns of a terminal from which on there is room for what can be left out.
 _WIDE = 80
 _MOST_FILES = 30
-#: Lines of a diff that are shown at once.
-_MOST_LINES = 24
+#: Lines of diffs that are shown at once: of small files, such as configurations, and of all of them.
+_MOST_LINES_OF_FILE, _MOST_LINES = 16, 48
 
 
 def comparison(
@@ -72,10 +72,11 @@ def _code(project: Path, views: Sequence[RunView]) -> Iterator[RenderableType]:
             yield Text("Code: not known", style="bold").append(f"  {error}\n", style="not bold")
             continue
         yield from _changed_files(changes, f"of {number} against 1" if len(others) > 1 else "")
-        if sum(len(change.lines) for change in changes) > _MOST_LINES:
-            yield Text(f"  Line by line: loadcast history code {record.id} --diff {first.id}\n", style="dim")
-        else:
-            yield from _lines(changes)
+        short = [change for change in changes if len(change.lines) <= _MOST_LINES_OF_FILE]
+        shown = short if sum(len(change.lines) for change in short) <= _MOST_LINES else []
+        yield from _lines(shown)
+        if shown != changes:
+            yield Text(f"  All, line by line: loadcast history code {record.id} --diff {first.id}\n", style="dim")
 
 
 def _changed_files(changes: Sequence[FileChange], which: str) -> Iterator[RenderableType]:
@@ -93,10 +94,12 @@ def _changed_files(changes: Sequence[FileChange], which: str) -> Iterator[Render
 
 def _lines(changes: Sequence[FileChange]) -> Iterator[RenderableType]:
     styles = {"+": "green", "-": "red", "@": "dim"}
-    for line in (line for change in changes for line in change.lines):
+    lines = [line for change in changes for line in change.lines[len(change.lines) > 1 :]]  # one name is enough
+    for line in lines:
         text = Text(str(plain(line)), styles.get(line[:1], ""), no_wrap=True, overflow="ellipsis")
         yield Padding(text, (0, 0, 0, 2), expand=False)
-    yield Text()
+    if lines:
+        yield Text()
 
 
 def _metrics(
