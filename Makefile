@@ -20,7 +20,7 @@ UV_COMPILE = .venv-tools/bin/uv pip compile --quiet --generate-hashes --universa
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCKFLAGS)
 
 .PHONY: help setup demo test test-integration test-all test-wheel test-fresh lint format bench bench-scan bench-whole bench-training \
-	bench-container bench-submission bench-large bench-setup history-ui model lock clean
+	bench-container bench-submission bench-large bench-setup history-ui docs-pictures model lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,7 @@ test-integration: setup ## Tests that run whole commands, for some minutes
 	@scripts/setup-integration.sh
 	@scripts/setup-ssh.sh
 	@scripts/setup-containers.sh
+	@scripts/setup-chromium.sh
 	@$(PYTEST) $(INTEGRATION)
 
 test-all: setup ## All tests, the fastest first
@@ -46,6 +47,7 @@ test-all: setup ## All tests, the fastest first
 	@scripts/setup-integration.sh
 	@scripts/setup-ssh.sh
 	@scripts/setup-containers.sh
+	@scripts/setup-chromium.sh
 	@$(PYTEST) $(TESTS) $(INTEGRATION)
 
 test-wheel: setup ## Install the wheel outside the clone: its demo, and the service alone
@@ -102,6 +104,11 @@ bench-setup: setup
 history-ui: setup ## MLflow's pages of the runs submitted from here, at http://127.0.0.1:5001
 	@scripts/setup-mlflow.sh
 	@$(BIN)/loadcast history ui
+
+docs-pictures: setup ## The pictures in Docs, of the demo's runs on this machine
+	@scripts/setup-mlflow.sh
+	@scripts/setup-chromium.sh
+	@PYTHONPATH=tests/support $(BIN)/python tests/docs_pictures.py
 
 model: setup ## Train the small bundle in Model/ anew, on the demo's data
 	@$(BIN)/loadcast sample data/demo --rows 400000 --overwrite

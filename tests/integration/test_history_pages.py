@@ -1,8 +1,10 @@
-"""MLflow's pages over the history of a project, served by the real MLflow of .venv-mlflow."""
+"""MLflow's pages over a project's history: the real MLflow of .venv-mlflow serves them, a real browser shows them."""
 
 from __future__ import annotations
 
+import html
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 import requests
 
+import browser
 from loadcast.experiments import history
 from loadcast.experiments.history import TRACKING_VARIABLE
 from loadcast.experiments.history_pages import FOLDER
@@ -26,6 +29,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 MLFLOW = Path(__file__).resolve().parents[2] / FOLDER
 PATIENCE_S = 300
+STEP = "20261130T022044-bbbbbb"
 
 
 def free_port() -> int:
@@ -39,9 +43,10 @@ def free_port() -> int:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("a project")
     (folder / FOLDER).symlink_to(MLFLOW)
-    submit(folder)
-    RunLogger(run_folder(folder, RUN) / LOGGED).log("test/model/accuracy", 0.75)
-    (run_folder(folder, RUN) / LOG).write_text("the log\n")
+    submit(folder, script="monthly.yml", steps=("train",))
+    submit(folder, id=STEP, parent=RUN, step="train", arguments=("Config/demo.json", "<b>&"))
+    RunLogger(run_folder(folder, STEP) / LOGGED).log("test/model/accuracy", 0.75)
+    (run_folder(folder, STEP) / LOG).write_text("the log\n")
     return folder
 
 
@@ -76,11 +81,12 @@ def asked(address: str, path: str, question: dict[str, Any]) -> Any:
     return requests.post(f"{address}/ajax-api/2.0/mlflow/{path}", json=question, timeout=60).json()
 
 
-def run_of(address: str, experiment: str) -> Any:
-    """The only run of an experiment."""
+def run_of(address: str, experiment: str, name: str) -> Any:
+    """A run of an experiment, which has no other of that name."""
     experiments = asked(address, "experiments/search", {"max_results": 10})["experiments"]
     (number,) = [item["experiment_id"] for item in experiments if item["name"] == experiment]
-    (run,) = asked(address, "runs/search", {"experiment_ids": [number]})["runs"]
+    runs = asked(address, "runs/search", {"experiment_ids": [number]})["runs"]
+    (run,) = [run for run in runs if run["info"]["run_name"] == name]
     return run
 
 
@@ -89,14 +95,33 @@ def log_of(address: str, run: Any) -> str:
     return requests.get(f"{address}/get-artifact", params=log, timeout=60).text
 
 
-def test_the_pages_show_a_run(pages: tuple[subprocess.Popen[bytes], str]) -> None:
-    address = pages[1]
+def text_of(document: str) -> str:
+    """What is read on a page."""
+    shown = re.sub(r"(?s)<(script|style|svg)\b.*?</\1>", " ", document)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", shown)).split())
+
+
+def test_a_browser_shows_a_pipelines_step(pages: tuple[subprocess.Popen[bytes], str]) -> None:
+    if not browser.CHROMIUM.exists():
+        pytest.skip("chromium is missing; scripts/setup-chromium.sh gets it")
+    answer(*pages)
+    info = run_of(pages[1], "forecast", STEP)["info"]
+    text = ""
+    for _ in range(3):  # on a machine that is busy a page may say that it still waits
+        text = text_of(browser.document(f"{pages[1]}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}"))
+        if "Metrics (1)" in text and "Parent run" in text:
+            break
+    wanted = ("test/model/accuracy 0.75", "script Code/train.py", "target local", "Config/demo.json '<b>&'", "Finished")
+    assert [words for words in (*wanted, f"Parent run {RUN}") if words not in text] == [], text
+
+
+def test_the_pages_answer_with_what_was_told(pages: tuple[subprocess.Popen[bytes], str]) -> None:
     page = answer(*pages)
     assert (page.status_code, "<title>MLflow</title>" in page.text) == (200, True)
-    run = run_of(address, "forecast")
-    assert (run["info"]["run_name"], run["info"]["status"]) == (RUN, "FINISHED")
+    run = run_of(pages[1], "forecast", STEP)
+    assert run["info"]["status"] == "FINISHED"
     assert [(metric["key"], metric["value"]) for metric in run["data"]["metrics"]] == [("test/model/accuracy", 0.75)]
-    assert log_of(address, run) == "the log\n"
+    assert log_of(pages[1], run) == "the log\n"
 
 
 def test_a_tracking_server_is_told_of_a_run_once(
@@ -110,7 +135,7 @@ def test_a_tracking_server_is_told_of_a_run_once(
         RunLogger(folder / LOGGED).log("loss", number)
         (folder / LOG).write_text(f"log {number}\n")
         history.record_run(record, folder)
-    run = run_of(pages[1], "elsewhere")
+    run = run_of(pages[1], "elsewhere", OTHER)
     assert [(metric["key"], metric["value"], metric["step"]) for metric in run["data"]["metrics"]] == [("loss", 1, 1)]
     assert log_of(pages[1], run) == "log 1\n"
     assert history.sync(tmp_path) == 0

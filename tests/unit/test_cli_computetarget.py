@@ -96,7 +96,17 @@ def test_each_option_is_a_field(project: Path) -> None:
     assert [fields.pop(name) for name in ("type", "address", "username")] == ["cluster", "10.0.0.4", "me"]
     assert sorted(map(str, fields.values())) == sorted(options.values())
     assert (
-        run("attach", "localdocker", "--name", "d", "--base-docker-image", "debian:13", "--no-shared-volumes")[0] == 0
+        run(
+            "attach",
+            "localdocker",
+            "--name",
+            "d",
+            "--base-docker-image",
+            "debian:13",
+            "--no-shared-volumes",
+            "--no-check",
+        )[0]
+        == 0
     )
     assert read_compute(project, "d").document() == {
         "type": "localdocker",
@@ -217,10 +227,52 @@ def test_what_the_check_brings_is_shown_and_the_host_key_pinned(project: Path, m
     assert read_compute(project, "dockerdsvm").host_key == HOST_KEY
 
 
-def test_targets_of_this_machine_need_no_connection() -> None:
-    for kind in ("local", "localdocker"):
-        fields = {"type": kind} | ({"baseDockerImage": "debian:13"} if kind == "localdocker" else {})
-        assert check_connection(parse_compute(fields)) == Checked(None, {})
+def test_a_project_is_found_from_any_of_its_folders(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("attach", "local", "--name", "mine")[0] == 0
+    (project / "Code" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(project / "Code" / "deep")
+    assert "mine" in run("list")[1]
+    assert run("attach", "local", "--name", "other")[1].startswith("other is attached: ../../aml_config/other.compute")
+    assert files(project) == ["mine.compute", "mine.runconfig", "other.compute", "other.runconfig"]
+    monkeypatch.chdir(project.parent)
+    assert run("detach", "other", "--project", str(project))[0] == 0
+
+
+def test_this_machine_needs_no_connection() -> None:
+    assert check_connection(parse_compute({"type": "local"})) == Checked(None, {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "wanted"),
+    [
+        (
+            "localdocker",
+            {"docker": "none"},
+            "this machine: found no docker, wanted it for a target of type localdocker",
+        ),
+        ("remotedocker", {"docker": "none"}, "10.0.0.4: found no docker"),
+        ("remotedocker", {"docker": "/usr/bin/docker", "python": "sh: 1: python3: not found"}, "wanted Python 3.8"),
+        ("remote", {"python": "Python 3.7.9"}, "10.0.0.4: python3 is Python 3.7.9, wanted Python 3.8 or newer"),
+        ("cluster", {"python": "none"}, "wanted Python 3.8 or newer"),
+    ],
+)
+def test_a_machine_without_what_its_type_needs_is_not_attached(
+    project: Path, monkeypatch: pytest.MonkeyPatch, kind: str, facts: dict[str, str], wanted: str
+) -> None:
+    monkeypatch.setattr(attaching, "check_connection", lambda target: Checked(None, facts))
+    words = (kind, *(DSVM[:2] if kind == "localdocker" else DSVM))
+    code, output = run("attach", *words)
+    assert (code, output.count("\n"), files(project)) == (EnvironmentNotReadyError.exit_code, 1, [])
+    assert wanted in output
+    assert run("attach", *words, "--no-check")[0] == 0
+
+
+def test_what_a_target_has_or_may_lack_is_no_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {"python": "Python 3.13.0rc1", "docker": "/usr/bin/docker", "spark-submit": "none"}
+    monkeypatch.setattr(attaching, "check_connection", lambda target: Checked(None, facts))
+    assert "spark-submit on its PATH" not in run("attach", "remotedocker", *DSVM)[1]
+    assert "no spark-submit on its PATH; say where it is" in run("attach", "cluster", "-n", "hdi", *DSVM[2:])[1]
+    assert len(files(project)) == 4
 
 
 def test_a_host_key_is_shown_whole(project: Path) -> None:

@@ -104,22 +104,45 @@ def test_comparing_shows_what_differs_alone(project: Path) -> None:
     for wanted in (
         ["argument", "2", "FALSE", "FILTER_IP"],
         ["version", "of", "python", "3.11.7", "3.12.0"],
-        ["test/accuracy", "0.75", "0.875", "+0.125"],
-        ["test/loss", "1", "–"],
-        ["test/extra", "–", "2"],
-        [OTHER, "a.py", "changed"],
-        [OTHER, "c.py", "added"],
+        ["accuracy", "0.75", "0.875", "+0.125", "+16.7%"],
+        ["loss", "1", "–"],
+        ["extra", "–", "2"],
+        ["a.py", "changed", "+1", "-1"],
+        ["c.py", "added", "+0", "-0"],
+        ["+2"],
     ):
         assert wanted in lines
+    assert [line[0] for line in lines if line[0] in ("Parameters", "Code", "Metrics")] == [
+        "Parameters",
+        "Code",
+        "Metrics",
+    ]
     for equal in ("CONFIG", "test/rows", "b.py", "experiment"):
         assert equal not in text
-    assert "test/rows" in shown(project, "compare", RUN, OTHER, "--all")
+    assert ["rows", "1,000", "1,000", "+0", "+0.0%"] in rows(shown(project, "compare", RUN, OTHER, "--all"))
+
+
+def test_of_many_metrics_those_are_compared_that_tell_most(project: Path) -> None:
+    deep = "test/model/perClass/low/f1"
+    for run, number in ((RUN, 0.5), (OTHER, 0.25)):
+        RunLogger(run_folder(project, run) / LOGGED).log(deep, number)
+        RunLogger(run_folder(project, run) / LOGGED).log("seconds/total", number)
+    text = shown(project, "compare", RUN, OTHER)
+    assert "1 more that differ, below test/model: --metric test/model shows those" in text
+    assert rows(text)[-2][0] == "total"  # what differs between any two runs comes last
+    wanted = ["f1", "0.5", "0.25", "-0.25", "-50.0%"]
+    assert wanted not in rows(text)
+    assert wanted in rows(shown(project, "compare", RUN, OTHER, "--all"))
+    narrowed = rows(shown(project, "compare", RUN, OTHER, "--metric", "test/model"))
+    assert wanted in narrowed
+    assert "accuracy" not in [line[0] for line in narrowed]
 
 
 def test_runs_that_do_not_differ(project: Path) -> None:
     write_record(project, read_record(project, RUN).changed(id=OTHER))
     (run_folder(project, OTHER) / LOGGED).write_bytes((run_folder(project, RUN) / LOGGED).read_bytes())
-    assert shown(project, "compare", RUN, OTHER) == "Nothing differs: parameters, metrics and code are the same.\n"
+    said = [" ".join(line) for line in rows(shown(project, "compare", RUN, OTHER))]
+    assert said[-3:] == ["Parameters: the same", "Code: the same", "Metrics: the same"]
 
 
 def test_code_that_is_not_kept_hides_no_other_difference(project: Path) -> None:
@@ -134,7 +157,8 @@ def test_three_runs_stand_beside_each_other(project: Path) -> None:
     submit(project, {"a.py": b"1\n", "b.py": b"1\n"}, id=third, snapshot="0" * 64, arguments=("CONFIG", "FALSE"))
     text = shown(project, "compare", RUN, OTHER, third)
     assert ["argument", "2", "FALSE", "FILTER_IP", "FALSE"] in rows(text)
-    assert not [line for line in rows(text) if line[0] == third and line[-1] in ("added", "removed", "changed")]
+    assert "Code of 2 against 1" in text
+    assert "Code of 3 against 1: the same" in text
 
 
 def test_a_metric_of_all_runs(project: Path) -> None:
@@ -205,7 +229,7 @@ def test_the_pages_are_for_this_machine_alone_and_no_address_is_an_argument(
     command.touch(0o755)
     plan = history_pages.pages_plan(tmp_path, 5001)
     assert plan.argv == [str(command), "server", "--host", "127.0.0.1", "--port", "5001", "--workers", "1"]
-    assert plan.address == "http://127.0.0.1:5001"
+    assert plan.address == "http://127.0.0.1:5001/#/experiments?workflowType=machine_learning"
     assert plan.environment["MLFLOW_BACKEND_STORE_URI"] == os.environ[TRACKING_VARIABLE]
     assert plan.environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
 

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from loadcast.experiments.agent.applications import APPLICATION, end_application, tag_of
-from loadcast.experiments.agent.shipping import environment_archive, merged, pack, pack_environment, ship
+from loadcast.experiments.agent.shipping import (
+    environment_archive,
+    merged,
+    pack,
+    pack_environment,
+    remove_archive,
+    ship,
+)
 from loadcast.experiments.agent.state import Refused
 
 NAME = "ab" * 32
@@ -34,6 +41,8 @@ if words[0] == "-df":
     print("Filesystem Size Used Available Use%\\nhdfs://head:8020 10 1 9 10%")
 if words[0] == "-mkdir":
     os.makedirs(inside(words[2]), exist_ok=True)
+if words[0] == "-rm":
+    os.unlink(inside(words[2]))
 if words[0] == "-put":
     for path in words[2:-1]:
         shutil.copy(path, inside(words[-1]))
@@ -102,6 +111,17 @@ def test_archives_are_sent_once_and_again_when_they_are_gone(base: str, hdfs: Pa
     (hdfs / "user" / "me" / ".loadcast" / "kernels.tar.gz").unlink()
     assert ship(base, archives) == (wanted, sizes["kernels"])
     assert (hdfs / "asked").read_text().split().count("-put") == 2
+
+
+def test_an_archive_is_removed_everywhere(base: str, hdfs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = pack_environment(base, NAME)
+    ship(base, {"environment": archive})
+    remove_archive(base, NAME)
+    assert not os.path.exists(archive)
+    assert not [*(hdfs / "user" / "me" / ".loadcast").iterdir()]
+    remove_archive(base, NAME)  # which is gone
+    size = os.path.getsize(pack_environment(base, NAME))
+    assert ship(base, {"environment": archive})[1] == size
 
 
 def test_a_file_system_that_takes_nothing_is_told(base: str, hdfs: Path) -> None:

@@ -179,3 +179,6 @@ def test_a_project_is_found_from_below(tmp_path: Path, mark: str, monkeypatch: p
     (tmp_path / "a" / "b").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "a" / "b")
     assert project_folder() == tmp_path
+    # What an agent keeps in the home folder makes no project of that.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert project_folder() == (tmp_path / "a" / "b" if mark == ".loadcast" else tmp_path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loadcast.cli.common import friendly
+from loadcast.cli.projects import project_from_here_option
 from loadcast.cli.usage import Group
 from loadcast.secrets import shown
 
@@ -44,7 +45,7 @@ def _field_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def computetarget() -> None:
     """Compute targets: machines and clusters where scripts can run, described in aml_config/NAME.compute.
 
-    Each command works on the project in the working folder, has a --help and shows an error's traceback with --debug.
+    Each command works on the working folder's project, has a --help and shows an error's traceback with --debug.
 
     \b
     Examples:
@@ -61,8 +62,9 @@ def computetarget() -> None:
 @click.option("--name", "-n", required=True, metavar="NAME", help="What the target is called.")
 @_field_options
 @click.option("--no-check", is_flag=True, help="Do not try to reach it.")
+@project_from_here_option
 @friendly
-def attach(kind: str | None, named_kind: str | None, name: str, no_check: bool, **options: Any) -> None:
+def attach(kind: str | None, named_kind: str | None, name: str, no_check: bool, project: Path, **options: Any) -> None:
     """Write aml_config/NAME.compute and NAME.runconfig for a new target.
 
     TYPE is local, localdocker, remotedocker, remote, cluster or spark. Docs/EXPERIMENTS.md says which fields each has.
@@ -73,15 +75,18 @@ def attach(kind: str | None, named_kind: str | None, name: str, no_check: bool, 
     if kind and named_kind and kind != named_kind:
         raise click.UsageError("The type stands there twice, each time another.")
     fields = {"type": kind or named_kind, **{_field(option): value for option, value in options.items()}}
-    attached = attach_target(Path(), name, fields, check=not no_check)
+    attached = attach_target(project, name, fields, check=not no_check)
     click.echo(f"{name} is attached: {_named(attached.files)}.")
     if attached.facts:
         _print(_table(attached.facts.items()))
+    if attached.advice:
+        click.echo(f"loadcast: {attached.advice}", err=True)
 
 
 @computetarget.command(name="list")
+@project_from_here_option
 @friendly
-def list_() -> None:
+def list_(project: Path) -> None:
     """Show all targets of the project."""
     from rich.table import Table
     from rich.text import Text
@@ -89,7 +94,7 @@ def list_() -> None:
     from loadcast.errors import ConfigError
     from loadcast.experiments.compute import list_compute
 
-    listed = list_compute(Path())
+    listed = list_compute(project)
     if not listed:
         click.echo("There are no compute targets. Attach one: loadcast computetarget attach TYPE --name NAME")
         return
@@ -109,36 +114,39 @@ def list_() -> None:
 
 @computetarget.command()
 @click.argument("name")
+@project_from_here_option
 @friendly
-def show(name: str) -> None:
+def show(name: str, project: Path) -> None:
     """Show the fields of the target NAME, and the run configurations that name it."""
     from loadcast.experiments.compute import read_compute
     from loadcast.experiments.runconfig import list_runconfigs
 
-    fields = read_compute(Path(), name).document()
-    configs = [config for config, content in list_runconfigs(Path()).items() if content.target == name]
+    fields = read_compute(project, name).document()
+    configs = [config for config, content in list_runconfigs(project).items() if content.target == name]
     _print(_table([*fields.items(), ("run configurations", ", ".join(configs) or "none")], name))
 
 
 @computetarget.command(name="test")
 @click.argument("name")
+@project_from_here_option
 @friendly
-def test_it(name: str) -> None:
+def test_it(name: str, project: Path) -> None:
     """Reach the target NAME, and show what it has."""
     from loadcast.experiments.compute import read_compute
     from loadcast.experiments.connections import check_target
 
-    _print(_table(check_target(read_compute(Path(), name), name, Path()).items(), name))
+    _print(_table(check_target(read_compute(project, name), name, project).items(), name))
 
 
 @computetarget.command()
 @click.argument("name")
+@project_from_here_option
 @friendly
-def detach(name: str) -> None:
+def detach(name: str, project: Path) -> None:
     """Forget the target NAME: remove its file, and its run configuration. The machine stays as it is."""
     from loadcast.experiments.attaching import detach as detach_target
 
-    detached = detach_target(Path(), name)
+    detached = detach_target(project, name)
     click.echo(f"{name} is detached. Removed: {_named(detached.files)}.")
     if detached.named_by:
         click.echo(f"Run configurations that still name it: {', '.join(detached.named_by)}.")

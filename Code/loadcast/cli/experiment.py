@@ -168,6 +168,64 @@ def list_them(last: int, project: Path) -> None:
         click.echo(f"loadcast: {problem}", err=True)
 
 
+@experiment.command()
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--here-only", is_flag=True, help="Do not ask the target; what it has of the run stays.")
+@project_option
+@friendly
+def remove(runs: tuple[str, ...], here_only: bool, project: Path) -> None:
+    """Remove RUNS that have ended: their records and results here, and their folders on the target.
+
+    A pipeline goes with the runs of its steps. What MLflow was told stays there.
+    """
+    from loadcast.experiments.removing import remove as remove_run
+
+    for record in [_found(run, project) for run in runs]:
+        for removed in remove_run(project, record, here_only):
+            click.echo(f"Run {removed.id} is removed.")
+
+
+@experiment.command()
+@click.option("-t", "--target", metavar="NAME", help="Only this target.  [default: all of the project]")
+@click.option(
+    "--older-than",
+    "days",
+    default=30,
+    show_default=True,
+    type=click.IntRange(min=0),
+    metavar="DAYS",
+    help="What has ended, or was last needed, before so many days.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be removed.")
+@project_option
+@friendly
+def prune(target: str | None, days: int, dry_run: bool, project: Path) -> None:
+    """Remove from targets what nothing of the project needs any more.
+
+    These are folders of ended runs, whose results are here, environments and images that no run configuration needs,
+    and contents of files. Other projects' things stay, and so does what a run uses that goes on.
+    """
+    from loadcast.cli.history_tables import console, unneeded_table
+    from loadcast.errors import LoadcastError
+    from loadcast.experiments.compute import list_compute
+    from loadcast.experiments.removing import prune as prune_target
+
+    targets = [target] if target else [listed.name for listed in list_compute(project) if listed.target]
+    rows, problems = [], []
+    for name in targets:
+        try:
+            rows += [(name, item) for item in prune_target(project, name, days, dry_run)]
+        except LoadcastError as error:  # one target that is away keeps no other from being pruned
+            click.echo(f"loadcast: {error}", err=True)
+            problems.append(error)
+    if rows:
+        console().print(unneeded_table(rows))
+    total = sum(item.size_bytes for _, item in rows)
+    click.echo(f"{total / 1e6:,.1f} MB {'would be' if dry_run else 'were'} removed.")
+    if problems:
+        raise SystemExit(problems[0].exit_code)
+
+
 def _found(run: str, project: Path) -> RunRecord:
     from loadcast.experiments.records import find_record
 

@@ -73,29 +73,23 @@ def show(run: str, project: Path) -> None:
 @history.command()
 @click.argument("runs", nargs=-1, required=True)
 @project_option
-@click.option("--all", "keep_equal", is_flag=True, help="Show what is equal, too.")
+@click.option("--all", "keep_equal", is_flag=True, help="Show what is equal, too, and all metrics.")
+@click.option("--metric", "metrics", multiple=True, help="Only metrics whose names begin so; repeatable.")
 @friendly
-def compare(runs: tuple[str, ...], project: Path, keep_equal: bool) -> None:
-    """Show what differs between two or more RUNS: parameters, metrics, and which files of the code.
+def compare(runs: tuple[str, ...], project: Path, keep_equal: bool, metrics: tuple[str, ...]) -> None:
+    """Show what differs between two or more RUNS: parameters, code, and metrics.
 
     \b
-    Example:
+    Examples:
       loadcast history compare 20261130T0219 20261130T0319
+      loadcast history compare 20261130T0219 20261130T0319 --metric test/model
     """
-    from loadcast.cli.history_tables import code_table, comparison_tables, console
-    from loadcast.experiments.snapshot_files import snapshot_files
+    from loadcast.cli.comparison_tables import comparison
+    from loadcast.cli.history_tables import console
 
     if len(runs) < 2:
         raise click.UsageError("Wanted two runs or more to compare.")
-    views = _named(runs, project)
-    tables = comparison_tables(views, keep_equal)
-    if len({seen.record.snapshot for seen in views}) > 1 or None in (seen.record.snapshot for seen in views):
-        tables.append(code_table([seen.record.id for seen in views], lambda name: snapshot_files(project, name)))
-    shown = [table for table in tables if table.row_count]
-    for table in shown:
-        console().print(table)
-    if not shown:
-        click.echo("Nothing differs: parameters, metrics and code are the same.")
+    comparison(project, _named(runs, project), keep_equal, metrics, console())
 
 
 @history.command()

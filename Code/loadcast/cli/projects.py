@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -18,6 +19,19 @@ project_option = click.option(
     "--project",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     callback=_project_folder,
+    help="A folder of the project.  [default: the working directory]",
+)
+
+
+def _from_here(context: click.Context, parameter: click.Parameter, folder: Path | None) -> Path:
+    return Path(os.path.relpath(_project_folder(context, parameter, folder)))
+
+
+#: Likewise, as a path from the working directory, for commands that show files of the project.
+project_from_here_option = click.option(
+    "--project",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    callback=_from_here,
     help="A folder of the project.  [default: the working directory]",
 )
 run_argument = click.argument("run")

@@ -17,7 +17,7 @@ from loadcast.experiments.compute import (
     read_compute,
     write_compute,
 )
-from loadcast.experiments.connections import check_connection
+from loadcast.experiments.connections import check_connection, check_facts
 from loadcast.experiments.runconfig import (
     RunConfig,
     list_runconfigs,
@@ -36,11 +36,12 @@ _SPARK_FILES = {
 
 @dataclass(frozen=True)
 class Attached:
-    """A target that was attached: the files that were written, and what the target has, by name."""
+    """A target that was attached: the files that were written, what the target has, by name, and what it may lack."""
 
     target: ComputeTarget
     files: tuple[Path, ...]
     facts: dict[str, str]
+    advice: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def attach(project: Path, name: str, fields: Mapping[str, Any], check: bool = Tr
     """Write the files of a new target, from the fields of its compute file, once it can be reached.
 
     A host key that the check brings is pinned; without `check` nothing is asked. Raises ConfigError, where there are
-    such files already as well, and OutputError.
+    such files already as well, EnvironmentNotReadyError where it lacks what its type needs, and OutputError.
     """
     files = compute_path(project, name), runconfig_path(project, name)
     target = parse_compute(_with_image(fields), f"Compute target {name}")
@@ -63,15 +64,16 @@ def attach(project: Path, name: str, fields: Mapping[str, Any], check: bool = Tr
     if there is not None:
         raise ConfigError(f"There is {there} already. Wanted another name; or: loadcast computetarget detach {name}.")
     facts: dict[str, str] = {}
+    advice = None
     if check:
         checked = check_connection(target)
-        facts = checked.facts
+        facts, advice = checked.facts, check_facts(target, checked.facts)
         if checked.host_key is not None:
             target = parse_compute({**target.document(), "hostKey": checked.host_key}, f"Compute target {name}")
     config = new_runconfig(project, name, target)
     compute_file = write_compute(project, name, target)
     try:
-        return Attached(target, (compute_file, write_runconfig(project, name, config)), facts)
+        return Attached(target, (compute_file, write_runconfig(project, name, config)), facts, advice)
     except OutputError:
         compute_file.unlink(missing_ok=True)
         raise

@@ -14,6 +14,8 @@ from loadcast.run_logger import read_logged, series
 
 _MOST_NAMED = 5
 _SHOWN_DIGITS = 12
+#: Of more metrics than this, or ones whose names have more parts, nothing is seen at a glance.
+_MOST_METRICS, _SHALLOW = 40, 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class RunView:
             "script": record.script,
             **{f"argument {place}": argument for place, argument in enumerate(record.arguments, 1)},
             "environment": record.environment and record.environment[:_SHOWN_DIGITS],
-            "git commit": record.git_commit,
+            "git commit": record.git_commit and record.git_commit[:_SHOWN_DIGITS],
             "snapshot": record.snapshot and record.snapshot[:_SHOWN_DIGITS],
             **{f"version of {name}": version for name, version in record.versions.items()},
         }
@@ -66,6 +68,18 @@ def parameter_rows(views: Sequence[RunView], keep_equal: bool = False) -> Rows:
 def metric_rows(views: Sequence[RunView], keep_equal: bool = False) -> Rows:
     """Each metric with its last number in every run, as `parameter_rows`, sorted."""
     return sorted(_rows([view.numbers for view in views], number_text, keep_equal))
+
+
+def in_depth(rows: Rows, prefixes: Sequence[str]) -> tuple[Rows, Rows]:
+    """The metrics that are shown and those that are left out: all whose names begin with a prefix, else the shallow.
+
+    Steps' times come last, as they differ between any two runs.
+    """
+    ordered = sorted(rows, key=lambda row: (row[0].startswith("seconds/"), row[0]))
+    if prefixes:
+        return [row for row in ordered if row[0].startswith(tuple(prefixes))], []
+    shown = [row for row in ordered if row[0].count("/") < _SHALLOW][:_MOST_METRICS]
+    return shown, [row for row in ordered if row not in shown]
 
 
 def number_text(number: float) -> str:

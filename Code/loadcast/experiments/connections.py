@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadcast.errors import EnvironmentNotReadyError
-from loadcast.experiments.compute import ComputeTarget
+from loadcast.experiments.compute import FIELDS, ComputeTarget
 from loadcast.experiments.machines import ssh_program
 from loadcast.experiments.targets import type_of
 from loadcast.secrets import shown
@@ -31,9 +33,42 @@ def check_connection(target: ComputeTarget) -> Checked:
     Raises EnvironmentNotReadyError where it cannot be reached, ConfigError where it has another key than was pinned.
     """
     if not target.is_remote:
-        return Checked()
+        return Checked(None, type_of(target).runner(target, "new", Path()).facts() if _in_docker(target) else {})
     pinned = target.model_copy(update={"host_key": target.host_key or ask_host_key(target)})
     return Checked(pinned.host_key, type_of(pinned).runner(pinned, "new", Path()).facts())
+
+
+def check_facts(target: ComputeTarget, facts: Mapping[str, str]) -> str | None:
+    """Whether a target has what its type cannot do without; returns what it may want beside that, in words.
+
+    Facts that nobody knows are no fault. Raises EnvironmentNotReadyError, which says what to do.
+    """
+    where = target.address or "this machine"
+    if _in_docker(target) and facts.get("docker") == "none":
+        raise EnvironmentNotReadyError(
+            f"{where}: found no docker, wanted it for a target of type {target.type}. Install Docker there, or podman "
+            "under that name (Debian or Ubuntu: apt-get install podman-docker), or attach type "
+            f"{'remote' if target.is_remote else 'local'}. --no-check attaches it all the same."
+        )
+    if target.is_remote and "python" in facts and not _is_usable(facts["python"]):
+        name = target.python_location if target.python_location and not _in_docker(target) else "python3"
+        raise EnvironmentNotReadyError(
+            f"{where}: {name} is {shown(facts['python'], 100)}, wanted Python 3.8 or newer. Install one there, or say "
+            "where it is with --python-location. --no-check attaches it all the same."
+        )
+    if target.type == "cluster" and facts.get("spark-submit") == "none" and target.spark_submit_location is None:
+        return f"{where} has no spark-submit on its PATH; say where it is with --spark-submit-location."
+    return None
+
+
+def _in_docker(target: ComputeTarget) -> bool:
+    return "baseDockerImage" in FIELDS[target.type].required
+
+
+def _is_usable(said: str) -> bool:
+    """Whether what an interpreter says of its version is one that the agent runs on."""
+    version = re.fullmatch(r"Python (\d+)\.(\d+)\S*", said.strip())
+    return version is not None and (int(version[1]), int(version[2])) >= (3, 8)
 
 
 def check_target(target: ComputeTarget, name: str, project: Path) -> dict[str, str]:

@@ -15,6 +15,8 @@ from loadcast.experiments.history import environment, tracking_uri
 FOLDER = ".venv-mlflow"
 #: Nothing runs in the background of pages that are looked at.
 _VARIABLES = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+#: Else MLflow takes experiments for those of language models, and does not show their runs.
+_FIRST_PAGE = "#/experiments?workflowType=machine_learning"
 _PAGES = Path("server", "js", "build", "index.html")
 
 
@@ -35,7 +37,7 @@ def pages_plan(project: Path, port: int) -> PagesPlan:
     argv = [*_mlflow(project), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # Not among the arguments, where everybody sees them: an address may have a password in it.
     variables = {**environment(), **_VARIABLES, "MLFLOW_BACKEND_STORE_URI": tracking_uri(project)}
-    return PagesPlan(argv, variables, f"http://127.0.0.1:{port}")
+    return PagesPlan(argv, variables, f"http://127.0.0.1:{port}/{_FIRST_PAGE}")
 
 
 def _mlflow(project: Path) -> list[str]:

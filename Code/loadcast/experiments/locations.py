@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
+from contextlib import suppress
 from pathlib import Path
+
+from loadcast.errors import OutputError
 
 #: The folder at the project's top; git ignores it.
 STATE_FOLDER = ".loadcast"
@@ -22,11 +26,30 @@ def project_folder(start: Path | None = None) -> Path:
     """The project that a folder, the working directory unless given, belongs to.
 
     It is the nearest one at or above it with `.loadcast`, `aml_config` or `.git`; where there is none, the folder
-    itself.
+    itself. In the home folder `.loadcast` is what an agent keeps there for the projects of other machines.
     """
     folder = Path(os.path.abspath(start or Path.cwd()))
-    owners = (owner for owner in (folder, *folder.parents) if any((owner / mark).exists() for mark in _MARKS))
-    return next(owners, folder)
+    home = Path("~").expanduser()
+    for owner in (folder, *folder.parents):
+        if any((owner / mark).exists() for mark in _MARKS if (owner, mark) != (home, STATE_FOLDER)):
+            return owner
+    return folder
+
+
+def project_id(project: Path) -> str:
+    """What a project is known by to machines that several share; made on first use, and not told to anybody else."""
+    file = project / STATE_FOLDER / "project"
+    try:
+        if not file.exists():
+            file.parent.mkdir(exist_ok=True)
+            making = file.with_name(f".project-{secrets.token_hex(8)}")
+            making.write_text(secrets.token_hex(8))
+            with suppress(FileExistsError):  # another process was first
+                os.link(making, file)
+            making.unlink()
+        return file.read_text()
+    except OSError as error:
+        raise OutputError(f"Cannot write {file}: {error.strerror or error}.") from error
 
 
 def runs_folder(project: Path) -> Path:

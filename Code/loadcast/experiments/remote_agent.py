@@ -42,12 +42,14 @@ _LOG = logging.getLogger("loadcast.experiments")
 class Agent:
     """The agent on a machine, with its files below `base`, a path there (`~` is the user's home).
 
-    It is sent when a command finds that it is missing.
+    It is sent when a command finds that it is missing. `owner` is the project that what is put there belongs to, as
+    others may share the machine.
     """
 
     machine: Machine
     base: str
     python: str = "python3"
+    owner: str = ""
     patience_s: float = PATIENCE_S
 
     @property
@@ -65,7 +67,7 @@ class Agent:
         Raises EnvironmentNotReadyError with what was said there.
         """
         name, spec = recipe.name, json.dumps(dict(recipe.spec))
-        if self.call("prepared", name, spec):
+        if self.call("prepared", name, spec, self.owner):
             return False
         file, _ = agent_file()
         run = f"prepare-{name[:12]}-{uuid.uuid4().hex[:6]}"
@@ -124,7 +126,8 @@ class Agent:
 
     def start(self, run: str, request: Mapping[str, Any], secrets: Mapping[str, str]) -> State:
         """Start a run, once, however often this is called; returns its state."""
-        state: State = self.call("start", run, stdin=json.dumps({"request": request, "secrets": secrets}).encode())
+        asked = {"request": {**request, "project": self.owner}, "secrets": secrets}
+        state: State = self.call("start", run, stdin=json.dumps(asked).encode())
         return state
 
     def states(self, runs: Iterable[str]) -> dict[str, State | None]:
@@ -137,6 +140,15 @@ class Agent:
         """End a run."""
         state: State = self.call("cancel", run)
         return state
+
+    def remove(self, run: str) -> None:
+        """Remove the folder of an ended run, if there is one. Raises CommandFailed for one that goes on."""
+        self.call("remove", run)
+
+    def prune(self, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What nothing there needs, as agent.removing.prune has it."""
+        removed: list[dict[str, Any]] = self.call("prune", stdin=json.dumps({**asked, "owner": self.owner}).encode())
+        return removed
 
     def follow(self, run: str) -> Iterator[bytes]:
         """The log as it is written, to the run's end, whatever happens to the connection."""

@@ -61,19 +61,49 @@ def changed_paths(before: dict[str, SnapshotFile], after: dict[str, SnapshotFile
     return changes
 
 
-def unified_diff(project: Path, before: dict[str, SnapshotFile], after: dict[str, SnapshotFile]) -> Iterator[str]:
-    """The lines of a unified diff between two snapshots; no line can drive a terminal. Raises ArtefactError."""
+@dataclass(frozen=True)
+class FileChange:
+    """A file that differs between two snapshots: `added`, `removed` or `changed`, and the lines of its unified diff.
+
+    What is no text, or too large, has one line that says so.
+    """
+
+    path: str
+    change: str
+    lines: tuple[str, ...]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many lines came, and how many went."""
+        body = self.lines[2:]  # behind the two names
+        return sum(line.startswith("+") for line in body), sum(line.startswith("-") for line in body)
+
+
+def file_changes(
+    project: Path, before: dict[str, SnapshotFile], after: dict[str, SnapshotFile]
+) -> Iterator[FileChange]:
+    """The files that differ between two snapshots; no line can drive a terminal. Raises ArtefactError."""
     for path, change in changed_paths(before, after):
         texts = [_text(project, files.get(path)) for files in (before, after)]
-        if None in texts:
-            yield f"Binary or large file {printable(path)}: {change}"
-            continue
-        old, new = (text.splitlines() if text else [] for text in texts)
-        names = ("/dev/null" if change == "added" else f"a/{path}", "/dev/null" if change == "removed" else f"b/{path}")
-        if old == new:
-            yield f"File {printable(path)}: its mode or the ends of its lines changed"
-        for line in difflib.unified_diff(old, new, *names, lineterm=""):
-            yield printable(line.replace("\t", "    "))
+        yield FileChange(path, change, tuple(_diff(path, change, texts)))
+
+
+def unified_diff(project: Path, before: dict[str, SnapshotFile], after: dict[str, SnapshotFile]) -> Iterator[str]:
+    """The lines of a unified diff between two snapshots; no line can drive a terminal. Raises ArtefactError."""
+    for file in file_changes(project, before, after):
+        yield from file.lines
+
+
+def _diff(path: str, change: str, texts: list[str | None]) -> Iterator[str]:
+    if None in texts:
+        yield f"Binary or large file {printable(path)}: {change}"
+        return
+    old, new = (text.splitlines() if text else [] for text in texts)
+    names = ("/dev/null" if change == "added" else f"a/{path}", "/dev/null" if change == "removed" else f"b/{path}")
+    if old == new:
+        yield f"File {printable(path)}: its mode or the ends of its lines changed"
+    for line in difflib.unified_diff(old, new, *names, lineterm=""):
+        yield printable(line.replace("\t", "    "))
 
 
 def restore(project: Path, files: dict[str, SnapshotFile], destination: Path) -> None:

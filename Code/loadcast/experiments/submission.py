@@ -13,7 +13,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -25,8 +25,9 @@ from loadcast.experiments.agent.state import ENDED, LOST, RUNNING, STARTING, Sta
 from loadcast.experiments.compute import ComputeTarget, read_compute
 from loadcast.experiments.conda import read_conda
 from loadcast.experiments.git_state import git_commit, git_diff
-from loadcast.experiments.locations import LOG, LOGGED, OUTPUTS, run_folder
+from loadcast.experiments.locations import LOG, LOGGED, OUTPUTS, project_id, run_folder
 from loadcast.experiments.records import RunRecord, list_records, new_id, write_record
+from loadcast.experiments.remote_agent import Agent
 from loadcast.experiments.runconfig import RunConfig, read_runconfig
 from loadcast.experiments.runner import Recipe, Runner, Say
 from loadcast.experiments.snapshot import Snapshot, take_snapshot, write_snapshot
@@ -192,7 +193,8 @@ def cancel(project: Path, record: RunRecord) -> RunRecord:
 def runner_of(project: Path, name: str) -> Runner:
     """Who runs scripts on a target."""
     target = read_compute(project, name)
-    return type_of(target).runner(target, name, project)
+    runner = type_of(target).runner(target, name, project)
+    return replace(runner, owner=project_id(project)) if isinstance(runner, Agent) else runner
 
 
 def _words(project: Path, config: RunConfig, submission: Submission) -> tuple[str, ...]:

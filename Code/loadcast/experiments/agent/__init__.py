@@ -4,6 +4,7 @@
 
     BASE/blobs/ab/abcdef…     contents of files, by their sha-256
     BASE/environments/HASH/   environments of Python, each made once
+    BASE/needed/HASH.PROJECT  somebody has asked for an environment, last when the file was touched
     BASE/runs/ID/
       request.json            what is run; no secret is in it
       lock                    held as long as the run's keeper lives, which no other process can seem to do

@@ -15,8 +15,8 @@ _BLOCK = 1 << 20
 
 
 def missing_blobs(base: str, names: Iterable[str]) -> list[str]:
-    """Those of the names whose blobs are not here."""
-    return [name for name in names if not os.path.isfile(blob_path(base, name))]
+    """Those of the names whose blobs are not here; the others are touched, as they are about to be used."""
+    return [name for name in names if not _is_here(blob_path(base, name))]
 
 
 def receive_blobs(base: str, stream: BinaryIO) -> int:
@@ -45,6 +45,14 @@ def blob_path(base: str, name: str) -> str:
     if not isinstance(name, str) or len(name) != 64 or set(name) - set("0123456789abcdef"):
         raise Refused(f"{name!r}: wanted a sha-256 in hexadecimal")
     return os.path.join(base, "blobs", name[:2], name)
+
+
+def _is_here(path: str) -> bool:
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _keep(path: str, content: IO[bytes]) -> None:

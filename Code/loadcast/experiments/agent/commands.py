@@ -15,6 +15,7 @@ from .cluster import run_on_cluster
 from .environments import has_environment, make_environment
 from .images import has_image, make_image
 from .looking import cancel_run, collect_run, copy_log, follow_log, remove_run, states
+from .removing import mark_needed, prune
 from .shipping import environment_archive, pack_environment, ship
 from .starting import start_run
 from .state import Refused
@@ -70,6 +71,7 @@ def _collect(base: str, run: str) -> None:
 
 def _remove(base: str, run: str) -> None:
     remove_run(base, run)
+    _answer(None)
 
 
 def _environment(base: str, name: str, spec: str) -> None:
@@ -80,7 +82,12 @@ def _environment(base: str, name: str, spec: str) -> None:
         print(ship(base, {name: pack_environment(base, name)})[0][name])
 
 
-def _prepared(base: str, name: str, spec: str) -> None:
+def _prune(base: str) -> None:
+    _answer(prune(base, json.load(sys.stdin)))
+
+
+def _prepared(base: str, name: str, spec: str, owner: str = "") -> None:
+    mark_needed(base, name, owner)
     asked = json.loads(spec)
     made = has_image(name) if asked.get("image") else has_environment(base, name)
     _answer(made and (not asked.get("archive") or os.path.exists(environment_archive(base, name))))
@@ -110,6 +117,7 @@ _COMMANDS: dict[str, Callable[..., int | None]] = {
     "cancel": _cancel,
     "collect": _collect,
     "remove": _remove,
+    "prune": _prune,
     "environment": _environment,
     "prepared": _prepared,
     "cluster": _cluster,

@@ -135,9 +135,11 @@ def _add(archive: tarfile.TarFile, path: str, name: str) -> None:
 
 
 def remove_run(base: str, run: str) -> None:
-    """Remove an ended run's folder. Raises Refused for one that goes on."""
+    """Remove an ended run's folder. Raises Refused for one that goes on, or that has files of other users."""
     folder = run_folder(base, run)
     state = state_of(folder)
     if state is not None and state["state"] not in ENDED:
         raise Refused(f"{run} is {state['state']}: cancel it first")
     shutil.rmtree(folder, ignore_errors=True)
+    if os.path.exists(folder):
+        raise Refused(f"{folder} cannot be removed whole: files in it belong to another user, such as a container's")

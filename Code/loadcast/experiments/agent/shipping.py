@@ -9,6 +9,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from .environments import environment_folder
 from .state import Refused, lock, read_json, write_json
@@ -79,6 +80,18 @@ def ship(base: str, archives: Mapping[str, str]) -> tuple[dict[str, str], int]:
         addresses.update({archive: f"{folder}/{os.path.basename(archive)}" for archive in missing})
         write_json(record, {**known, **addresses})
     return {name: addresses[archive] for name, archive in archives.items()}, sum(map(os.path.getsize, missing))
+
+
+def remove_archive(base: str, name: str) -> None:
+    """Remove an environment's archive, here and where nodes reach it; one that cannot be removed there stays there."""
+    archive, record = environment_archive(base, name), os.path.join(base, "archives", "shipped.json")
+    known: dict[str, str] = read_json(record) if os.path.exists(record) else {}
+    address, command = known.pop(archive, None), _file_system()
+    if address and command:
+        subprocess.run([*command, "-rm", "-skipTrash", address], stdin=subprocess.DEVNULL, capture_output=True)
+        write_json(record, known)
+    with suppress(FileNotFoundError):
+        os.unlink(archive)
 
 
 def _file_system() -> list[str] | None:
