@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 
 import numpy
 import pyarrow
@@ -13,6 +12,7 @@ from loadcast.artefacts.info import FeatureSetVersion, Info, periods
 from loadcast.kernels.encode import Encoders
 from loadcast.secrets import without_secrets
 from loadcast.settings import Settings
+from loadcast.spark.session import SPARK_VERSION
 
 
 def run_info(settings: Settings, encoders: Encoders, filter_ip: bool) -> Info:
@@ -45,7 +45,7 @@ def versions() -> dict[str, str]:
     return {
         "loadcast": loadcast.__version__,
         "python": platform.python_version(),
-        "pyspark": version("pyspark"),
+        "pyspark": SPARK_VERSION,
         "pyarrow": pyarrow.__version__,
         "numpy": numpy.__version__,
     }

@@ -12,8 +12,9 @@ import os
 import re
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
+
+from pyspark.version import __version__
 
 #: How the file of a complete archive begins: the JVM writes this last.
 _MAGIC = (0xF00BABA8).to_bytes(4, sys.byteorder)
@@ -59,7 +60,7 @@ def _key(java_home: Path) -> str:
     """What an archive depends on, as a short text."""
     release = java_home / "release"
     java = release.read_bytes() if release.is_file() else b""
-    parts = [str(java_home).encode(), java, version("pyspark").encode()]
+    parts = [str(java_home).encode(), java, __version__.encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 

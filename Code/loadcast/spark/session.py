@@ -16,6 +16,7 @@ from typing import TypeGuard
 
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
+from pyspark.version import __version__
 
 from loadcast.logs.relay import open_relay
 from loadcast.spark.archive import archive_options, is_awkward
@@ -25,8 +26,10 @@ from loadcast.spark.options import SparkOptions
 from loadcast.system import signals
 from loadcast.system.temporary import default_for_others, process_folder
 
-__all__ = ["Spark", "SparkOptions", "create_session", "is_local", "wake_workers"]
+__all__ = ["SPARK_VERSION", "Spark", "SparkOptions", "create_session", "is_local", "wake_workers"]
 
+#: Of PySpark as it is imported: a cluster's own, which comes as a zip, has no metadata of a package.
+SPARK_VERSION: str = __version__
 #: The session's type, for those who pass one on without importing pyspark.
 Spark = SparkSession
 
