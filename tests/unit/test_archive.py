@@ -122,7 +122,7 @@ def name(java: Path, folder: Path, kind: str = KIND) -> str:
 CHANGES: dict[str, Callable[[Path, pytest.MonkeyPatch], object]] = {
     "a newer Java in the same place": lambda java, _: (java / "release").write_text('JAVA_VERSION="17.0.10"\n'),
     "no release text": lambda java, _: (java / "release").unlink(),
-    "another PySpark": lambda _, patch: patch.setattr(archive, "version", lambda package: "0.0.1"),
+    "another PySpark": lambda _, patch: patch.setattr(archive, "__version__", "0.0.1"),
 }
 
 
