@@ -24,7 +24,10 @@ MOMENTS = int(os.environ.get("LOADCAST_SIGNAL_MOMENTS", "8"))
 MAMBA = """#!/bin/sh
 while [ "$1" != --prefix ]; do shift; done
 mkdir -p "$2/bin"
-printf '#!/bin/sh\\nENVIRONMENT="%s" exec python3 "$@"\\n' "$2" > "$2/bin/python"
+cat > "$2/bin/python" <<'END'
+#!/bin/sh
+ENVIRONMENT=${0%/bin/python} exec python3 "$@"
+END
 chmod +x "$2/bin/python"
 for part in 1 2 3 4 5 6 7 8 9 10; do echo "part $part"; sleep 0.1; done
 touch "$2/whole"

@@ -59,8 +59,11 @@ def followed(project: Path, record: Any) -> tuple[Any, str]:
 
 
 def test_an_ended_run_is_looked_up_and_not_asked_for_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended, said = followed(project, submit(project, run_of("0")))
+    record = submit(project, run_of("0"))
+    (run_folder(project, record.id) / ".bringing-999999999-abc" / "outputs").mkdir(parents=True)  # of a killed client
+    ended, said = followed(project, record)
     assert ended.state == "completed"
+    assert not [path for path in run_folder(project, ended.id).iterdir() if path.name.startswith(".")]
     monkeypatch.setattr(remote_agent, "run_on", lambda *_: pytest.fail("the target was asked"))
     assert followed(project, ended) == (ended, said)
     assert cancel(project, ended) == ended

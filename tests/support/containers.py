@@ -58,7 +58,7 @@ class Docker:
         """Remove all of it, what is mounted first."""
         self._run("rm", "--all", "--force")
         self._run("image", "rm", "--all", "--force", check=False)  # the base image stays
-        subprocess.run(["rm", "-rf", "--one-file-system", "--", (self.folder / _RUN).read_text()], check=True)
+        _remove((self.folder / _RUN).read_text())
 
     def _run(self, *words: str, check: bool = True) -> str:
         argv: Sequence[str | Path] = [self.programs / "docker", *words]
@@ -101,10 +101,15 @@ def _fill_store() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if stamp.exists() and stamp.read_text() == wanted:
             return
-        subprocess.run(["rm", "-rf", "--one-file-system", "--", STORE], check=True)
+        _remove(STORE)
         docker = _write_command(STORE, "") / "docker"
         subprocess.run([docker, "import", "--quiet", str(_BASE), BASE_IMAGE], check=True, stdout=subprocess.DEVNULL)
+        _remove((STORE / _RUN).read_text())
         stamp.write_text(wanted)
+
+
+def _remove(path: str | Path) -> None:
+    subprocess.run(["rm", "-rf", "--one-file-system", "--", path], check=True)
 
 
 def _write_command(folder: Path, options: str) -> Path:

@@ -43,6 +43,8 @@ REQUEST, GIT_DIFF = "request.json", "git.diff"
 _NOT_STARTED = ("submitting", "preparing")
 _STATES = {STARTING: "queued", RUNNING: "running"}
 _BLOCK_BYTES = 1 << 16
+#: Results on their way into a run's folder; the process's number follows.
+_BRINGING = ".bringing-"
 
 
 @dataclass(frozen=True)
@@ -323,10 +325,23 @@ def _say_kept_log(project: Path, record: RunRecord, say: Say) -> None:
 def _bring_back(project: Path, record: RunRecord) -> None:
     """Bring a run's log and outputs into its folder in the project."""
     folder = run_folder(project, record.id)
-    with TemporaryDirectory(dir=folder, prefix=".bringing-") as name:
+    for left in folder.glob(f"{_BRINGING}*"):
+        if _has_ended(left.name.removeprefix(_BRINGING).partition("-")[0]):
+            shutil.rmtree(left, ignore_errors=True)  # of a client that was killed
+    with TemporaryDirectory(dir=folder, prefix=f"{_BRINGING}{os.getpid()}-") as name:
         runner_of(project, record.target).collect(record.id, Path(name))
         for source, target in (("log", LOG), (LOGGED, LOGGED), (OUTPUTS, OUTPUTS), ("logs", "logs")):
             _replace(Path(name, source), folder / target)
+
+
+def _has_ended(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
 
 
 def _replace(source: Path, target: Path) -> None:
