@@ -151,6 +151,43 @@ def test_the_container_of_a_run_that_was_lost_can_be_cancelled(project: Project)
     assert names_of_containers(project.programs) == []
 
 
+COPIED = """
+import os, signal, sys, time
+from pathlib import Path
+def end(*_):
+    Path("outputs/ended").write_text("as asked")
+    sys.exit(3)
+signal.signal(signal.SIGTERM, end)
+print(os.getcwd(), Path("Code/hello.py").exists(), os.environ["KEY"], *sys.argv[1:])
+Path(os.environ["LOADCAST_RUN_LOG"]).write_text("{}\\n")
+Path("outputs/deep").mkdir()
+Path("outputs/deep/a b").write_text("42")
+os.symlink("/etc/passwd", "outputs/link")
+print("begun", flush=True)
+time.sleep(600 if "wait" in sys.argv else 0)
+sys.exit(7)
+"""
+
+
+def test_without_volumes_files_are_copied_and_results_come_back(project: Project) -> None:
+    compute = project.folder / "aml_config" / "box.compute"
+    compute.write_text(compute.read_text().replace("sharedVolumes: true", "sharedVolumes: false"))
+    (project.folder / "Code" / "copied.py").write_text(COPIED)
+    said = project.loadcast("experiment", "submit", "-c", "box", "Code/copied.py", "a b;$(id)", code=7)
+    assert "/loadcast-run/work True sesame a b;$(id)\nbegun\n" in said
+    run = project.folder / ".loadcast" / "runs" / project.the_run()
+    assert (run / "logged.jsonl").read_text() == "{}\n"
+    assert [path.name for path in (run / "outputs").rglob("*")] == ["deep", "a b"]
+    assert names_of_containers(project.programs) == []
+    project.loadcast("experiment", "remove", project.the_run())
+    project.loadcast("experiment", "submit", "-a", "-c", "box", "Code/copied.py", "wait")
+    run = project.folder / ".loadcast" / "runs" / project.the_run()
+    wait_until(lambda: project.loadcast("experiment", "logs", run.name).count("begun"))
+    project.loadcast("experiment", "cancel", run.name)
+    assert (run / "outputs" / "ended").read_text() == "as asked"
+    assert names_of_containers(project.programs) == []
+
+
 def test_an_environment_becomes_an_image_once(project: Project) -> None:
     remove_environments(project.programs)
     conda = project.folder / "aml_config" / "conda_dependencies.yml"

@@ -81,9 +81,16 @@ def test_a_container_sees_the_runs_folder_and_its_variables_and_is_removed_when_
     assert plan({**DOCKER, "pythonLocation": "/opt/python"}, Job(("a.py",), {})).argv[-3] == "/opt/python"
 
 
-def test_containers_need_a_volume() -> None:
-    with pytest.raises(ConfigError, match="sharedVolumes: found false, wanted true"):
-        plan({**DOCKER, "sharedVolumes": False}, Job(("a.py",), {}))
+def test_without_volumes_the_agent_copies() -> None:
+    made = plan({**DOCKER, "sharedVolumes": False}, Job(("Code/a.py", "x y"), {"A": "1"}, secrets=("KEY",)))
+    assert made.argv == (
+        *(({"id": "python"},), ({"id": "agent"},), (at(""),), "container", (RUN_ID,)),
+        *("--init", "--name", ("loadcast-", RUN_ID), "--network", "host", "--workdir", "/loadcast-run/work"),
+        *("--env", "LOADCAST_RUN_ID", "--env", "LOADCAST_RUN_LOG", "--env", "PYTHONUNBUFFERED"),
+        *("--env", "A", "--env", "KEY", "--env", "LOADCAST_RUN_LOG=/loadcast-run/logged.jsonl"),
+        *("--entrypoint", "python3", "debian:13-slim", "Code/a.py", "x y"),
+    )
+    assert made.on_cancel == (("docker", "rm", "--force", ("loadcast-", RUN_ID)),)
 
 
 def test_an_environments_name_says_what_is_in_it_and_below_it() -> None:

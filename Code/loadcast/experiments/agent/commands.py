@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .blobs import missing_blobs, receive_blobs
+from .copying import run_copied
 from .environments import has_environment, make_environment
 from .images import has_image, make_image
 from .looking import cancel_run, collect_run, copy_log, follow_log, remove_run, states
@@ -77,6 +78,11 @@ def _environment(base: str, name: str, spec: str) -> None:
     print((make_image if asked.get("image") else make_environment)(base, name, asked))
 
 
+def _container(base: str, run: str, *words: str) -> None:
+    """Run by a keeper, in place of the script."""
+    sys.exit(run_copied(base, run, words))
+
+
 def _prune(base: str) -> None:
     _answer(prune(base, json.load(sys.stdin)))
 
@@ -102,6 +108,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "collect": _collect,
     "remove": _remove,
     "prune": _prune,
+    "container": _container,
     "environment": _environment,
     "prepared": _prepared,
 }
