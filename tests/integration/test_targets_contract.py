@@ -56,6 +56,22 @@ child = "import time, signal as s; s.signal(s.SIGTERM, s.SIG_IGN); print('begun'
 subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
 time.sleep(600)
 """
+COPIED = """
+import os, signal, sys, time
+from pathlib import Path
+def end(*_):
+    Path("outputs/ended").write_text("as asked")
+    sys.exit(3)
+signal.signal(signal.SIGTERM, end)
+print(os.getcwd(), Path("Code/copied.py").exists(), *sys.argv[1:])
+Path(os.environ["LOADCAST_RUN_LOG"]).write_text("{}\\n")
+Path("outputs/deep").mkdir()
+Path("outputs/deep/a b").write_text("42")
+os.symlink("/etc/passwd", "outputs/link")
+print("begun", flush=True)
+time.sleep(600 if "wait" in sys.argv else 0)
+sys.exit(7)
+"""
 CONDA = "name: x\ndependencies: [python=3.11, openjdk=17, pip, {pip: [packaging==25.0]}]\n"
 LINES = 1_000_000
 LOUD = f"""
@@ -165,6 +181,27 @@ def test_the_container_of_a_run_that_was_lost_can_be_cancelled(target: Target) -
     target.loadcast("experiment", "cancel", run)
     assert target.docker.names() == []
     assert target.processes() == []
+
+
+@pytest.mark.parametrize("target", ["localdocker"], indirect=True)
+def test_without_volumes_files_are_copied_and_results_come_back(target: Target) -> None:
+    compute = target.project / "aml_config" / "box.compute"
+    with_volumes = compute.read_text()
+    compute.write_text(with_volumes.replace("sharedVolumes: true", "sharedVolumes: false"))
+    script = target.write("Code/copied.py", COPIED)
+    said = target.loadcast("experiment", "submit", "-c", "box", script, "a b;$(id)", code=7)
+    assert "/loadcast-run/work True a b;$(id)\nbegun\n" in said
+    results = target.results(target.runs()[-1])
+    assert (results / "logged.jsonl").read_text() == "{}\n"
+    assert sorted(path.name for path in (results / "outputs").rglob("*")) == ["a b", "deep"]
+    target.loadcast("experiment", "submit", "-a", "-c", "box", script, "wait")
+    run = target.runs()[-1]
+    wait_until(lambda: "begun" in target.loadcast("experiment", "logs", run))
+    target.loadcast("experiment", "cancel", run)
+    assert (target.results(run) / "outputs" / "ended").read_text() == "as asked"
+    assert target.docker is not None
+    assert target.docker.names() == []
+    compute.write_text(with_volumes)
 
 
 @pytest.mark.parametrize("target", ["localdocker"], indirect=True)  # hosts do not reach what pip asks for packages

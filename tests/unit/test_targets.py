@@ -84,9 +84,16 @@ def test_a_container_sees_the_runs_folder_and_its_variables_and_is_removed_when_
     assert plan({**DOCKER, "pythonLocation": "/opt/python"}, Job(("a.py",), {})).argv[-2] == "/opt/python"
 
 
-def test_containers_need_a_volume() -> None:
-    with pytest.raises(ConfigError, match="sharedVolumes: found false, wanted true"):
-        plan({**DOCKER, "sharedVolumes": False}, Job(("a.py",), {}))
+def test_without_volumes_the_agent_copies() -> None:
+    made = plan({**DOCKER, "sharedVolumes": False}, Job(("Code/a.py", "x y"), {"A": "1"}, secrets=("KEY",)))
+    assert made.argv == (
+        *(({"id": "python"},), ({"id": "agent"},), (at(""),), "container", (RUN_ID,)),
+        *("--init", "--name", ("loadcast-", RUN_ID), "--network", "host", "--workdir", "/loadcast-run/work"),
+        *("--env", "LOADCAST_RUN_ID", "--env", "LOADCAST_RUN_LOG", "--env", "PYTHONUNBUFFERED"),
+        *("--env", "A", "--env", "KEY", "--env", "LOADCAST_RUN_LOG=/loadcast-run/logged.jsonl"),
+        *("--entrypoint", "python3", "debian:13-slim", "Code/a.py", "x y"),
+    )
+    assert made.on_cancel == (("docker", "rm", "--force", ("loadcast-", RUN_ID)),)
 
 
 def test_an_environments_name_says_what_is_in_it_and_below_it() -> None:
@@ -138,8 +145,7 @@ def test_a_spark_master_gets_the_script_by_spark_submit() -> None:
 def test_a_cluster_is_asked_by_the_agent_on_its_head_node() -> None:
     job = Job(("Code/etl.py", "a b"), {"B": "2", "A": "1"}, HASH, {"spark.executor.memory": "2g"}, ("KEY",))
     made = plan({**REMOTE, "type": "cluster"}, job)
-    agent = ("python3", (AGENT,), (at(""),))
-    assert made.argv[:-1] == (*agent, "cluster", (RUN_ID,))
+    assert made.argv[:-1] == (*AGENT, "cluster", (RUN_ID,))
     assert isinstance(made.argv[-1], str)
     assert json.loads(made.argv[-1]) == {
         **{"mode": "cluster", "submit": "spark-submit", "python": None, "environment": HASH},
@@ -147,7 +153,7 @@ def test_a_cluster_is_asked_by_the_agent_on_its_head_node() -> None:
         **{"variables": ["A", "B"], "secrets": ["KEY"]},
     }
     assert made.environment == {"A": "1", "B": "2"}
-    assert made.on_cancel == ((*agent, "end-application", (RUN_ID,)),)
+    assert made.on_cancel == ((*AGENT, "end-application", (RUN_ID,)),)
     theirs = {"pythonLocation": "/opt/python", "sparkSubmitLocation": "/opt/spark-submit", "yarnDeployMode": "client"}
     asked = plan({**REMOTE, "type": "cluster", **theirs}, Job(("a.py",), {})).argv[-1]
     assert isinstance(asked, str)

@@ -14,13 +14,12 @@ from pathlib import Path
 from loadcast.errors import ConfigError
 from loadcast.experiments.compute import ComputeTarget
 from loadcast.experiments.conda import Environment
-from loadcast.experiments.plan import AGENT, RUN_ID, Plan, at
+from loadcast.experiments.plan import AGENT, RUN_ID, Plan
 from loadcast.experiments.remote_agent import Agent
 from loadcast.experiments.runner import Recipe, Runner
 from loadcast.experiments.target_types import HOME_BASE, Job, plain_recipe, ssh_machine
 from loadcast.secrets import shown
 
-_PYTHON = "python3"
 #: The cluster brings its own, and all nodes have that.
 _OF_THE_CLUSTER = re.compile(r"pyspark(?![A-Za-z0-9._-])", re.IGNORECASE)
 
@@ -32,7 +31,7 @@ class Cluster:
 
     def runner(self, target: ComputeTarget, name: str, project: Path) -> Runner:
         """The agent in the user's home folder on the head node."""
-        return Agent(ssh_machine(target, name), HOME_BASE, _PYTHON)
+        return Agent(ssh_machine(target, name), HOME_BASE)
 
     def recipe(self, target: ComputeTarget, environment: Environment) -> Recipe:
         """In a folder of the agent's, and as an archive that goes to the nodes; Spark is the cluster's."""
@@ -57,9 +56,8 @@ class Cluster:
             "variables": sorted(job.variables),
             "secrets": sorted(job.secrets),
         }
-        agent = (_PYTHON, (AGENT,), (at(""),))
         return Plan(
-            (*agent, "cluster", (RUN_ID,), json.dumps(spec)),
+            (*AGENT, "cluster", (RUN_ID,), json.dumps(spec)),
             dict(job.variables),
-            ((*agent, "end-application", (RUN_ID,)),),
+            ((*AGENT, "end-application", (RUN_ID,)),),
         )

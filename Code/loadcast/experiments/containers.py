@@ -1,7 +1,8 @@
 """Targets that run scripts in containers, by the command `docker` (or podman under that name) of their machine.
 
-A container sees the run's folder at the same path as its machine does, and the network as its machine does. Its
-environment is an image, made of the base image and the conda file, and named by both.
+A container sees the run's folder at the same path as its machine does, and the network as its machine does; where they
+share no folders, the agent copies files into it and results out of it. Its environment is an image, made of the base
+image and the conda file, and named by both.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from loadcast.errors import ConfigError
+from loadcast.experiments.agent.copying import COPIED
 from loadcast.experiments.agent.images import INSIDE, image_name
-from loadcast.experiments.agent.request import OF_THE_RUN
+from loadcast.experiments.agent.request import LOG_VARIABLE, OF_THE_RUN
 from loadcast.experiments.compute import ComputeTarget
 from loadcast.experiments.conda import Environment
 from loadcast.experiments.machines import Machine, ThisMachine
-from loadcast.experiments.plan import RUN_ID, Plan, Word, at
+from loadcast.experiments.plan import AGENT, RUN_ID, Plan, Word, at
 from loadcast.experiments.remote_agent import Agent
 from loadcast.experiments.runner import Recipe, Runner
 from loadcast.experiments.target_types import (
@@ -38,27 +39,28 @@ class _Docker:
         return Recipe(name, {**plain.spec, "image": target.base_docker_image})
 
     def plan(self, target: ComputeTarget, job: Job) -> Plan:
-        """A container, which is removed when the script ends."""
-        if not target.shared_volumes:
-            raise ConfigError(
-                "sharedVolumes: found false, wanted true: a container gets the project and gives its results back "
-                "through a volume."
-            )
+        """A container, which is removed when the script ends; without shared volumes the agent copies its files."""
         variables = variables_of(target, job)
         container: Word = ("loadcast-", RUN_ID)
         names = dict.fromkeys([*OF_THE_RUN, *variables, *job.secrets])
         made = f"{INSIDE}/environments/{job.environment}/bin/python" if job.environment else "python3"
         image = image_name(job.environment) if job.environment else target.base_docker_image or ""
+        shared = SHARED_VARIABLE in variables
         words: tuple[Word, ...] = (
-            *("docker", "run", "--rm", "--init", "--name", container, "--network", "host"),
-            *_mounted("@run"),
-            *(_mounted(target.native_shared_directory) if SHARED_VARIABLE in variables else ()),
-            *("--workdir", (at("@run/work"),)),
+            *("--init", "--name", container, "--network", "host"),
+            *(_mounted("@run") if target.shared_volumes else ()),
+            *(_mounted(target.native_shared_directory) if shared else ()),
+            *("--workdir", (at("@run/work"),) if target.shared_volumes else f"{COPIED}/work"),
             *(word for name in names for word in ("--env", name)),  # without values, which all users could see
+            *(() if target.shared_volumes else ("--env", f"{LOG_VARIABLE}={COPIED}/logged.jsonl")),
             # One stream: of two, docker does not say which line came first.
             *("--entrypoint", "sh", image, "-c", 'exec "$@" 2>&1', "sh", target.python_location or made),
+            *job.words,
         )
-        return Plan((*words, *job.words), variables, (("docker", "rm", "--force", container),))
+        runs: tuple[Word, ...] = ("docker", "run", "--rm")
+        if not target.shared_volumes:
+            runs = (*AGENT, "container", (RUN_ID,))
+        return Plan((*runs, *words), variables, (("docker", "rm", "--force", container),))
 
 
 class LocalDocker(_Docker):

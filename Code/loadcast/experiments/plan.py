@@ -9,11 +9,10 @@ from typing import Any
 #: A word of a command line: a text, or texts, paths on the target and the run's id, put together there.
 Word = str | Sequence[str | Mapping[str, str]]
 
-
 #: The run's id.
 RUN_ID: Mapping[str, str] = {"id": "run"}
-#: The path of the agent's own file.
-AGENT: Mapping[str, str] = {"agent": "file"}
+#: The words that call the agent there, before the command.
+AGENT: tuple[Word, ...] = (({"id": "python"},), ({"id": "agent"},), ({"at": ""},))
 
 
 def at(path: str) -> Mapping[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from .applications import end_application
 from .blobs import missing_blobs, receive_blobs
 from .cluster import run_on_cluster
+from .copying import run_copied
 from .environments import has_environment, make_environment
 from .images import has_image, make_image
 from .looking import cancel_run, collect_run, copy_log, follow_log, remove_run, states
@@ -82,6 +83,11 @@ def _environment(base: str, name: str, spec: str) -> None:
         print(ship(base, {name: pack_environment(base, name)})[0][name])
 
 
+def _container(base: str, run: str, *words: str) -> None:
+    """Run by a keeper, in place of the script."""
+    sys.exit(run_copied(base, run, words))
+
+
 def _prune(base: str) -> None:
     _answer(prune(base, json.load(sys.stdin)))
 
@@ -118,6 +124,7 @@ _COMMANDS: dict[str, Callable[..., int | None]] = {
     "collect": _collect,
     "remove": _remove,
     "prune": _prune,
+    "container": _container,
     "environment": _environment,
     "prepared": _prepared,
     "cluster": _cluster,

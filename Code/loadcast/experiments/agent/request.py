@@ -13,7 +13,8 @@ from .state import below, read_json
 #: Seconds that each command has which ends a run elsewhere.
 _ELSEWHERE_S = 30.0
 #: What a script is told about its run, in variables: its id, where it logs to, and not to keep its output back.
-OF_THE_RUN = ("LOADCAST_RUN_ID", "LOADCAST_RUN_LOG", "PYTHONUNBUFFERED")
+LOG_VARIABLE = "LOADCAST_RUN_LOG"
+OF_THE_RUN = ("LOADCAST_RUN_ID", LOG_VARIABLE, "PYTHONUNBUFFERED")
 
 
 class Request:
@@ -45,15 +46,19 @@ class Request:
                 log.write(f"{argv[0]}: {error}\n".encode("utf-8", "replace"))
 
     def _word(self, word: Any) -> str:
-        """A word of a command line as it is here: a text, or parts: texts, {"at": path}, {"id": …}, {"agent": …}."""
+        """A word of a command line as it is here: a text, or parts, some of them {"at": path} or {"id": name}.
+
+        `run` is the run's id; `python` and `agent` are what runs the agent, and its file.
+        """
         return word if isinstance(word, str) else "".join(map(self._part, word))
 
     def _part(self, part: Any) -> str:
         if isinstance(part, str):
             return part
-        if "agent" in part:
-            return os.path.abspath(sys.argv[0])
-        return self._path(part["at"]) if "at" in part else os.path.basename(self._folder)
+        if "at" in part:
+            return self._path(part["at"])
+        known = {"run": os.path.basename(self._folder), "python": sys.executable, "agent": os.path.abspath(sys.argv[0])}
+        return known[part["id"]]
 
     def _path(self, path: str) -> str:
         if path.startswith(("/", "~")):
