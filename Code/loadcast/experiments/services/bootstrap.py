@@ -11,6 +11,7 @@ such folders cannot be appended to; and after the script's end `log.txt`, `resul
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import runpy
@@ -24,7 +25,7 @@ import threading
 import time
 import traceback
 from contextlib import suppress
-from typing import Any
+from typing import Any, TextIO
 
 #: Seconds between two looks at the log: a hundredth of the time so far, so that the parts stay few.
 PAUSE_S = (0.2, 10.0)
@@ -174,8 +175,7 @@ class Log:
             os.dup2(file, number)
         os.close(file)
         # The service may have streams of its own, which lead elsewhere.
-        sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
-        sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+        sys.stdout, sys.stderr = stream(1), stream(2)
         self._thread.start()
         return self
 
@@ -207,6 +207,12 @@ class Log:
         while not self._done.wait(min(max(PAUSE_S[0], (time.monotonic() - begun) / 100), PAUSE_S[1])):
             with suppress(OSError):  # a mount that is away for a moment: the next time
                 self.ship()
+
+
+def stream(descriptor: int) -> TextIO:
+    """What is written there goes on at once, as with PYTHONUNBUFFERED."""
+    raw = io.FileIO(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)  # type: ignore[type-var]
 
 
 def publish_results(folder: str, local: str) -> None:

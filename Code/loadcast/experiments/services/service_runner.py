@@ -138,8 +138,8 @@ class ServiceRunner:
                 if not ended:
                     time.sleep(pause)
                     pause = min(2 * pause, POLL_S[1])
-        if state and not offset and state.get("error"):  # the script never ran
-            yield f"{self.name}: {state['error']}\n".encode()
+        if not offset and (said := self._said(state)):
+            yield said
 
     def log_so_far(self, run: str) -> bytes:
         """The log as it is now."""
@@ -148,6 +148,14 @@ class ServiceRunner:
     def collect(self, run: str, folder: Path) -> None:
         """Bring an ended run's files into a folder."""
         collect_files(self.files, run, folder)
+        log = folder / "log"
+        if not log.stat().st_size:
+            log.write_bytes(self._said(self.states([run])[run]))
+
+    def _said(self, state: State | None) -> bytes:
+        """What the service says of a run whose script said nothing, as one whose cluster did not start."""
+        error = state.get("error") if state and state["state"] == FAILED else None
+        return f"{self.name}: {error}\n".encode() if error else b""
 
     def _record(self, run: str) -> dict[str, Any] | None:
         """By which name the service knows a run; found at the service where its client ended too early to say."""
