@@ -155,7 +155,7 @@ def test_a_script_runs_there_with_its_secrets_and_its_results_come_back(
     loadcast("experiment", "submit", "-c", "brick", "Code/ok.py")
     archives = [url for method, url, _ in workspace.requests[before:] if method == "PUT" and "/snapshots/" in url]
     assert len([url for url in archives if "/files/" in url]) == 1
-    (installed,) = [url for _, url, _ in workspace.requests if url == "/api/2.0/workspace/import"]
+    assert len([url for _, url, _ in workspace.requests if url == "/api/2.0/workspace/import"]) == 1
 
 
 def test_a_run_is_followed_as_it_writes_and_ended_when_it_is_cancelled(project: Path, workspace: FakeWorkspace) -> None:

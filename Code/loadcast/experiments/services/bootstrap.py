@@ -212,7 +212,7 @@ class Log:
 def stream(descriptor: int) -> TextIO:
     """What is written there goes on at once, as with PYTHONUNBUFFERED."""
     raw = io.FileIO(descriptor, "w", closefd=False)
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)  # type: ignore[type-var]
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
 
 
 def publish_results(folder: str, local: str) -> None:
