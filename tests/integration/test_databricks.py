@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,9 +18,8 @@ from click.testing import CliRunner
 
 from databricks_workspace import NODE, RUNTIME, TOKEN, USER, FakeWorkspace, running_workspace
 from loadcast.cli.main import main
-from loadcast.errors import LoadcastError
 from loadcast.experiments.records import RunRecord, find_record, list_records
-from loadcast.experiments.services import service_runner
+from loadcast.experiments.services import databricks_client, service_runner
 from loadcast.experiments.services.databricks_client import DatabricksJobs
 from loadcast.experiments.services.service_runner import ServiceRunner
 from loadcast.experiments.submission import Submission, cancel, follow, refresh, submit
@@ -45,7 +45,7 @@ SLOW = """
 import time
 print("begun", flush=True)
 open("outputs/begun", "w").close()
-for number in range(100):
+for number in range(60):
     print(number, flush=True)
     time.sleep(0.05)
 """
@@ -188,12 +188,13 @@ def test_a_client_that_is_killed_loses_nothing_and_a_cut_connection_neither(
         os.kill(client.pid, signal.SIGKILL)
     (record,) = list_records(project).records
     assert refresh(project, [record])[0].state == "running"
-    cuts = iter([True, False, True])
-    workspace.cuts = lambda method, path: method == "GET" and next(cuts, False)
+    parts = iter([0.0, 1.0, 0.5, 0.5])  # of files that are read
+    workspace.comes = lambda method, path: next(parts, 1) if (method, path[:14]) == ("GET", "/api/2.0/fs/fi") else 1
     ended, said = followed(project, record)
-    workspace.cuts = lambda method, path: False
+    workspace.comes = lambda method, path: 1
+    assert next(parts, None) is None
     assert ended.state == "completed"
-    assert said.splitlines() == ["begun", *map(str, range(100))]
+    assert said.splitlines() == ["begun", *map(str, range(60))]
     assert len(workspace.jobs) == before + 1
 
 
@@ -261,8 +262,18 @@ def test_packages_are_written_down_once_and_installed_as_a_run_begins(project: P
     assert "found gdal=3, wanted packages of pip's list alone" in refused
 
 
-def test_a_workspace_that_is_away_is_told(project: Path, workspace: FakeWorkspace) -> None:
+def test_a_workspace_that_is_away_or_lets_nobody_in_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(databricks_client, "LOOK_S", 1)
+    for name in [name for name in os.environ if name.startswith(("DATABRICKS_", "ARM_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(project / "none"))
+    monkeypatch.setenv("PATH", str(project))  # nor is there a command line of Azure's that is logged in
     file = project / "aml_config" / "brick.compute"
-    file.write_text(file.read_text().replace("env:MY_TOKEN", "env:NO_TOKEN"))
-    with pytest.raises(LoadcastError, match="token env:NO_TOKEN: the environment has no such variable"):
-        submit(project, Submission("brick", "Code/ok.py"))
+    content = file.read_text()
+    file.write_text(content.replace("env:MY_TOKEN", "env:NO_TOKEN"))
+    said = loadcast("computetarget", "test", "brick", code=2)
+    assert "token env:NO_TOKEN: the environment has no such variable" in said
+    file.write_text(content.replace("token: env:MY_TOKEN\n", ""))
+    assert "lets nobody in: default auth:" in loadcast("computetarget", "test", "brick", code=3)
+    file.write_text(re.sub("http://.*", "http://127.0.0.1:9", content))
+    assert "Databricks at 127.0.0.1:9 cannot be reached: " in loadcast("computetarget", "test", "brick", code=3)

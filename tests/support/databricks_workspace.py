@@ -34,6 +34,20 @@ RUNTIME, NODE, CLUSTER = "16.4.x-scala2.12", "Standard_D4ds_v5", "0922-112415-ab
 _NEW_CLUSTER = {"spark_version", "node_type_id", "num_workers", "data_security_mode", "spark_conf", "custom_tags"}
 _TASK = {"task_key", "new_cluster", "existing_cluster_id", "libraries", "spark_python_task"}
 _GRACE_S = 5.0
+#: What a runtime has of its own: https://docs.databricks.com/dev-tools/databricks-utils, secrets.
+_RUNTIME = """
+import base64, json, os, urllib.parse, urllib.request
+
+class dbutils:
+    class secrets:
+        @staticmethod
+        def get(scope: str, key: str) -> str:
+            query = urllib.parse.urlencode({"scope": scope, "key": key})
+            url = os.environ["DATABRICKS_HOST"] + "/api/2.0/secrets/get?" + query
+            login = {"Authorization": "Bearer " + os.environ["DATABRICKS_TOKEN"]}
+            with urllib.request.urlopen(urllib.request.Request(url, headers=login)) as answer:
+                return base64.b64decode(json.load(answer)["value"]).decode()
+"""
 
 
 class Refused(Exception):
@@ -81,8 +95,8 @@ class FakeWorkspace:
         self.jobs: list[Job] = []
         self.secrets: dict[str, dict[str, str]] = {}
         self.requests: list[tuple[str, str, bytes]] = []
-        #: Whether a request's connection is cut before it is answered; asked of each.
-        self.cuts: Callable[[str, str], bool] = lambda method, path: False
+        #: How much of a request's answer comes before its connection is cut, 0 to 1; asked of each.
+        self.comes: Callable[[str, str], float] = lambda method, path: 1
         #: What the next job's cluster ends with, in place of starting.
         self.cluster_fails: str | None = None
         #: Jobs stay PENDING while this is not set.
@@ -91,9 +105,11 @@ class FakeWorkspace:
         self._lock = threading.Lock()
         (root / "Volumes" / "main" / "loadcast" / "files").mkdir(parents=True)
         (root / "Workspace" / "Users" / USER).mkdir(parents=True)
-        # The SDK would import Spark for nothing but its types, which takes seconds.
-        (root / "no-spark").mkdir()
-        (root / "no-spark" / "pyspark.py").write_text("raise ImportError('Spark is not for these jobs')")
+        package = root / "runtime" / "databricks" / "sdk"
+        package.mkdir(parents=True)
+        for folder in (package.parent, package):
+            (folder / "__init__.py").touch()
+        (package / "runtime.py").write_text(_RUNTIME)
 
     @property
     def volume(self) -> Path:
@@ -149,7 +165,7 @@ class FakeWorkspace:
                 [sys.executable, str(self.at(script["python_file"])), str(self.at(folder)), *words],
                 env={
                     "PATH": "/usr/bin:/bin",
-                    "PYTHONPATH": str(self.root / "no-spark"),
+                    "PYTHONPATH": str(self.root / "runtime"),
                     "DATABRICKS_HOST": self.url,
                     "DATABRICKS_TOKEN": JOB_TOKEN,
                 },
@@ -186,7 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.workspace.requests.append((self.command, self.path, body))
-        if self.workspace.cuts(self.command, url.path):
+        self.part = self.workspace.comes(self.command, url.path)
+        if not self.part:
             self.close_connection = True
             return
         try:
@@ -251,7 +268,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             with suppress(BrokenPipeError):
-                self.wfile.write(content)
+                self.wfile.write(content[: int(len(content) * self.part)])
+        self.close_connection |= self.part < 1
 
 
 def _job(workspace: FakeWorkspace, asked: dict[str, Any]) -> Job:

@@ -242,7 +242,7 @@ def test_damaged_results_are_told(bench: Bench) -> None:
 def test_the_bootstrap_needs_nothing_but_an_older_python() -> None:
     name, content = bootstrap_file()
     assert name == f"bootstrap-{hashlib.sha256(content).hexdigest()[:16]}.py"
-    tree = ast.parse(content, feature_version=(3, 9))
+    tree = ast.parse(content, feature_version=(3, 8))
     top = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
     top |= {str(node.module) for node in tree.body if isinstance(node, ast.ImportFrom)}
     assert {module.partition(".")[0] for module in top} <= sys.stdlib_module_names

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from loadcast import __version__
 from loadcast.errors import ConfigError, EnvironmentNotReadyError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.service.jobs import BaseRun, Run
 
+Taken = TypeVar("Taken")
 _STATES = {
     "BLOCKED": STARTING,
     "PENDING": STARTING,
@@ -40,7 +41,10 @@ _CANCELLED = ("USER_CANCELED", "CANCELED")
 #: One secret has all variables, as names of secrets know no capitals.
 _SECRET = "variables"
 _MOST_SECRET_BYTES = 128 << 10
+#: How often a file is asked for whose connection breaks off in the middle.
 _TRIES = 3
+#: Seconds that a workspace is waited for: in all that runs need, and where somebody looks whether it is there.
+PATIENCE_S, LOOK_S = 300, 10
 
 
 class Workspace:
@@ -66,19 +70,27 @@ class Workspace:
     @cached_property
     def client(self) -> WorkspaceClient:
         """The SDK's client, logged in."""
+        return self.connect(PATIENCE_S)
+
+    def connect(self, patience_s: int) -> WorkspaceClient:
+        """A client that asks again for so long while the workspace cannot be reached."""
         from databricks.sdk import WorkspaceClient
         from databricks.sdk.core import Config
 
-        with self.errors():
-            return WorkspaceClient(
-                config=Config(
-                    host=self.host,
-                    product="loadcast",
-                    product_version=__version__,
-                    disable_experimental_files_api_client=True,  # the published Files API, a request for a file
-                    **login(self.target),
-                )
+        try:
+            config = Config(
+                host=self.host,
+                product="loadcast",
+                product_version=__version__,
+                retry_timeout_seconds=patience_s,
+                disable_experimental_files_api_client=True,  # the published Files API, a request for a file
+                **login(self.target),
             )
+        except ValueError as error:
+            raise EnvironmentNotReadyError(
+                f"{self.name} lets nobody in: {error}. Name a login in the target: token, or clientId and clientSecret."
+            ) from error
+        return WorkspaceClient(config=config)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -139,30 +151,17 @@ class VolumeFiles:
 
     def read(self, path: str) -> bytes | None:
         """A small file; None where there is none."""
-        from databricks.sdk.errors import NotFound
-
-        try:
-            with self._download(path) as content:
-                return content.read()
-        except NotFound:
-            return None
+        return self._download(path, lambda content: content.read())
 
     def fetch(self, path: str, target: Path) -> bool:
-        """Copy a file to a path here, from its beginning again where the connection breaks off."""
-        from databricks.sdk.errors import NotFound
-        from requests import RequestException
+        """Copy a file to a path here; False where there is none."""
 
-        for left in reversed(range(_TRIES)):
-            try:
-                with self._download(path) as content, target.open("wb") as file:
-                    shutil.copyfileobj(content, file)
-                return True
-            except NotFound:
-                return False
-            except EnvironmentNotReadyError as error:
-                if not left or not isinstance(error.__cause__, RequestException):
-                    raise
-        return False
+        def copy(content: BinaryIO) -> bool:
+            with target.open("wb") as file:
+                shutil.copyfileobj(content, file)
+            return True
+
+        return self._download(path, copy) or False
 
     def write(self, path: str, content: BinaryIO) -> None:
         """Write a file as a whole; folders are made."""
@@ -173,13 +172,24 @@ class VolumeFiles:
                 self._made.add(parent)
             self._workspace.client.files.upload(self._at(path), content, overwrite=True)
 
-    @contextmanager
-    def _download(self, path: str) -> Iterator[BinaryIO]:
-        with self._workspace.errors():
-            content = self._workspace.client.files.download(self._at(path)).contents
-            assert content is not None
-            with content:
-                yield content
+    def _download(self, path: str, take: Callable[[BinaryIO], Taken]) -> Taken | None:
+        """What `take` makes of a file, from its beginning again where the connection breaks off; None without one."""
+        from databricks.sdk.errors import NotFound
+        from requests import RequestException
+
+        for left in reversed(range(_TRIES)):
+            try:
+                with self._workspace.errors():
+                    content = self._workspace.client.files.download(self._at(path)).contents
+                    assert content is not None
+                    with content:
+                        return take(content)
+            except NotFound:
+                return None
+            except EnvironmentNotReadyError as error:
+                if not left or not isinstance(error.__cause__, RequestException):
+                    raise
+        return None
 
     def _at(self, path: str) -> str:
         return f"{self._folder}/{path}"
@@ -195,23 +205,25 @@ class DatabricksJobs:
         """Who is logged in, and what the cluster is. Raises ConfigError for a cluster that cannot be."""
         from databricks.sdk.errors import NotFound
 
+        client = self._workspace.connect(LOOK_S)
         try:
             with self._workspace.errors():
-                user = self._workspace.client.current_user.me().user_name or ""
-                cluster = self._cluster_facts() if self._workspace.target.cluster_id else self._node_facts()
+                user = client.current_user.me().user_name or ""
+                is_there = self._workspace.target.cluster_id is not None
+                cluster = self._cluster_facts(client) if is_there else self._node_facts(client)
         except NotFound as error:
             raise ConfigError(f"{self._workspace.name} does not know what was asked for: {error}") from error
         return {"workspace": self._workspace.host, "user": user, **cluster}
 
-    def _cluster_facts(self) -> dict[str, str]:
-        cluster = self._workspace.client.clusters.get(self._workspace.target.cluster_id or "")
+    def _cluster_facts(self, client: WorkspaceClient) -> dict[str, str]:
+        cluster = client.clusters.get(self._workspace.target.cluster_id or "")
         state = cluster.state.value.lower() if cluster.state else "unknown"
         return {"cluster": f"{cluster.cluster_name}, {state}", "runtime": cluster.spark_version or ""}
 
-    def _node_facts(self) -> dict[str, str]:
-        target, clusters = self._workspace.target, self._workspace.client.clusters
-        runtimes = {version.key: version.name for version in clusters.spark_versions().versions or ()}
-        nodes = {node.node_type_id: node for node in clusters.list_node_types().node_types or ()}
+    def _node_facts(self, client: WorkspaceClient) -> dict[str, str]:
+        target = self._workspace.target
+        runtimes = {version.key: version.name for version in client.clusters.spark_versions().versions or ()}
+        nodes = {node.node_type_id: node for node in client.clusters.list_node_types().node_types or ()}
         self._check("sparkVersion", target.spark_version, runtimes)
         self._check("nodeType", target.node_type, nodes)
         node = nodes[target.node_type or ""]
