@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from databricks_workspace import NODE, RUNTIME, TOKEN, USER, FakeWorkspace, running_workspace
+from databricks_workspace import CLUSTER, NODE, RUNTIME, TOKEN, USER, FakeWorkspace, running_workspace
 from loadcast.cli.main import main
 from loadcast.experiments.records import RunRecord, find_record, list_records
 from loadcast.experiments.services import databricks_client, service_runner
@@ -124,6 +124,10 @@ def test_a_target_is_attached_once_it_answers_and_says_what_it_has(
     assert "16.4 LTS" in loadcast("computetarget", "test", "new")
     unknown = loadcast("computetarget", "attach", "databricks", "--name", "x", *words, "--node-type", "huge", code=2)
     assert f"nodeType: found huge, wanted one that Databricks at {workspace.url[7:]} has, such as {NODE}" in unknown
+    shared = ("databricks", *words[:4], "--cluster-id", CLUSTER, "--folder")
+    assert "shared, running" in loadcast("computetarget", "attach", *shared, f"{VOLUME}/x", "--name", "shared")
+    missing = loadcast("computetarget", "attach", *shared, "/Volumes/main/loadcast/none", "--name", "x", code=3)
+    assert "does not have what was asked for: Volume does not exist." in missing
     monkeypatch.setenv("MY_TOKEN", "wrong-token")
     refused = loadcast("computetarget", "test", "new", code=3)
     assert "refuses: Invalid access token." in refused

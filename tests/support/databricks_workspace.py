@@ -246,6 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
         return file.read_bytes()
 
     def _folder(self, path: str, body: bytes) -> Any:
+        if not self.workspace.at("/".join(path.split("/")[:5])).is_dir():
+            raise Refused(404, "NOT_FOUND", "Volume does not exist.")
         self.workspace.at(path).mkdir(parents=True, exist_ok=True)
 
     def _import(self, body: bytes) -> Any:

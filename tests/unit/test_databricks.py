@@ -137,6 +137,14 @@ def test_the_login_is_what_the_target_names(
     assert "MINE" not in repr(target)
 
 
+def test_more_secrets_than_databricks_has_room_for_are_refused_before_anything_is_asked() -> None:
+    from loadcast.experiments.services.databricks_client import Workspace
+
+    jobs = Workspace(parse_compute(SHARED)).jobs
+    with pytest.raises(ConfigError, match="found secrets of 195 KB, wanted at most 128 KB in all"):
+        jobs.keep_secrets("run", {"KEY": "x" * 200_000})
+
+
 @pytest.mark.parametrize(
     ("status", "state", "error"),
     [

@@ -47,6 +47,10 @@ _TRIES = 3
 PATIENCE_S, LOOK_S = 300, 10
 
 
+class MissingError(EnvironmentNotReadyError):
+    """What was asked for is not in the workspace."""
+
+
 class Workspace:
     """A workspace, asked as soon as one of its parts is. Raises EnvironmentNotReadyError where the SDK is missing."""
 
@@ -94,14 +98,14 @@ class Workspace:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Raise the SDK's errors as ours, but for NotFound."""
+        """Raise the SDK's errors as ours."""
         from databricks.sdk.errors import NotFound, PermissionDenied, Unauthenticated
         from databricks.sdk.errors.base import DatabricksError
 
         try:
             yield
-        except NotFound:
-            raise
+        except NotFound as error:
+            raise MissingError(f"{self.name} does not have what was asked for: {error}") from error
         except (Unauthenticated, PermissionDenied) as error:
             raise EnvironmentNotReadyError(
                 f"{self.name} refuses: {error}. Wanted a login that may do so: see token and clientId of the target."
@@ -140,12 +144,10 @@ class VolumeFiles:
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
-        from databricks.sdk.errors import NotFound
-
         try:
             with self._workspace.errors():
                 self._workspace.client.files.get_metadata(self._at(path))
-        except NotFound:
+        except MissingError:
             return False
         return True
 
@@ -174,7 +176,6 @@ class VolumeFiles:
 
     def _download(self, path: str, take: Callable[[BinaryIO], Taken]) -> Taken | None:
         """What `take` makes of a file, from its beginning again where the connection breaks off; None without one."""
-        from databricks.sdk.errors import NotFound
         from requests import RequestException
 
         for left in reversed(range(_TRIES)):
@@ -184,7 +185,7 @@ class VolumeFiles:
                     assert content is not None
                     with content:
                         return take(content)
-            except NotFound:
+            except MissingError:
                 return None
             except EnvironmentNotReadyError as error:
                 if not left or not isinstance(error.__cause__, RequestException):
@@ -202,18 +203,13 @@ class DatabricksJobs:
         self._workspace = workspace
 
     def facts(self) -> dict[str, str]:
-        """Who is logged in, and what the cluster is. Raises ConfigError for a cluster that cannot be."""
-        from databricks.sdk.errors import NotFound
-
-        client = self._workspace.connect(LOOK_S)
-        try:
-            with self._workspace.errors():
-                user = client.current_user.me().user_name or ""
-                is_there = self._workspace.target.cluster_id is not None
-                cluster = self._cluster_facts(client) if is_there else self._node_facts(client)
-        except NotFound as error:
-            raise ConfigError(f"{self._workspace.name} does not know what was asked for: {error}") from error
-        return {"workspace": self._workspace.host, "user": user, **cluster}
+        """Who is logged in, what the cluster is, and the folder, which is made. Raises ConfigError for a wrong one."""
+        target, client = self._workspace.target, self._workspace.connect(LOOK_S)
+        with self._workspace.errors():
+            user = client.current_user.me().user_name or ""
+            cluster = self._cluster_facts(client) if target.cluster_id else self._node_facts(client)
+            client.files.create_directory(target.folder or "")
+        return {"workspace": self._workspace.host, "user": user, **cluster, "folder": target.folder or ""}
 
     def _cluster_facts(self, client: WorkspaceClient) -> dict[str, str]:
         cluster = client.clusters.get(self._workspace.target.cluster_id or "")
@@ -262,9 +258,7 @@ class DatabricksJobs:
 
     def forget_secrets(self, run: str) -> None:
         """Remove the scope."""
-        from databricks.sdk.errors import NotFound
-
-        with suppress(NotFound), self._workspace.errors():
+        with suppress(MissingError), self._workspace.errors():
             self._workspace.client.secrets.delete_scope(_job_name(run))
 
     def submit(self, run: str, request: Mapping[str, Any]) -> str:
@@ -289,19 +283,20 @@ class DatabricksJobs:
 
     def _installed(self) -> str:
         """The path of what runs scripts, a file of the user's in the workspace, where jobs can begin."""
-        from databricks.sdk.errors import NotFound
         from databricks.sdk.service.workspace import ImportFormat
 
-        name, content = bootstrap_file()
+        (name, content), client = bootstrap_file(), self._workspace.client
         with self._workspace.errors():
-            client = self._workspace.client
             folder = f"/Workspace/Users/{client.current_user.me().user_name}/.loadcast"
-            try:
-                client.workspace.get_status(f"{folder}/{name}")
-            except NotFound:
+        path = f"{folder}/{name}"
+        try:
+            with self._workspace.errors():
+                client.workspace.get_status(path)
+        except MissingError:
+            with self._workspace.errors():
                 client.workspace.mkdirs(folder)
-                client.workspace.upload(f"{folder}/{name}", content, format=ImportFormat.RAW, overwrite=True)
-        return f"{folder}/{name}"
+                client.workspace.upload(path, content, format=ImportFormat.RAW, overwrite=True)
+        return path
 
 
 def job_state(run: Run) -> State:
