@@ -12,6 +12,7 @@ from loadcast.errors import EnvironmentNotReadyError
 EXTRAS = {
     "spark": ("pyspark", "py4j", "numba", "llvmlite", "pandas"),
     "history": ("mlflow", "sqlalchemy", "alembic"),
+    "databricks": ("databricks",),
 }
 
 

@@ -18,15 +18,12 @@ from loadcast.experiments.compute import (
     FIELDS,
     TYPES,
     ComputeTarget,
-    list_compute,
     parse_compute,
     read_compute,
     write_compute,
 )
-from loadcast.experiments.yaml_files import read_mapping
 
 ROOT = Path(__file__).resolve().parents[2]
-AML_CONFIG = ROOT / "aml_config"
 
 
 def host_key(kind: str = "ssh-ed25519", size: int = 40) -> str:
@@ -49,14 +46,26 @@ GOOD: dict[str, Any] = {
     "sparkSubmitLocation": "/usr/bin/spark-submit",
     "yarnDeployMode": "client",
     "master": "spark://head:7077",
+    "folder": "/Volumes/main/loadcast/files",
+    "token": "env:TOKEN",
+    "clientId": "5a6b",
+    "clientSecret": "file:/etc/secret",
+    "tenantId": "0b1c-2d3e",
+    "clusterId": "0922-112415-abcdefgh",
+    "sparkVersion": "16.4.x-scala2.12",
+    "nodeType": "Standard_D4ds_v5",
+    "workers": 2,
 }
-NOT_WITH_PASSWORD = "private_key_file"
+#: What others of its type exclude.
+NOT_WITH_OTHERS = ("private_key_file", "token", "clusterId")
+#: What a type needs beside its required fields, one way or the other.
+NEEDED_TOO = {"databricks": ("clusterId",)}
 
 
 def fields_of(kind: str) -> dict[str, Any]:
     """All fields that a type may have at once."""
     required, optional = FIELDS[kind]
-    return {"type": kind, **{name: GOOD[name] for name in (*required, *optional) if name != NOT_WITH_PASSWORD}}
+    return {"type": kind, **{name: GOOD[name] for name in (*required, *optional) if name not in NOT_WITH_OTHERS}}
 
 
 def refused(fields: dict[str, Any]) -> str:
@@ -81,7 +90,8 @@ def test_a_type_takes_all_its_fields(kind: str) -> None:
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_type_needs_its_required_fields(kind: str) -> None:
     required, _ = FIELDS[kind]
-    assert parse_compute({"type": kind, **{name: GOOD[name] for name in required}}).type == kind
+    enough = (*required, *NEEDED_TOO.get(kind, ()))
+    assert parse_compute({"type": kind, **{name: GOOD[name] for name in enough}}).type == kind
     for name in required:
         fields = {other: value for other, value in fields_of(kind).items() if other != name}
         assert f"{name}: found nothing, and type {kind} needs it" in refused(fields)
@@ -128,7 +138,6 @@ def test_what_is_not_written_has_a_default() -> None:
     ("kind", "said"),
     [
         ("adla", "retired in February 2024, wanted synapse or cluster instead"),
-        ("databricks", "databricks is not built yet"),
         ("amlcompute", "amlcompute is not built yet"),
         ("synapse", "synapse is not built yet"),
         ("remotedoker", "the nearest known type is remotedocker"),
@@ -186,7 +195,7 @@ def test_a_key_in_place_of_its_file_is_refused_and_not_shown() -> None:
 
 
 def test_password_and_key_exclude_each_other() -> None:
-    assert "wanted one of them" in refused(fields_of("remote") | {NOT_WITH_PASSWORD: "~/.ssh/id"})
+    assert "wanted one of them" in refused(fields_of("remote") | {"private_key_file": "~/.ssh/id"})
 
 
 def test_a_shared_folder_of_containers_needs_volumes() -> None:
@@ -316,14 +325,18 @@ _STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "yarnDeployMode": st.sampled_from(["client", "cluster"]),
     "master": st.sampled_from(["yarn", "local[2]", "spark://h:7077", "k8s://https://h"]),
 }
+#: What a type has always, where it may not have it without.
+_ALWAYS = {"databricks": ("clientId", "clientSecret", "sparkVersion", "nodeType")}
 
 
 @st.composite
 def targets(draw: st.DrawFn) -> ComputeTarget:
     kind = draw(st.sampled_from(TYPES))
     required, optional = FIELDS[kind]
-    given_names = [*required, *draw(st.lists(st.sampled_from(optional), unique=True))]
-    fields = {name: draw(_STRATEGIES[name]) for name in given_names if name != NOT_WITH_PASSWORD}
+    given_names = {*required, *draw(st.lists(st.sampled_from(optional), unique=True)), *_ALWAYS.get(kind, ())}
+    fields = {
+        name: draw(_STRATEGIES.get(name, st.just(GOOD[name]))) for name in sorted(given_names - {*NOT_WITH_OTHERS})
+    }
     return parse_compute({"type": kind, **fields})
 
 
@@ -345,45 +358,3 @@ def test_a_name_is_no_path(tmp_path: Path, name: str) -> None:
         with pytest.raises(ConfigError, match="wanted a name of up to 64 letters"):
             call()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_target_names_those_that_are_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"There is no compute target other: .* Attached: none\."):
-        read_compute(tmp_path, "other")
-    write_compute(tmp_path, "here", parse_compute({"type": "local"}))
-    with pytest.raises(ConfigError, match=r"Attached: here\. Add it: loadcast computetarget attach TYPE --name other"):
-        read_compute(tmp_path, "other")
-
-
-def test_the_list_has_broken_targets_too(tmp_path: Path) -> None:
-    write_compute(tmp_path, "good", parse_compute({"type": "local"}))
-    for name, content in (("broken", "type: ["), ("old", "type: adla"), ("bad name", "type: local")):
-        (tmp_path / "aml_config" / f"{name}.compute").write_text(content)
-    listed = {entry.name: entry for entry in list_compute(tmp_path)}
-    assert list(listed) == ["bad name", "broken", "good", "old"]
-    assert listed["good"].target is not None
-    assert listed["good"].problem is None
-    assert all(listed[name].problem is not None for name in ("broken", "old", "bad name"))
-    assert "retired in February 2024" in str(listed["old"].problem)
-
-
-def test_the_shipped_targets_can_be_used() -> None:
-    assert {entry.name: entry.target.type for entry in list_compute(ROOT) if entry.target} == {
-        "docker": "localdocker",
-        "local": "local",
-    }
-
-
-@pytest.mark.parametrize("name", ["dsvm", "hdi"])
-def test_a_template_can_be_used_once_it_is_filled_in(tmp_path: Path, name: str) -> None:
-    template = tmp_path / "x.compute"
-    template.write_text((AML_CONFIG / f"{name}.compute.template").read_text())
-    with pytest.raises(ConfigError) as caught:
-        parse_compute(read_mapping(template))
-    assert re.findall(r"^  (\w+): found '<", str(caught.value), re.MULTILINE) == ["address", "username"]
-    # What is commented out can be used as well, the password in place of the key.
-    text = re.sub(r"<[^>]*>", "filled", template.read_text()).replace("AAAA...", host_key().split()[1])
-    template.write_text(re.sub(r"^#(\w+: )", r"\1", text, flags=re.MULTILINE).replace("private_key_file", "#"))
-    target = parse_compute(read_mapping(template))
-    assert (target.address, target.host_key) == ("filled", host_key())
-    assert target.password is not None

@@ -16,7 +16,7 @@ from loadcast.extras import EXTRAS, missing_named, require
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"^[a-z][\w-]*", re.MULTILINE)
-MODULES = {"mlflow-skinny": "mlflow"}
+MODULES = {"mlflow-skinny": "mlflow", "databricks-sdk": "databricks"}
 
 
 def test_each_requirement_of_an_extra_is_known() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _FIELD_OPTIONS = (
-    click.option("--address", "-a", metavar="HOST", help="Host name or IP address, for what is reached by SSH."),
+    click.option("--address", "-a", metavar="HOST", help="Host name or IP address by SSH, or URL of a service."),
     click.option("--username", "-u", metavar="USER", help="The user there."),
     click.option("--password", "-w", metavar="REFERENCE", help="Where the password is: env:NAME or file:PATH."),
     click.option("--private-key-file", metavar="FILE", help="A private key, in place of a password."),
@@ -30,6 +30,15 @@ _FIELD_OPTIONS = (
     click.option("--spark-submit-location", metavar="PATH", help="spark-submit there, in place of PySpark's own."),
     click.option("--yarn-deploy-mode", type=click.Choice(["client", "cluster"]), help="Where Spark's driver runs."),
     click.option("--master", metavar="URL", help="Spark master, for type spark: spark://HOST:PORT, k8s://URL."),
+    click.option("--folder", metavar="PATH", help="Where a service keeps files: /Volumes/CATALOG/SCHEMA/VOLUME/…"),
+    click.option("--token", metavar="REFERENCE", help="Where a service's token is: env:NAME or file:PATH."),
+    click.option("--client-id", metavar="ID", help="A service principal, in place of a token."),
+    click.option("--client-secret", metavar="REFERENCE", help="Where its secret is: env:NAME or file:PATH."),
+    click.option("--tenant-id", metavar="ID", help="Its tenant, where the secret is one of Microsoft Entra."),
+    click.option("--cluster-id", metavar="ID", help="A cluster of the service that is there already."),
+    click.option("--spark-version", metavar="NAME", help="Else the runtime of each run's own cluster."),
+    click.option("--node-type", metavar="NAME", help="The machines of that cluster."),
+    click.option("--workers", type=int, metavar="N", help="How many beside the driver's.  [default: 1]"),
 )
 #: The fields of the file that are not spelled as pydantic's camel case of the option.
 _SNAKE = ("ssh_port", "private_key_file")
@@ -67,8 +76,8 @@ def computetarget() -> None:
 def attach(kind: str | None, named_kind: str | None, name: str, no_check: bool, project: Path, **options: Any) -> None:
     """Write aml_config/NAME.compute and NAME.runconfig for a new target.
 
-    TYPE is local, localdocker, remotedocker, remote, cluster or spark. Docs/EXPERIMENTS.md says which fields each has.
-    A password is never given itself, only where it is.
+    TYPE is local, localdocker, remotedocker, remote, cluster, spark or databricks. Docs/EXPERIMENTS.md says which
+    fields each has. A secret is never given itself, only where it is.
     """
     from loadcast.experiments.attaching import attach as attach_target
 

@@ -25,9 +25,11 @@ SUFFIX = ".compute"
 DEFAULT_IMAGE = "condaforge/miniforge3:25.3.1-0"
 _KIND, _EXAMPLE = "Compute target", "aml_config/local.compute"
 
-TargetType = Literal["local", "localdocker", "remotedocker", "remote", "cluster", "spark"]
+TargetType = Literal["local", "localdocker", "remotedocker", "remote", "cluster", "spark", "databricks"]
 TYPES: tuple[str, ...] = get_args(TargetType)
-_NOT_BUILT = ("databricks", "amlcompute", "synapse")
+#: Types whose runs are handed to a managed service.
+SERVICES = ("databricks",)
+_NOT_BUILT = ("amlcompute", "synapse")
 _RETIRED = {"adla": "found adla, a service that was retired in February 2024, wanted synapse or cluster instead"}
 
 
@@ -42,6 +44,9 @@ _LOGIN = ("address", "username")
 _LOGIN_BY = ("password", "private_key_file", "ssh_port", "hostKey")
 _DOCKER = ("sharedVolumes", "nativeSharedDirectory", "pythonLocation")
 _HOST = ("nativeSharedDirectory", "pythonLocation")
+_SERVICE_LOGIN = ("token", "clientId", "clientSecret", "tenantId")
+#: What a cluster is made of for each run, in place of one that is there.
+NEW_CLUSTER = ("sparkVersion", "nodeType", "workers")
 FIELDS: dict[str, _Fields] = {
     "local": _Fields((), _HOST),
     "localdocker": _Fields(("baseDockerImage",), _DOCKER),
@@ -49,6 +54,7 @@ FIELDS: dict[str, _Fields] = {
     "remote": _Fields(_LOGIN, (*_LOGIN_BY, *_HOST)),
     "cluster": _Fields(_LOGIN, (*_LOGIN_BY, "pythonLocation", "sparkSubmitLocation", "yarnDeployMode")),
     "spark": _Fields(("master",), ("pythonLocation", "sparkSubmitLocation")),
+    "databricks": _Fields(("address", "folder"), (*_SERVICE_LOGIN, "clusterId", *NEW_CLUSTER)),
 }
 #: Fields of the retired workbench that need not be written here.
 _EXPLAINED = {
@@ -72,8 +78,11 @@ def _built(kind: object) -> object:
 
 def _reference(value: str) -> str:
     if not is_reference(value):
-        raise ValueError("wanted env:NAME or file:PATH, which say where the password is, never the password itself")
+        raise ValueError("wanted env:NAME or file:PATH, which say where the secret is, never the secret itself")
     return value
+
+
+_Reference = Annotated[str, AfterValidator(_reference)]
 
 
 def _host_key(value: str) -> str:
@@ -94,10 +103,27 @@ _NAME_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 _REGISTRY = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?/"
 _TAG = r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 
+_HOST_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
+_PORT = r"(?::[0-9]{1,5})?"
+#: A token goes there: without TLS only to this machine.
+_URL = rf"https://{_HOST_NAME}{_PORT}/?|http://(?:localhost|127\.0\.0\.1){_PORT}/?"
 _Address = Annotated[
     Text,
     Field(max_length=253),
-    matching(rf"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|{_IPV6}", "a host name or IP address"),
+    matching(rf"{_HOST_NAME}|{_IPV6}|{_URL}", "a host name or IP address, or for a service its https:// URL"),
+]
+_Id = Annotated[
+    Text,
+    matching(
+        r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", "an id or name of letters, digits, and the signs . _ -"
+    ),
+]
+_Volume = Annotated[
+    PathText,
+    matching(
+        r"/Volumes(?:/(?!\.\.?(?:/|$))[^/\s]+){3,}",
+        "a folder of a Unity Catalog volume, /Volumes/CATALOG/SCHEMA/VOLUME or below, without spaces",
+    ),
 ]
 _Username = Annotated[
     Text,
@@ -136,8 +162,8 @@ class ComputeTarget(BaseModel):
     """Where scripts can run. FIELDS says which fields each type has to have, and which it may have.
 
     Paths count on the target, but for private_key_file. With `python_location` (an interpreter) the environment is the
-    user's; without, it is made from the conda file. `password` is a reference, `host_key` a line as in known_hosts
-    without the host's name. Made of a file's fields by `parse_compute`.
+    user's; without, it is made from the conda file. `password`, `token` and `client_secret` are references, `host_key`
+    a line as in known_hosts without the host's name. Made of a file's fields by `parse_compute`.
     """
 
     model_config = ConfigDict(**CONFIG, alias_generator=_alias)
@@ -145,7 +171,7 @@ class ComputeTarget(BaseModel):
     type: Annotated[TargetType, BeforeValidator(_built)]
     address: _Address | None = None
     username: _Username | None = None
-    password: Annotated[str, AfterValidator(_reference)] | None = Field(None, repr=False)
+    password: _Reference | None = Field(None, repr=False)
     ssh_port: int = Field(22, ge=1, le=65535)
     private_key_file: PathText | None = Field(None, repr=False)
     host_key: _HostKey | None = None
@@ -156,6 +182,15 @@ class ComputeTarget(BaseModel):
     spark_submit_location: PathText | None = None
     yarn_deploy_mode: Literal["client", "cluster"] = "cluster"
     master: _Master | None = None
+    folder: _Volume | None = None
+    token: _Reference | None = Field(None, repr=False)
+    client_id: _Id | None = None
+    client_secret: _Reference | None = Field(None, repr=False)
+    tenant_id: _Id | None = None
+    cluster_id: _Id | None = None
+    spark_version: _Id | None = None
+    node_type: _Id | None = None
+    workers: int = Field(1, ge=0, le=10_000)
 
     @model_validator(mode="after")
     def _check_fields(self) -> ComputeTarget:
@@ -168,14 +203,40 @@ class ComputeTarget(BaseModel):
             faults.append("password: found private_key_file as well, wanted one of them")
         if self.native_shared_directory is not None and "docker" in self.type and not self.shared_volumes:
             faults.append("nativeSharedDirectory: found sharedVolumes false, wanted true: it is mounted as a volume")
+        if self.is_remote and "://" in (self.address or ""):
+            faults.append("address: found a URL, wanted a host name or IP address")
+        faults += self._service_faults(given)
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
+    def _service_faults(self, given: set[str]) -> list[str]:
+        """What a managed service is told about who logs in, and which cluster runs the script."""
+        if self.type not in SERVICES:
+            return []
+        faults = []
+        if ("clientId" in given) != ("clientSecret" in given):
+            faults.append("clientId: wanted clientSecret with it, and the other way round")
+        if "token" in given and "clientId" in given:
+            faults.append("token: found clientId as well, wanted one of them")
+        if "tenantId" in given and "clientId" not in given:
+            faults.append("tenantId: found no clientId, wanted the service principal of that tenant")
+        if "clusterId" in given:
+            faults += [f"{name}: found clusterId as well, wanted one of them" for name in NEW_CLUSTER if name in given]
+        else:
+            wanted = NEW_CLUSTER[:2]
+            faults += [f"{name}: found nothing, wanted it or clusterId" for name in wanted if name not in given]
+        return faults
+
     @property
     def is_remote(self) -> bool:
         """Whether the target is reached by SSH."""
-        return "address" in FIELDS[self.type].required
+        return "username" in FIELDS[self.type].required
+
+    @property
+    def is_service(self) -> bool:
+        """Whether the target is a managed service, which is asked over HTTPS."""
+        return self.type in SERVICES
 
     def document(self) -> dict[str, Any]:
         """The fields as they stand in the file: those of the type that have a value, in the order of the class."""

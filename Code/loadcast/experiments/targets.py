@@ -17,6 +17,7 @@ from loadcast.experiments.machines import ThisMachine
 from loadcast.experiments.plan import RUN_ID, Plan, Word
 from loadcast.experiments.remote_agent import Agent
 from loadcast.experiments.runner import Recipe, Runner
+from loadcast.experiments.services.databricks import Databricks
 from loadcast.experiments.target_types import (
     HOME_BASE,
     Job,
@@ -98,7 +99,10 @@ def _agent_here(project: Path, python: str) -> Agent:
     return Agent(ThisMachine(), str((project / STATE_FOLDER / "target").absolute()), python)
 
 
-_OWN: tuple[TargetType, ...] = (Local(), Remote(), LocalDocker(), RemoteDocker(), Cluster(), SparkMaster())
+_OWN: tuple[TargetType, ...] = (
+    *(Local(), Remote(), LocalDocker(), RemoteDocker(), Cluster(), SparkMaster()),
+    Databricks(),
+)
 
 
 def type_of(target: ComputeTarget) -> TargetType:
