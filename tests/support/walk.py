@@ -70,6 +70,7 @@ class Walk:
         return [name for name in different if name != paths.INFO]  # there may be another Python 3.11
 
     def files_with_key(self, host: Host) -> list[Path]:
-        """Files here and on the host that have the containers' key in them."""
+        """Files here and on the host that have the containers' key in them, but for libraries: it is Azurite's own."""
         files = [path for root in (self.project, host.home) for path in root.rglob("*") if path.is_file()]
-        return [path for path in files if self._azurite.key.encode() in path.read_bytes()]
+        ours = [path for path in files if "site-packages" not in path.parts]
+        return [path for path in ours if self._azurite.key.encode() in path.read_bytes()]
