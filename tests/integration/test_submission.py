@@ -74,8 +74,10 @@ def test_a_script_is_run_and_all_of_it_is_remembered(project: Path) -> None:
 
 
 def test_an_ended_run_is_looked_up_and_not_asked_for_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = project / "aml_config" / "local.runconfig"
+    config.write_text(config.read_text() + "TrackedRun: false\n")
     ended, said = followed(project, submit(project, run_of("0")))
-    assert ended.state == "completed"
+    assert (ended.state, ended.tracked) == ("completed", False)
     monkeypatch.setattr(remote_agent, "run_on", lambda *_: pytest.fail("the target was asked"))
     assert followed(project, ended) == (ended, said)
     assert cancel(project, ended) == ended
