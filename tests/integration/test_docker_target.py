@@ -169,6 +169,7 @@ sys.exit(7)
 """
 
 
+@pytest.mark.parametrize("project", ["localdocker"], indirect=True)
 def test_without_volumes_files_are_copied_and_results_come_back(project: Project) -> None:
     compute = project.folder / "aml_config" / "box.compute"
     compute.write_text(compute.read_text().replace("sharedVolumes: true", "sharedVolumes: false"))
