@@ -11,6 +11,11 @@ if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-deb >/dev/null 2>&1
     echo "Chromium: this is no Debian; the test that needs it is skipped." >&2
     exit 0
 fi
+# Two that come at once would take the folder from under each other's tests.
+mkdir -p "$(dirname "$folder")"
+exec 9>"$folder.lock"
+flock 9
+[[ -x $folder/chromium ]] && exit 0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -37,6 +42,7 @@ fonts() {
 <!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
 <fontconfig>
   <dir prefix="relative">usr/share/fonts</dir>
+  <dir>/usr/share/fonts</dir>
   <cachedir prefix="xdg">fontconfig</cachedir>
 </fontconfig>
 FONTS
@@ -46,7 +52,6 @@ if fetch || { apt-get update -qq >/dev/null 2>&1 && fetch; }; then
     runner >"$work/root/chromium"
     fonts >"$work/root/fonts.conf"
     chmod +x "$work/root/chromium"
-    mkdir -p "$(dirname "$folder")"
     rm -rf "$folder"
     mv "$work/root" "$folder"
 else

@@ -123,6 +123,7 @@ def test_a_run_is_told_once_and_brought_up_to_date(project: Path) -> None:
 def test_sync_tells_what_changed_and_nothing_else(project: Path) -> None:
     submit(project)
     record = submit(project, id=OTHER, parent=RUN, state="running")
+    submit(project, id="20261130T041944-cccccc", tracked=False)
     assert [history.sync(project) for _ in range(3)] == [2, 0, 0]
     write_record(project, record.changed(state="lost"))
     assert [history.sync(project), history.sync(project)] == [1, 0]

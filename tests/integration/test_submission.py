@@ -59,10 +59,12 @@ def followed(project: Path, record: Any) -> tuple[Any, str]:
 
 
 def test_an_ended_run_is_looked_up_and_not_asked_for_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = project / "aml_config" / "local.runconfig"
+    config.write_text(config.read_text() + "TrackedRun: false\n")
     record = submit(project, run_of("0"))
     (run_folder(project, record.id) / ".bringing-999999999-abc" / "outputs").mkdir(parents=True)  # of a killed client
     ended, said = followed(project, record)
-    assert ended.state == "completed"
+    assert (ended.state, ended.tracked) == ("completed", False)
     assert not [path for path in run_folder(project, ended.id).iterdir() if path.name.startswith(".")]
     monkeypatch.setattr(remote_agent, "run_on", lambda *_: pytest.fail("the target was asked"))
     assert followed(project, ended) == (ended, said)

@@ -84,8 +84,8 @@ def record_run(record: RunRecord, folder: Path) -> None:
 
 
 def sync(project: Path) -> int:
-    """Tell MLflow of all runs of a project; returns how many it did not know as they are. Raises as `record_run`."""
-    records = list_records(project).records
+    """Tell MLflow of all tracked runs of a project; returns how many it did not know so. Raises as `record_run`."""
+    records = [record for record in list_records(project).records if record.tracked]
     with _opened(project) as client:
         return sum(_tell(client, project, record) for record in records)
 

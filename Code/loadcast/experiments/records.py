@@ -45,7 +45,7 @@ class RunRecord(Artefact):
     what runs, by name; `submitted_by` is the version of loadcast that submitted it. `note` says in words why a run
     failed or was lost; `parent` is the run whose step this one is, and `step` the step's name. `key` is a digest of all
     that the run was asked: of two with the same, the second need not be made. `steps` are the names of a pipeline's,
-    whose own run has no script on a target.
+    whose own run has no script on a target. MLflow is told of `tracked` runs alone.
     """
 
     FILE: ClassVar[str] = RECORD
@@ -74,6 +74,7 @@ class RunRecord(Artefact):
     step: _Text | None = None
     key: _Hash | None = None
     steps: tuple[_Text, ...] = ()
+    tracked: bool = True
 
     @property
     def is_final(self) -> bool:

@@ -81,8 +81,9 @@ def submit(project: Path, submission: Submission, progress: Progress = silent) -
     key = _key(name, snapshot, plan, config)
     if submission.reuse and (earlier := _completed(project, key)):
         return earlier
-    record = _new_record(project, submission, name, words, snapshot, recipe).changed(key=key)
+    record = _new_record(project, submission, name, words, snapshot, recipe)
     asked = {"request": plan.request([]), "secrets": config.references, "recipe": recipe and asdict(recipe)}
+    record = record.changed(key=key, tracked=config.tracked_run)
     _keep(project, record, snapshot, asked)
     return hand_over(project, record, progress)
 

@@ -141,9 +141,9 @@ class ServiceRunner:
         if not offset and (said := self._said(state)):
             yield said
 
-    def log_so_far(self, run: str) -> bytes:
+    def log_so_far(self, run: str) -> Iterator[bytes]:
         """The log as it is now."""
-        return b"".join(read_log_parts(self.files, run))
+        return read_log_parts(self.files, run)
 
     def collect(self, run: str, folder: Path) -> None:
         """Bring an ended run's files into a folder."""
