@@ -128,6 +128,11 @@ def test_whenever_a_client_is_killed_its_run_ends_and_its_results_come_back(
             target.loadcast("experiment", "wait", run)
         else:
             wait_until(lambda: target.loadcast("experiment", "list") and target.state(run) == "completed")
+    check_ended(target, run)
+
+
+def check_ended(target: Target, run: str) -> None:
+    """The run's results are there, whole, and nothing else is left of it."""
     assert target.state(run) == "completed"
     assert (target.results(run) / "log.txt").read_text() == LOG
     assert (target.results(run) / "outputs" / "done").read_text() == "done"

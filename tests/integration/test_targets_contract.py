@@ -79,8 +79,8 @@ import sys
 for number in range(0, {LINES}, 1000):
     sys.stdout.write("".join("%99d\\n" % line for line in range(number, number + 1000)))
 """
-#: What a client may need beyond one that follows no log at all: buffers, not the log of 100 MB.
-BUFFERS_KB = 50_000
+#: What a client may need beyond one that lists runs: less than the log of 100 MB.
+BUFFERS_KB = 80_000
 
 
 @pytest.fixture(scope="module")

@@ -332,6 +332,10 @@ def _write_files(host: Host, addresses: dict[str, str]) -> None:
         {"localhost": "127.0.0.1", **addresses} if host._link else {"localhost": "127.0.0.1", host.name: "127.0.0.1"}
     )
     (host.folder / "etc" / "hosts").write_text("".join(f"{address} {name}\n" for name, address in names.items()))
+    _write_server_settings(host)
+
+
+def _write_server_settings(host: Host) -> None:
     settings = {
         "Port": str(host.port),
         "ListenAddress": host.address,

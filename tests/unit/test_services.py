@@ -113,7 +113,7 @@ def test_a_script_finds_its_words_files_and_variables_and_gives_back_what_it_mad
     ]
     assert rest == ["no end of a line", "child"]
     assert bench.results() == {"log": log, "logged.jsonl": "logged", "outputs/id": RUN, "logs/deep/x": "x"}
-    assert bench.runner.log_so_far(RUN).decode() == log
+    assert b"".join(bench.runner.log_so_far(RUN)).decode() == log
     assert (bench.files.folder / f"{RUN}.out").read_bytes() == b""
 
 
