@@ -18,15 +18,24 @@ from loadcast.system.small_files import read_small_file
 #: No file of settings that somebody wrote is larger.
 MAX_BYTES = 64 << 10
 _LONGEST_REASON = 200
+#: What people write by hand has a few levels; PyYAML takes seconds for thousands of them.
+_MOST_LEVELS = 100
 
 
 class PlainLoader(yaml.SafeLoader):
     """Numbers, words, lists and mappings, each written out where it stands."""
 
+    _levels = 0
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("an alias (*name) stands in it; write the value itself")
-        return super().compose_node(parent, index)
+        if self._levels == _MOST_LEVELS:
+            raise yaml.YAMLError(f"it is too deep, more than {_MOST_LEVELS} levels")
+        self._levels += 1
+        node = super().compose_node(parent, index)
+        self._levels -= 1
+        return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -60,14 +69,12 @@ def read_yaml(
         return yaml.load(content.decode("utf-8-sig"), loader)
     except OSError as error:
         raise ConfigError(f"{kind} {path}: {error.strerror}. Wanted a YAML file such as {example}.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{kind} {path}: the file is not plain YAML: {_reason(error)}.") from error
 
 
 def _reason(error: Exception) -> str:
     """Why YAML could not be read, on one line, without what stands in the file."""
-    if isinstance(error, RecursionError):
-        return "it is too deep"
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         said = " ".join(filter(None, (error.context, error.problem)))[:_LONGEST_REASON]
         return f"{said}, line {error.problem_mark.line + 1}"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from artefacts import MINICLUSTER, MISSING
 from azurite import azurite as azurite
 from clusters import Cluster, standalone_cluster, yarn_cluster
-from months import Month, run_month, write_sample
+from months import Month, run_month_here, write_sample
 from patience import few_attempts as few_attempts
 from patience import no_pauses as no_pauses
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @pytest.fixture(scope="session")
@@ -21,9 +25,9 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def local_month(month: str, tmp_path_factory: pytest.TempPathFactory) -> Month:
+def local_month(month: str, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Month:
     """What local mode makes of it."""
-    return run_month(tmp_path_factory.mktemp("local"), month)
+    return run_month_here(tmp_path_factory.mktemp("local"), month)
 
 
 @pytest.fixture(scope="session")

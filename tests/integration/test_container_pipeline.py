@@ -1,24 +1,31 @@
-"""The whole way against containers on Azurite, as a user types it: the outputs equal those of the local folder."""
+"""The whole way against containers on Azurite, as a user types it: the outputs equal those of the local folder.
+
+So do those of tasks and of Spark that write straight to a container.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import runs
+from artefacts import ABFS, MISSING, WASB, Artefacts
 from azurite import Azurite
+from clusters import Cluster
 from container_runs import (
     KEY_VARIABLE,
     PATTERN,
     Place,
     container_run,
     differences,
+    make_cache,
     run_command,
     run_in,
     running_service,
@@ -28,6 +35,7 @@ from container_runs import (
 from loadcast import paths
 from loadcast.settings import DEMO_SERVERS, Settings, load_settings
 from secret_watch import SecretWatcher, watched_processes
+from spark35 import spark35_packages, wasb_emulator
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -37,6 +45,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 DATA = "sessions"
 FOREST = {"numTrees": 10, "maxDepth": 5}
 MASTER = ("--master", "local[2]")
+PARTS = ("--conf=spark.sql.shuffle.partitions=2", "--conf=spark.default.parallelism=2")
 STATISTICS = "O16Npreprocessing.py"
 CONFIGS = {"onemonthmodel": "storageconfig.json", "fullmodel": "fulldata_storageconfig.json"}
 #: Commands for each container; each finds what the ones before have left. FILTER_IP is in test_virtual_machine.
@@ -57,6 +66,15 @@ class Walk:
     environment: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Steps:
+    """How many of the steps of `onemonthmodel` are run, and with what."""
+
+    number: int
+    options: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 @pytest.fixture(scope="module")
 def data(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty days of logs, half of them before the month that ONE_MONTH takes; in a folder and in a container."""
@@ -72,23 +90,33 @@ def watcher(azurite: Azurite) -> SecretWatcher:
     return SecretWatcher({"key": azurite.key, "connection string": azurite.connection_string})
 
 
-@pytest.fixture(scope="module", params=list(CONFIGS))
-def walk(
-    request: pytest.FixtureRequest,
+@pytest.fixture(scope="module")
+def walk_of(
     azurite: Azurite,
     data: Path,
     watcher: SecretWatcher,
     spark: SparkSession,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Walk:
-    container, folder = azurite.new_container(request.param), tmp_path_factory.mktemp(request.param)
+) -> Callable[[str], Walk]:
+    """The walk of a container, made once."""
+    return cache(lambda name: make_walk(azurite, name, data, watcher, tmp_path_factory.mktemp(name)))
+
+
+@pytest.fixture(scope="module", params=list(CONFIGS))
+def walk(request: pytest.FixtureRequest, walk_of: Callable[[str], Walk]) -> Walk:
+    return walk_of(request.param)
+
+
+def make_walk(azurite: Azurite, name: str, data: Path, watcher: SecretWatcher, folder: Path) -> Walk:
+    """Run the commands of a container, and the same steps on local folders."""
+    container = azurite.new_container(name)
     data_url = f"wasbs://{DATA}@{azurite.account}/{PATTERN}"
     config = write_config(folder, CONFIGS[container], azurite, data_url, forest=FOREST)
     local_config = folder / "local.json"
     settings = load_settings(config)
     content = {"duration": settings.duration, "dataFile": f"{data}/{PATTERN}", "output": f"{folder}/local"}
     local_config.write_text(json.dumps({**content, "forest": FOREST}))
-    environment = {KEY_VARIABLE: azurite.key, "LOADCAST_CACHE": str(folder / "cache")}
+    environment = {KEY_VARIABLE: azurite.key, "LOADCAST_CACHE": str(make_cache(folder / "cache"))}
     walk = Walk(config, local_config, [], [], environment)
     roots = (f"wasbs://{DATA}@{azurite.account}", f"{azurite.endpoint}/{DATA}")
     for number, step in enumerate(STEPS[container]):
@@ -164,3 +192,74 @@ def test_the_key_is_nowhere(walk: Walk, watcher: SecretWatcher) -> None:
     assert any(b"etl.py" in line for line in watcher.command_lines)
     # Copies of the container's runs, the cache, and local outputs lie beside the configuration.
     assert watcher.found(walk.config.parent) == []
+
+
+# --- tasks and Spark that write straight to the container, by Hadoop's drivers for Azure ------------------------------
+
+
+def options_of(driver: Artefacts) -> tuple[str, ...]:
+    if not driver.jars:
+        pytest.skip(f"hadoop-azure {MISSING}")
+    return tuple(f"--conf={key}={value}" for key, value in driver.settings.items())
+
+
+def written_directly(azurite: Azurite, steps: Steps, data: Path, folder: Path, watcher: SecretWatcher) -> Place:
+    """What the steps, run with Spark's options, have published in a container of their own."""
+    container = azurite.new_container()
+    data_file = f"{data}/{PATTERN}"
+    config = write_config(
+        folder, CONFIGS["onemonthmodel"], azurite, data_file, storageContainer=container, forest=FOREST
+    )
+    events = folder / "events"
+    events.mkdir()
+    logged = ("--conf=spark.eventLog.enabled=true", f"--conf=spark.eventLog.dir=file://{events}", "--spark-log")
+    environment = {KEY_VARIABLE: azurite.key, "LOADCAST_CACHE": str(make_cache(folder / "cache")), **steps.environment}
+    for script, *words in STEPS["onemonthmodel"][: steps.number]:
+        with watched_processes(watcher):
+            done = run_command(script, config, *words, *steps.options, *PARTS, *logged, env=environment)
+        watcher.add(f"{folder.name} {script}", done.stdout + done.stderr)
+    return Place(container_run(azurite, container, load_settings(config), folder / "found"), (str(data),))
+
+
+def check_direct(direct: Place, staged: Place, different: tuple[str, ...] = ()) -> None:
+    assert differences(direct, staged) == [*different]
+    models = [direct.run.folder / name for name in paths.BUNDLE_FOLDERS]
+    # Marks that Spark's own writers leave show who wrote the models.
+    assert [model.name for model in models if model.exists() and not list(model.rglob("_SUCCESS"))] == []
+    assert any(model.exists() for model in models)
+
+
+def test_etl_writes_directly_what_it_stages(
+    azurite: Azurite, data: Path, walk_of: Callable[[str], Walk], watcher: SecretWatcher, tmp_path: Path
+) -> None:
+    steps = Steps(1, (*MASTER, *options_of(ABFS)))
+    direct = written_directly(azurite, steps, data, tmp_path, watcher)
+    check_direct(direct, walk_of("onemonthmodel").actual[0])
+    assert watcher.found(tmp_path) == []
+
+
+def test_a_cluster_writes_directly_what_one_machine_stages(
+    azurite: Azurite,
+    data: Path,
+    walk_of: Callable[[str], Walk],
+    standalone: Cluster,
+    watcher: SecretWatcher,
+    tmp_path: Path,
+) -> None:
+    steps = Steps(3, (*standalone.options, *options_of(ABFS)))
+    direct = written_directly(azurite, steps, data, tmp_path, watcher)
+    check_direct(direct, walk_of("onemonthmodel").actual[2])
+    assert watcher.found(tmp_path) == []
+
+
+def test_an_older_cluster_s_spark_writes_directly_with_wasb(
+    data: Path, walk_of: Callable[[str], Walk], watcher: SecretWatcher, tmp_path: Path
+) -> None:
+    steps = Steps(2, (*MASTER, *options_of(WASB)), {"PYTHONPATH": str(spark35_packages())})
+    with wasb_emulator(tmp_path / "azurite.txt") as emulator:
+        direct = written_directly(emulator, steps, data, tmp_path, watcher)
+        # Folders have blobs of their own where WASB has made them.
+        assert any(name.endswith(f"/{paths.FOREST_MODEL}/data") for name in emulator.names(emulator.containers()[0]))
+    assert direct.run.info["versions"]["pyspark"].startswith("3.5.")
+    check_direct(direct, walk_of("onemonthmodel").actual[1], (paths.INFO,))
+    assert watcher.found(tmp_path) == []

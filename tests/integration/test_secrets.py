@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from azurite import Azurite
-from container_runs import PATTERN, command, write_sample
+from container_runs import PATTERN, command, make_cache, write_sample
 from loadcast.cli.jobs import etl, stats, train
 from loadcast.cli.score import score
 from loadcast.cli.serve import serve
@@ -78,8 +78,9 @@ def stage(azurite: Azurite, tmp_path: Path) -> Stage:
     write_sample(tmp_path / "data", rows=8_000, servers=2)
     data = azurite.new_container()
     azurite.upload_folder(data, tmp_path / "data")
-    for name in ("events", "spark", "temporary", "cache"):
+    for name in ("events", "spark", "temporary"):
         (tmp_path / "watched" / name).mkdir(parents=True)
+    make_cache(tmp_path / "watched" / "cache")
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "sitecustomize.py").write_text(LOG_ALL)
     return Stage(azurite, data, tmp_path / "watched", tmp_path / "configs")

@@ -1,6 +1,6 @@
 """The sample month on Spark's own cluster, submitted to its master: the same as on this machine alone.
 
-That whole ETL and training give the same there is in test_direct, and on YARN in test_yarn.
+That whole ETL and training give the same there is in test_container_pipeline, and on YARN in test_yarn.
 """
 
 from __future__ import annotations

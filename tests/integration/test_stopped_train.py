@@ -15,7 +15,7 @@ from azure.storage.blob import BlobLeaseClient
 import runs
 import sessions
 from azurite import Azurite
-from container_runs import KEY_VARIABLE, command
+from container_runs import KEY_VARIABLE, command, make_cache
 from faults import FaultPlan, Request, fault_proxy, once
 from loadcast import paths
 from loadcast.errors import OutputError
@@ -34,7 +34,7 @@ DAYS, TEST_DAYS = 6, 1
 def test_train_that_was_stopped_while_etl_published_changes_nothing(
     spark: SparkSession, azurite: Azurite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setenv("LOADCAST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOADCAST_CACHE", str(make_cache(tmp_path / "cache")))
     monkeypatch.setenv(KEY_VARIABLE, azurite.key)
     rows = sessions.hostile_log(5, days=DAYS, rows=2500, dirty=0.05)
     sessions.write_split(rows, tmp_path / "data", 2, 5, shuffle=False, plain=True)
@@ -67,7 +67,7 @@ def test_train_that_was_stopped_while_etl_published_changes_nothing(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "LOADCAST_CACHE": str(tmp_path / "other")},
+            env={**os.environ, "LOADCAST_CACHE": str(make_cache(tmp_path / "other"))},
         ) as train:
             proxy.set_plan(FaultPlan(before=once(writes, lose)))
             said, errors = train.communicate()

@@ -18,10 +18,10 @@ from loadcast.settings import load_settings
 from loadcast.storage.publish import open_run
 
 CODE = Path(__file__).resolve().parents[2] / "Code"
-LOCAL = ["--master", "local[2]", *(f"--conf={key}={value}" for key, value in runs.OPTIONS.extra.items())]
 ROWS = 40_000
 #: Made by the commands, and compared to the last bit.
 TABLES = (paths.HOURLY, paths.DAILY, paths.FEATURES, paths.REJECTED)
+TABLES_TRAINED = (*TABLES, paths.PREDICTIONS)
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,27 @@ def write_sample(folder: Path) -> str:
     return str(folder / "*/*/*/*/request.csv")
 
 
-def run_month(folder: Path, data: str, cluster: Cluster | None = None) -> Month:
-    """Run the commands on `data`, with their outputs below `folder`, on the cluster or else on two local cores."""
+def run_month_here(folder: Path, data: str) -> Month:
+    """Run the same in this process, in the session that runs in it, on two local cores."""
     filtered, whole = (_write_config(folder / name, data) for name in ("filtered", "whole"))
-    _run(cluster, "etl.py", str(filtered), "FILTER_IP")
-    _run(cluster, "etl.py", str(whole), "FALSE")
-    _run(cluster, "train.py", str(whole))
+    runs.etl(load_settings(filtered), filter_ip=True)
+    runs.train(runs.etl(load_settings(whole)))
     return Month(_published(filtered), _published(whole))
+
+
+def run_month(folder: Path, data: str, cluster: Cluster) -> Month:
+    """Run the commands on `data`, with their outputs below `folder`, on the cluster."""
+    filtered = _write_config(folder / "filtered", data)
+    _run(cluster, "etl.py", str(filtered), "FILTER_IP")
+    return Month(_published(filtered), run_whole(folder / "whole", data, cluster))
+
+
+def run_whole(folder: Path, data: str, cluster: Cluster) -> runs.Run:
+    """Run ETL of all servers and training, with their outputs below `folder`, on the cluster."""
+    config = _write_config(folder, data)
+    _run(cluster, "etl.py", str(config), "FALSE")
+    _run(cluster, "train.py", str(config))
+    return _published(config)
 
 
 def submit_filtered(folder: Path, data: str, cluster: Cluster) -> runs.Run:
@@ -69,9 +83,8 @@ def run_etl(folder: Path, data: str, cluster: Cluster) -> runs.Run:
     return _published(config)
 
 
-def _run(cluster: Cluster | None, script: str, *arguments: str) -> None:
-    options, environment = (cluster.options, cluster.environment) if cluster else (LOCAL, {})
-    _call([sys.executable, str(CODE / script), *arguments, *options], environment)
+def _run(cluster: Cluster, script: str, *arguments: str) -> None:
+    _call([sys.executable, str(CODE / script), *arguments, *cluster.options], cluster.environment)
 
 
 def _call(argv: Sequence[str], environment: dict[str, str], folder: Path | None = None) -> None:
@@ -116,7 +129,7 @@ def _twelve_digits(number: str) -> float:
 
 def differences(found: Month, wanted: Month) -> list[str]:
     """Names of what differs between two runs of the same month: nothing of it may depend on where it ran."""
-    whole = run_differences("whole", found.whole, wanted.whole, (*TABLES, paths.PREDICTIONS))
+    whole = run_differences("whole", found.whole, wanted.whole, TABLES_TRAINED)
     return [*run_differences("filtered", found.filtered, wanted.filtered), *whole]
 
 

@@ -105,6 +105,8 @@ def test_an_empty_file_has_no_fields(file: Path, content: bytes) -> None:
         (b"a: \x1b[31m", "unacceptable character"),
         (b"\xff\xfe\x00\x80", "is not plain YAML"),
         (b"[" * 30_000, "it is too deep"),
+        (b"a: " + b"[" * 100 + b"]" * 100, "it is too deep, more than 100 levels"),
+        (b"- " * 101, "it is too deep, more than 100 levels"),
         (b"a: " + b"9" * 30_000, "a number or date in it cannot be"),
         (b"x" * 65_537, "larger than such a file can be, 64 kB"),
     ],
@@ -153,6 +155,14 @@ def test_whatever_stands_in_a_file_it_is_fields_or_one_error(folder: Path, conte
     except ConfigError:
         return
     assert all(isinstance(name, str) for name in fields)
+
+
+def test_a_hundred_levels_are_read(file: Path) -> None:
+    file.write_text("a: " + "[" * 99 + "]" * 99)
+    value, levels = read_mapping(file)["a"], 1
+    while value:
+        (value,), levels = value, levels + 1
+    assert levels == 99
 
 
 def test_no_value_is_quoted(file: Path) -> None:
