@@ -91,7 +91,7 @@ def test_without_volumes_the_agent_copies() -> None:
         *("--init", "--name", ("loadcast-", RUN_ID), "--network", "host", "--workdir", "/loadcast-run/work"),
         *("--env", "LOADCAST_RUN_ID", "--env", "LOADCAST_RUN_LOG", "--env", "PYTHONUNBUFFERED"),
         *("--env", "A", "--env", "KEY", "--env", "LOADCAST_RUN_LOG=/loadcast-run/logged.jsonl"),
-        *("--entrypoint", "python3", "debian:13-slim", "Code/a.py", "x y"),
+        *("--entrypoint", "sh", "debian:13-slim", "-c", 'exec "$@" 2>&1', "sh", "python3", "Code/a.py", "x y"),
     )
     assert made.on_cancel == (("docker", "rm", "--force", ("loadcast-", RUN_ID)),)
 
