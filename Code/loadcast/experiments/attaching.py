@@ -32,6 +32,8 @@ _SPARK_FILES = {
     "remotedocker": "Config/dsvm_spark_dependencies.yml",
     "cluster": "Config/hdi_spark_dependencies.yml",
 }
+#: Types whose scripts run with what is there: loadcast's interpreter, a pool's packages.
+_OWN_ENVIRONMENT = ("local", "synapse")
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def new_runconfig(project: Path, name: str, target: ComputeTarget) -> RunConfig:
             "Target": name,
             "CondaDependenciesFile": _CONDA_FILE if (project / _CONDA_FILE).is_file() else None,
             "SparkDependenciesFile": spark_file if spark_file and (project / spark_file).is_file() else None,
-            "PrepareEnvironment": target.python_location is None and target.type != "local",
+            "PrepareEnvironment": target.python_location is None and target.type not in _OWN_ENVIRONMENT,
         }
     )
 

@@ -19,15 +19,16 @@ from loadcast.errors import ConfigError
 from loadcast.experiments.fields import CONFIG, FOLDER, PathText, Text, checked_name, matching, nearest, validated
 from loadcast.experiments.yaml_files import read_mapping, write_mapping
 from loadcast.secrets import is_reference, shown
+from loadcast.storage.blob.location import parse_blob_url
 
 SUFFIX = ".compute"
 #: Has conda, so that the conda file brings Python and Java; what `attach` writes unless told otherwise.
 DEFAULT_IMAGE = "condaforge/miniforge3:25.3.1-0"
 _KIND, _EXAMPLE = "Compute target", "aml_config/local.compute"
 
-TargetType = Literal["local", "localdocker", "remotedocker", "remote", "cluster", "spark"]
+TargetType = Literal["local", "localdocker", "remotedocker", "remote", "cluster", "spark", "synapse", "amlcompute"]
 TYPES: tuple[str, ...] = get_args(TargetType)
-_NOT_BUILT = ("databricks", "amlcompute", "synapse")
+_NOT_BUILT = ("databricks",)
 _RETIRED = {"adla": "found adla, a service that was retired in February 2024, wanted synapse or cluster instead"}
 
 
@@ -42,6 +43,8 @@ _LOGIN = ("address", "username")
 _LOGIN_BY = ("password", "private_key_file", "ssh_port", "hostKey")
 _DOCKER = ("sharedVolumes", "nativeSharedDirectory", "pythonLocation")
 _HOST = ("nativeSharedDirectory", "pythonLocation")
+_SERVICE_LOGIN = ("login", "tenantId", "clientId", "clientSecret", "keyVault")
+_NODES = ("vmSize", "minNodes", "maxNodes", "vmPriority", "idleSecondsBeforeScaledown")
 FIELDS: dict[str, _Fields] = {
     "local": _Fields((), _HOST),
     "localdocker": _Fields(("baseDockerImage",), _DOCKER),
@@ -49,6 +52,11 @@ FIELDS: dict[str, _Fields] = {
     "remote": _Fields(_LOGIN, (*_LOGIN_BY, *_HOST)),
     "cluster": _Fields(_LOGIN, (*_LOGIN_BY, "pythonLocation", "sparkSubmitLocation", "yarnDeployMode")),
     "spark": _Fields(("master",), ("pythonLocation", "sparkSubmitLocation")),
+    "synapse": _Fields(("workspace", "sparkPool", "storage"), (*_SERVICE_LOGIN, "keyVaultLinkedService")),
+    "amlcompute": _Fields(
+        ("subscriptionId", "resourceGroup", "workspace", "computeName", "storage", "baseDockerImage"),
+        (*_SERVICE_LOGIN, *_NODES, "pythonLocation"),
+    ),
 }
 #: Fields of the retired workbench that need not be written here.
 _EXPLAINED = {
@@ -73,6 +81,17 @@ def _built(kind: object) -> object:
 def _reference(value: str) -> str:
     if not is_reference(value):
         raise ValueError("wanted env:NAME or file:PATH, which say where the password is, never the password itself")
+    return value
+
+
+def _storage(value: str) -> str:
+    """The URL of a container, or of a folder in one. Raises ValueError for another, and for one with a SAS."""
+    try:
+        _, sas = parse_blob_url(value)
+    except ConfigError as error:
+        raise ValueError(f"wanted the URL of a container: {str(error).rstrip('.')}") from None
+    if sas:
+        raise ValueError("wanted the URL of a container without a SAS: the login enters it")
     return value
 
 
@@ -132,6 +151,19 @@ def _alias(name: str) -> str:
     return name if name in ("ssh_port", "private_key_file") else to_camel(name)
 
 
+_ServiceUrl = r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?"
+_Workspace = Annotated[
+    Text, matching(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,62}}|{_ServiceUrl}", "the workspace's name, or its https URL")
+]
+_Vault = Annotated[
+    Text, matching(rf"[A-Za-z][A-Za-z0-9-]{{1,22}}[A-Za-z0-9]|{_ServiceUrl}", "a Key Vault's name, or its https URL")
+]
+_Name = Annotated[Text, matching(r"[A-Za-z0-9][A-Za-z0-9_.() -]{0,259}", "a name: letters, digits, and . _ -")]
+_Guid = Annotated[Text, matching(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", "an id of 36 signs")]
+_Storage = Annotated[Text, Field(max_length=1000), AfterValidator(_storage)]
+_Login = Literal["default", "servicePrincipal", "user", "managedIdentity"]
+
+
 class ComputeTarget(BaseModel):
     """Where scripts can run. FIELDS says which fields each type has to have, and which it may have.
 
@@ -156,6 +188,23 @@ class ComputeTarget(BaseModel):
     spark_submit_location: PathText | None = None
     yarn_deploy_mode: Literal["client", "cluster"] = "cluster"
     master: _Master | None = None
+    subscription_id: _Guid | None = None
+    resource_group: _Name | None = None
+    workspace: _Workspace | None = None
+    spark_pool: _Name | None = None
+    compute_name: _Name | None = None
+    storage: _Storage | None = Field(None, repr=False)
+    vm_size: _Name = "STANDARD_DS3_V2"
+    min_nodes: int = Field(0, ge=0, le=10_000)
+    max_nodes: int = Field(1, ge=1, le=10_000)
+    vm_priority: Literal["dedicated", "lowpriority"] = "dedicated"
+    idle_seconds_before_scaledown: int = Field(1800, ge=60, le=1_000_000)
+    login: _Login = "default"
+    tenant_id: _Name | None = None
+    client_id: _Guid | None = None
+    client_secret: Annotated[str, AfterValidator(_reference)] | None = Field(None, repr=False)
+    key_vault: _Vault | None = None
+    key_vault_linked_service: _Name | None = None
 
     @model_validator(mode="after")
     def _check_fields(self) -> ComputeTarget:
@@ -168,9 +217,17 @@ class ComputeTarget(BaseModel):
             faults.append("password: found private_key_file as well, wanted one of them")
         if self.native_shared_directory is not None and "docker" in self.type and not self.shared_volumes:
             faults.append("nativeSharedDirectory: found sharedVolumes false, wanted true: it is mounted as a volume")
+        faults += _login_faults(self)
+        if self.min_nodes > self.max_nodes:
+            faults.append(f"minNodes: found {self.min_nodes}, wanted no more than maxNodes, which is {self.max_nodes}")
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether the target is a managed service."""
+        return "storage" in FIELDS[self.type].required
 
     @property
     def is_remote(self) -> bool:
@@ -182,6 +239,16 @@ class ComputeTarget(BaseModel):
         required, optional = FIELDS[self.type]
         fields = self.model_dump(by_alias=True, exclude_none=True)
         return {name: value for name, value in fields.items() if name in ("type", *required, *optional)}
+
+
+def _login_faults(target: ComputeTarget) -> list[str]:
+    """What a service principal lacks, and what other logins have too much."""
+    fields = {"tenantId": target.tenant_id, "clientId": target.client_id, "clientSecret": target.client_secret}
+    if target.login == "servicePrincipal":
+        return [
+            f"{name}: found nothing, and login servicePrincipal needs it" for name, value in fields.items() if not value
+        ]
+    return ["clientSecret: login servicePrincipal alone has one"] if target.client_secret else []
 
 
 @dataclass(frozen=True)

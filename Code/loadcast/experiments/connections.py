@@ -30,6 +30,8 @@ def check_connection(target: ComputeTarget) -> Checked:
 
     Raises EnvironmentNotReadyError where it cannot be reached, ConfigError where it has another key than was pinned.
     """
+    if target.is_managed:
+        return Checked(facts=type_of(target).runner(target, "new", Path()).facts())
     if not target.is_remote:
         return Checked()
     pinned = target.model_copy(update={"host_key": target.host_key or ask_host_key(target)})

@@ -105,12 +105,21 @@ def type_of(target: ComputeTarget) -> TargetType:
     for known in _OWN:
         if known.name == target.type:
             return known
+    if target.is_managed:
+        return _managed(target.type)
     for point in entry_points(group=ENTRY_POINTS):
         if point.name == target.type:
             loaded: TargetType = point.load()
             return loaded
     names = ", ".join(_names())
     raise ConfigError(f"Targets of type {target.type} cannot be submitted to yet, wanted one of {names}.")
+
+
+def _managed(kind: str) -> TargetType:
+    """A managed service; imported here, as its client takes its time."""
+    from loadcast.experiments.managed.synapse import Synapse
+
+    return Synapse()
 
 
 def _names() -> Iterable[str]:
