@@ -33,15 +33,16 @@ def credential_of(target: ComputeTarget) -> Any:
     """
     quiet_loggers()
     secret = read_reference(target.client_secret, "clientSecret") if target.client_secret else None
-    return _credential(target.login, target.tenant_id, target.client_id, secret)
+    names = target.tenant_id, target.client_id
+    return _credential(target.login, *names, secret, os.environ.get("AZURE_AUTHORITY_HOST"))
 
 
 @cache
-def _credential(login: str, tenant: str | None, client: str | None, secret: str | None) -> Any:
+def _credential(login: str, tenant: str | None, client: str | None, secret: str | None, authority: str | None) -> Any:
     import azure.identity as identity
 
-    # Asked of public clouds only: who names another authority, as for a cloud of one's own, is taken at their word.
-    own = {"disable_instance_discovery": True} if os.environ.get("AZURE_AUTHORITY_HOST") else {}
+    # Who names another authority, as for a cloud of one's own, is taken at their word: the public one is not asked.
+    own: dict[str, Any] = {"authority": authority, "disable_instance_discovery": True} if authority else {}
     if login == "servicePrincipal":
         return identity.ClientSecretCredential(tenant or "", client or "", secret or "", **own)
     if login == "managedIdentity":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from azure.core.exceptions import ResourceNotFoundError
 
 from loadcast.errors import ConfigError
 from loadcast.experiments.compute import ComputeTarget
@@ -80,8 +82,8 @@ class SparkPool:
 
     def facts(self) -> dict[str, str]:
         """How many batches the pool knows; that it answers is what counts."""
-        with told(self.name):
-            total = self._batches().get_spark_batch_jobs(from_parameter=0, size=1).total
+        with self._batches() as batches:
+            total = batches.get_spark_batch_jobs(from_parameter=0, size=1).total
         return {"workspace": self.endpoint, "spark pool": self.pool, "batches": str(total)}
 
     def prepare(self, recipe: Recipe, progress: Progress, say: Say) -> bool:
@@ -90,28 +92,13 @@ class SparkPool:
 
     def submit(self, run: str, script: BlobLocation, arguments: list[str], request: Mapping[str, Any]) -> str:
         """A batch; returns its number."""
-        with told(self.name):
-            batches = self._batches()
-            from azure.synapse.spark.models import SparkBatchJobOptions
-
-            sizes = request["service"]["sizes"]
-            options = SparkBatchJobOptions(
-                name=_batch_name(run),
-                file=_hadoop_url(script),
-                arguments=arguments,
-                configuration=request["service"]["conf"],
-                driver_memory=sizes["spark.driver.memory"],
-                driver_cores=_number(sizes, "spark.driver.cores"),
-                executor_memory=sizes["spark.executor.memory"],
-                executor_cores=_number(sizes, "spark.executor.cores"),
-                executor_count=_number(sizes, "spark.executor.instances"),
-            )
-            return str(batches.create_spark_batch_job(options).id)
+        with self._batches() as batches:
+            return str(batches.create_spark_batch_job(_options(run, script, arguments, request["service"])).id)
 
     def find(self, run: str) -> str | None:
         """The batch of the run's name."""
-        with told(self.name):
-            batches, begin = self._batches(), 0
+        with self._batches() as batches:
+            begin = 0
             while True:
                 page = batches.get_spark_batch_jobs(from_parameter=begin, size=_PAGE)
                 sessions = page.sessions or []
@@ -122,11 +109,9 @@ class SparkPool:
 
     def job(self, job: str) -> Job:
         """A batch's state, and why it has ended."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        with told(self.name):
+        with self._batches() as batches:
             try:
-                batch = self._batches().get_spark_batch_job(int(job), detailed=True)
+                batch = batches.get_spark_batch_job(int(job), detailed=True)
             except ResourceNotFoundError:
                 return Job("ended", f"batch {job} is not known any more")
         if batch.state in _QUEUED:
@@ -138,17 +123,34 @@ class SparkPool:
 
     def cancel(self, job: str) -> None:
         """End a batch, and its application with it."""
-        from azure.core.exceptions import ResourceNotFoundError
+        with self._batches() as batches, suppress(ResourceNotFoundError):
+            batches.cancel_spark_batch_job(int(job))
 
-        with told(self.name), suppress(ResourceNotFoundError):
-            self._batches().cancel_spark_batch_job(int(job))
-
-    def _batches(self) -> Any:
+    @contextmanager
+    def _batches(self) -> Iterator[Any]:
         with missing_named(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the client is made with
             from azure.synapse.spark import SparkClient
+        with told(self.name), SparkClient(self.login, self.endpoint, self.pool) as client:
+            yield client.spark_batch
 
-            return SparkClient(self.login, self.endpoint, self.pool).spark_batch
+
+def _options(run: str, script: BlobLocation, arguments: list[str], service: Mapping[str, Any]) -> Any:
+    """What a batch is asked to be."""
+    from azure.synapse.spark.models import SparkBatchJobOptions
+
+    sizes = service["sizes"]
+    return SparkBatchJobOptions(
+        name=_batch_name(run),
+        file=_hadoop_url(script),
+        arguments=arguments,
+        configuration=service["conf"],
+        driver_memory=sizes["spark.driver.memory"],
+        driver_cores=_number(sizes, "spark.driver.cores"),
+        executor_memory=sizes["spark.executor.memory"],
+        executor_cores=_number(sizes, "spark.executor.cores"),
+        executor_count=_number(sizes, "spark.executor.instances"),
+    )
 
 
 def _batch_name(run: str) -> str:

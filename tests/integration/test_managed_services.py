@@ -1,0 +1,280 @@
+"""Scripts submitted to managed services of Azure: the services' own libraries, and jobs that run, on this machine.
+
+What is not real are Entra ID and the services' front ends (support/azure_services.py names the references that they
+answer as). Containers are Azurite's, which takes tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from azure_services import CLIENT, TENANT, AzureServices, running_services
+from azurite import running_azurite
+from loadcast.errors import ConfigError, EnvironmentNotReadyError
+from loadcast.experiments.locations import run_folder
+from loadcast.experiments.managed.run_store import RunStore
+from loadcast.experiments.records import RunRecord, list_records
+from loadcast.experiments.submission import Submission, cancel, follow, hand_over, prepare, refresh, runner_of, submit
+from tls import make_certificate
+
+pytestmark = pytest.mark.integration
+
+SCRIPT = """
+import json, os, sys, time
+print(json.dumps([sys.argv[1:], os.environ["PLAIN"], os.environ.get("SECRET"), os.environ["LOADCAST_RUN_ID"]]))
+print("on standard error", file=sys.stderr)
+line = {"time": 1.0, "kind": "metric", "name": "score", "value": [0.5]}
+print(json.dumps(line), file=open(os.environ["LOADCAST_RUN_LOG"], "a"))
+open("outputs/it's a $(result)\\\\", "w").write("kept")
+open("logs/own", "w").write("kept as well")
+while not os.path.exists(os.environ["GATE"]):
+    time.sleep(0.02)
+print("the end")
+sys.exit(int(sys.argv[1]))
+"""
+ENDLESS = """
+import os, subprocess, sys, time
+child = subprocess.Popen(["sleep", "1000"])
+print(os.getpid(), child.pid)
+time.sleep(1000)
+"""
+CONFIG = """
+Target: managed
+Framework: Python
+PrepareEnvironment: false
+EnvironmentVariables: {PLAIN: "a b$(id)", SECRET: "keyvault:my-secret", GATE: "%s"}
+"""
+HOSTILE = ("two words", "$(id)", "'\"", "ü\n;", "--x", "")
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServices]:
+    folder = tmp_path_factory.mktemp("services")
+    certificate = make_certificate(folder)
+    options = ("--oauth", "basic", "--cert", str(certificate), "--key", str(certificate))
+    with (
+        running_azurite(folder / "log", 0, *options) as azurite,
+        running_services(azurite, certificate, folder) as all_,
+    ):
+        yield all_
+
+
+@pytest.fixture
+def azure(services: AzureServices, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureServices]:
+    for name, value in services.environment().items():
+        monkeypatch.setenv(name, value)
+    services.secrets["myvault", "my-secret", "linked"] = "sesame"
+    services.holding = False
+    yield services
+    services.end()
+
+
+@pytest.fixture
+def project(tmp_path: Path, azure: AzureServices) -> Path:
+    folder = tmp_path / "a project"
+    (folder / "Code").mkdir(parents=True)
+    (folder / "aml_config").mkdir()
+    (folder / "Code" / "script.py").write_text(SCRIPT)
+    (folder / "Code" / "endless.py").write_text(ENDLESS)
+    (folder / "aml_config" / "managed.runconfig").write_text(CONFIG % (tmp_path / "gate"))
+    target = {**synapse(azure, azure.azurite.new_container()), "login": "servicePrincipal", "tenantId": TENANT}
+    write_target(folder, {**target, "clientId": CLIENT, "clientSecret": "env:APP_SECRET"})
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    return folder
+
+
+def synapse(azure: AzureServices, container: str) -> dict[str, str]:
+    vault = {"keyVault": "myvault", "keyVaultLinkedService": "linked"}
+    storage = f"{azure.azurite.endpoint}/{container}/runs of all"
+    return {"type": "synapse", "workspace": azure.address, "sparkPool": "pool", "storage": storage, **vault}
+
+
+def write_target(project: Path, fields: dict[str, str]) -> None:
+    text = "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
+    (project / "aml_config" / "managed.compute").write_text(text)
+
+
+def command(project: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "loadcast", "experiment", *words],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
+
+
+def only_run(project: Path) -> RunRecord:
+    (record,) = list_records(project).records
+    return record
+
+
+def until(happened: Callable[[], Any]) -> Any:
+    end = time.monotonic() + 30
+    while not (result := happened()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert result
+    return result
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_run_is_streamed_found_again_after_a_kill_and_brought_back(project: Path, azure: AzureServices) -> None:
+    client = command(project, "submit", "-c", "managed", "Code/script.py", "3", *HOSTILE)
+    assert client.stdout is not None
+    first = client.stdout.readline()  # while the script waits
+    client.kill()
+    said(client)
+    record = only_run(project)
+    assert json.loads(first) == [["3", *HOSTILE], "a b$(id)", "sesame", record.id]
+    again = command(project, "logs", "--follow", record.id)
+    (project.parent / "gate").touch()
+    code, log, errors = said(again)
+    assert (code, log) == (3, f"{first}on standard error\nthe end\n"), errors
+    record = only_run(project)
+    assert (record.state, record.exit_code) == ("failed", 3)
+    folder = run_folder(project, record.id)
+    assert (folder / "outputs" / "it's a $(result)\\").read_text() == "kept"
+    assert (folder / "logs" / "own").read_text() == "kept as well"
+    assert '"score"' in (folder / "logged.jsonl").read_text()
+    told = [path.read_bytes() for path in project.rglob("*") if path.is_file() and path.name != "log.txt"]
+    container = str(runner_of(project, "managed").store.location.container)  # type: ignore[attr-defined]
+    kept = [azure.azurite.content(container, name) for name in azure.azurite.names(container) if "/log/" not in name]
+    assert not [content for content in [*told, *kept, json.dumps(azure.requests).encode()] if b"sesame" in content]
+    assert runner_of(project, "managed").send(project, []) == 0
+
+
+def test_a_run_is_begun_once_whatever_becomes_of_its_clients(
+    project: Path, azure: AzureServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def dying(*_: Any) -> None:
+        raise Died
+
+    azure.holding, before = True, len(azure.jobs)
+    (project.parent / "gate").touch()
+    with monkeypatch.context() as patched:
+        patched.setattr(RunStore, "put_job", dying)
+        with pytest.raises(Died):
+            submit(project, Submission("managed", "Code/script.py", ("0",)))
+    record = hand_over(project, hand_over(project, only_run(project)))
+    assert (record.state, len(azure.jobs)) == ("queued", before + 1)
+    azure.failures = 1
+    azure.release()
+    blocks: list[bytes] = []
+    ended = follow(project, record, blocks.append)
+    assert (ended.state, ended.exit_code) == ("completed", 0)
+    assert b"".join(blocks).endswith(b"the end\n")
+    assert refresh(project, [ended]) == [ended]
+
+
+def test_cancelling_ends_all_of_it(project: Path, azure: AzureServices) -> None:
+    record = submit(project, Submission("managed", "Code/endless.py"))
+    runner = runner_of(project, "managed")
+    processes = [int(word) for word in until(lambda: runner.log_so_far(record.id)).split()]
+    assert all(map(is_alive, processes))
+    cancelled = cancel(project, record)
+    assert cancelled.state == "cancelled"
+    assert not any(map(is_alive, processes))
+    assert (run_folder(project, record.id) / "log.txt").read_text().split() == [str(number) for number in processes]
+
+
+def test_a_cancelled_run_that_was_queued_never_begins(project: Path, azure: AzureServices) -> None:
+    azure.holding = True
+    record = submit(project, Submission("managed", "Code/endless.py"))
+    assert cancel(project, record).state == "cancelled"
+    azure.release()
+    assert azure.jobs[-1].process is None
+    late = azure.jobs[-1].begin()  # as if the service had begun it all the same
+    assert late.wait(30) != 0
+    assert runner_of(project, "managed").log_so_far(record.id) == b""
+
+
+def test_a_job_that_dies_without_a_word_is_told(project: Path, azure: AzureServices) -> None:
+    record = submit(project, Submission("managed", "Code/endless.py"))
+    runner = runner_of(project, "managed")
+    first, *_ = until(lambda: runner.log_so_far(record.id)).split()
+    process = azure.jobs[-1].process
+    assert process is not None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (ended,) = refresh(project, [record])
+    assert (ended.state, ended.exit_code) == ("failed", None)
+    assert ended.note is not None
+    assert "ended as dead: exit code 1" in ended.note
+    until(lambda: not is_alive(int(first)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sparkPool": "none"}, "Spark pool none of 127.0.0.1 answered 404: .*no Spark pool none"),
+        ({"clientSecret": "env:PATH"}, "the login gives no token .*AADSTS7000215"),
+        ({"clientSecret": "env:NO_SUCH"}, "clientSecret env:NO_SUCH: the environment has no such variable"),
+    ],
+)
+def test_what_a_service_refuses_is_told_in_one_line(project: Path, change: dict[str, str], message: str) -> None:
+    compute = project / "aml_config" / "managed.compute"
+    lines = [line for line in compute.read_text().splitlines() if line.partition(":")[0] not in change]
+    compute.write_text("\n".join([*lines, *(f"{name}: {value}" for name, value in change.items())]))
+    with pytest.raises((ConfigError, EnvironmentNotReadyError), match=message) as caught:
+        submit(project, Submission("managed", "Code/script.py", ("0",)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("keyvault:my-secret", "env:PATH", "EnvironmentVariables.SECRET: found env: or file:, wanted keyvault:SECRET"),
+        ("PrepareEnvironment: false", "PrepareEnvironment: true", "on synapse the environment is the pool's"),
+    ],
+)
+def test_what_cannot_be_on_a_pool_is_told_before_anything_is_kept(
+    project: Path, old: str, new: str, message: str
+) -> None:
+    config = project / "aml_config" / "managed.runconfig"
+    config.write_text(config.read_text().replace(old, new))
+    (project / "aml_config" / "conda_dependencies.yml").write_text("dependencies: [python=3.11]\n")
+    with pytest.raises(ConfigError, match=message):
+        submit(project, Submission("managed", "Code/script.py", ("0",)))
+    assert list_records(project).records == ()
+    if "true" in new:
+        with pytest.raises(ConfigError, match=message):
+            prepare(project, "managed", lambda _: None)
+
+
+def test_attaching_reaches_the_service_and_shows_what_it_has(project: Path, azure: AzureServices) -> None:
+    fields = synapse(azure, azure.azurite.new_container())
+    options = {"workspace": "workspace", "sparkPool": "spark-pool", "storage": "storage", "keyVault": "key-vault"}
+    words = [word for name, option in options.items() for word in (f"--{option}", fields[name])]
+    login = ["--login", "servicePrincipal", "--tenant-id", TENANT, "--client-id", CLIENT]
+    attach = [sys.executable, "-m", "loadcast", "computetarget", "attach", "synapse", "--name", "pool", *words, *login]
+    done = subprocess.run(
+        [*attach, "--client-secret", "env:APP_SECRET"], cwd=project, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "spark pool" in done.stdout
+    assert "PrepareEnvironment: false" in (project / "aml_config" / "pool.runconfig").read_text()
