@@ -73,30 +73,39 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServices
 def azure(services: AzureServices, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureServices]:
     for name, value in services.environment().items():
         monkeypatch.setenv(name, value)
-    services.secrets["myvault", "my-secret", "linked"] = "sesame"
+    services.secrets["myvault", "my-secret", "linked"] = services.secrets["", "my-secret", None] = "sesame"
     services.holding = False
     yield services
     services.end()
 
 
+@pytest.fixture(params=["synapse", "amlcompute"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def project(tmp_path: Path, azure: AzureServices) -> Path:
+def project(tmp_path: Path, azure: AzureServices, kind: str) -> Path:
     folder = tmp_path / "a project"
     (folder / "Code").mkdir(parents=True)
     (folder / "aml_config").mkdir()
     (folder / "Code" / "script.py").write_text(SCRIPT)
     (folder / "Code" / "endless.py").write_text(ENDLESS)
     (folder / "aml_config" / "managed.runconfig").write_text(CONFIG % (tmp_path / "gate"))
-    target = {**synapse(azure, azure.azurite.new_container()), "login": "servicePrincipal", "tenantId": TENANT}
+    target = {**fields_of(kind, azure), "login": "servicePrincipal", "tenantId": TENANT}
     write_target(folder, {**target, "clientId": CLIENT, "clientSecret": "env:APP_SECRET"})
     subprocess.run(["git", "init", "-q", str(folder)], check=True)
     return folder
 
 
-def synapse(azure: AzureServices, container: str) -> dict[str, str]:
-    vault = {"keyVault": "myvault", "keyVaultLinkedService": "linked"}
-    storage = f"{azure.azurite.endpoint}/{container}/runs of all"
-    return {"type": "synapse", "workspace": azure.address, "sparkPool": "pool", "storage": storage, **vault}
+def fields_of(kind: str, azure: AzureServices) -> dict[str, str]:
+    storage = f"{azure.azurite.endpoint}/{azure.azurite.new_container()}/runs of all"
+    if kind == "synapse":
+        vault = {"keyVault": "myvault", "keyVaultLinkedService": "linked"}
+        return {"type": kind, "workspace": azure.address, "sparkPool": "pool", "storage": storage, **vault}
+    names = {"subscriptionId": CLIENT, "resourceGroup": "group", "workspace": "workspace", "computeName": "nodes"}
+    more = {"baseDockerImage": "debian:13-slim", "keyVault": azure.address, "vmPriority": "lowpriority"}
+    return {"type": kind, **names, "storage": storage, **more}
 
 
 def write_target(project: Path, fields: dict[str, str]) -> None:

@@ -3,6 +3,10 @@
 Microsoft Entra ID: learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
 Synapse Spark batches: learn.microsoft.com/rest/api/synapse/data-plane/spark-batch
 Secrets in jobs of Synapse: learn.microsoft.com/azure/synapse-analytics/spark/microsoft-spark-utilities
+Machine Learning: learn.microsoft.com/rest/api/azureml, for compute, environment-versions and jobs
+Identities of its clusters: learn.microsoft.com/azure/app-service/overview-managed-identity (2017-09-01)
+Key Vault: learn.microsoft.com/rest/api/keyvault/secrets/get-secret
+Clouds: management.azure.com/metadata/endpoints
 
 Jobs are processes that run what the service was told to, with the little that it gives to each.
 """
@@ -13,6 +17,7 @@ import base64
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -32,6 +37,10 @@ TENANT, CLIENT, SECRET = "contoso", "11111111-2222-3333-4444-555555555555", "an-
 STORAGE, SYNAPSE, VAULT = "https://storage.azure.com", "https://dev.azuresynapse.net", "https://vault.azure.net"
 _ENTRA = re.compile(r"/[^/]+/(v2\.0/\.well-known/openid-configuration|oauth2/v2\.0/token)")
 _BATCHES = re.compile(r"/livyApi/versions/2019-11-01-preview/sparkPools/(\w+)/batches(?:/(\d+))?")
+_ARM = re.compile(
+    r"/subscriptions/[^/]+/resourceGroups/group/providers/Microsoft\.MachineLearningServices/workspaces/workspace(?:/(.+))?"
+)
+_LIVY_TO_AML = {"not_started": "Queued", "running": "Running", "dead": "Failed", "success": "Completed"}
 #: What the library that Spark pools of Synapse have gives to jobs.
 _NOTEBOOKUTILS = """
 class mssparkutils:
@@ -92,10 +101,12 @@ class ServiceJob:
         """As YARN does: a signal, and soon after one that cannot be ignored."""
         self.killed = True
         if self.process is not None:
-            self.process.terminate()
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(3)
-            self.process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
 
@@ -112,6 +123,7 @@ class AzureServices:
     jobs: list[ServiceJob] = field(default_factory=list)
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     secrets: dict[tuple[str, str, str | None], str] = field(default_factory=dict)
+    resources: dict[str, Any] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
         """The variables with which our own process finds these services in place of Azure's."""
@@ -119,6 +131,7 @@ class AzureServices:
             "AZURE_AUTHORITY_HOST": self.address,
             "REQUESTS_CA_BUNDLE": str(self.certificate),
             "APP_SECRET": SECRET,
+            "ARM_CLOUD_METADATA_URL": f"{self.address}/metadata/endpoints?api-version=2019-05-01",
         }
 
     def release(self) -> None:
@@ -143,20 +156,36 @@ class AzureServices:
 
     def run_batch(self, number: int, asked: dict[str, Any]) -> subprocess.Popen[bytes]:
         """What Spark does with a Python file: run it, with the pool's libraries."""
-        here = self.folder / f"batch-{number}"
-        here.mkdir()
-        url = urlsplit(asked["file"])
-        container, _, name = unquote(url.path).removeprefix(f"/{ACCOUNT}/").partition("/")
-        (here / "job.py").write_bytes(self.azurite.content(container, name))
+        here = self._folder_of(number, asked["file"])
         tokens = {"Storage": token(STORAGE), "Vault": token(VAULT)}
         (here / "notebookutils.py").write_text(_NOTEBOOKUTILS.format(tokens=tokens, secrets=self.secrets))
-        return self._process(["job.py", *asked["args"]], here, {"PYTHONPATH": str(here)})
+        return self._process([sys.executable, "job.py", *asked["args"]], here, {"PYTHONPATH": str(here)})
+
+    def run_command(self, number: int, asked: dict[str, Any]) -> subprocess.Popen[bytes]:
+        """What a cluster does with a command: bring its inputs, and run it in a shell with the cluster's identity."""
+        here = self._folder_of(number, asked["inputs"]["job"]["uri"])
+        python = here / "bin" / "python"
+        python.parent.mkdir()
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+        line = asked["command"].replace("${{inputs.job}}", str(here / "job.py"))
+        identity = {"MSI_ENDPOINT": f"{self.address}/msi/token", "MSI_SECRET": "of the node"}
+        path = {"PATH": f"{python.parent}:{os.environ['PATH']}"}
+        return self._process(["/bin/sh", "-c", line], here, {**identity, **path})
+
+    def _folder_of(self, number: int, address: str) -> Path:
+        """A job's folder, with the file at an address as job.py."""
+        here = self.folder / f"job-{number}"
+        here.mkdir(exist_ok=True)
+        container, _, name = unquote(urlsplit(address).path).removeprefix(f"/{ACCOUNT}/").partition("/")
+        (here / "job.py").write_bytes(self.azurite.content(container, name))
+        return here
 
     def _process(self, words: list[str], here: Path, variables: dict[str, str]) -> subprocess.Popen[bytes]:
         own = {"PATH": os.environ["PATH"], "SSL_CERT_FILE": str(self.certificate), "TMPDIR": str(here)}
         with (here / "output").open("wb") as output:
             return subprocess.Popen(
-                [sys.executable, *words], cwd=here, env={**own, **variables}, stdout=output, stderr=output
+                words, cwd=here, env={**own, **variables}, stdout=output, stderr=output, start_new_session=True
             )
 
 
@@ -178,6 +207,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._entra(url.path, {name: values[0] for name, values in parse_qs(body.decode()).items()})
         elif match := _BATCHES.fullmatch(url.path):
             self._batches(match[1], match[2], query, json.loads(body or b"null"))
+        elif match := _ARM.fullmatch(url.path):
+            self._arm(url.path, match[1] or "", json.loads(body or b"null"))
+        elif url.path == "/metadata/endpoints":
+            self._answer(200, [self._cloud()])
+        elif url.path == "/msi/token" and self.headers.get("secret") == "of the node":
+            self._answer(200, {"access_token": token(query["resource"].rstrip("/")), "token_type": "Bearer"})
+        elif url.path.startswith("/secrets/") and audience_of(self.headers.get("Authorization", "")) == VAULT:
+            self._answer(200, {"value": self.services.secrets["", url.path.removeprefix("/secrets/"), None]})
         else:
             self._answer(404, {"error": {"code": "NotFound", "message": self.path}})
 
@@ -226,6 +263,46 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200)
         else:
             self._answer(200, _batch(services.jobs[int(number) - 1]))
+
+    def _cloud(self) -> dict[str, Any]:
+        address = self.services.address
+        login = {"loginEndpoint": address, "audiences": [address], "tenant": TENANT}
+        suffixes = {"storage": "core.windows.net", "keyVaultDns": "vault.azure.net"}
+        names = {"name": "TestCloud", "portal": "https://portal.example.test/", "resourceManager": f"{address}/"}
+        return {**names, "authentication": login, "suffixes": suffixes}
+
+    def _arm(self, path: str, name: str, asked: Any) -> None:
+        """Resources of a workspace as they were put; jobs have a state besides."""
+        services = self.services
+        services.requests.append((self.command, path, asked))
+        kind, *_ = name.split("/")
+        if audience_of(self.headers.get("Authorization", "")) != services.address:
+            self._answer(401, {"error": {"code": "InvalidAuthenticationToken", "message": "no token for management"}})
+        elif not name:
+            self._answer(200, {"id": path, "name": "workspace", "location": "westeurope", "properties": {}})
+        elif name.endswith("/cancel"):
+            services.resources[path.removesuffix("/cancel")]["job"].kill()
+            self._answer(200)
+        elif self.command == "PUT":
+            services.resources[path] = {"asked": asked}
+            if kind == "jobs":
+                number = len(services.jobs) + 1
+                command = asked["properties"]
+                services.resources[path]["job"] = services.add_job(asked, lambda: services.run_command(number, command))
+            self._answer(201 if kind == "environments" else 200, self._resource(path))
+        elif path not in services.resources:
+            self._answer(404, {"error": {"code": "ResourceNotFound", "message": f"There is no {name}"}})
+        else:
+            self._answer(200, self._resource(path))
+
+    def _resource(self, path: str) -> dict[str, Any]:
+        resource = self.services.resources[path]
+        asked = resource["asked"]
+        properties = {**asked["properties"], "provisioningState": "Succeeded"}
+        if "job" in resource:
+            job = resource["job"]
+            properties["status"] = "Canceled" if job.killed else _LIVY_TO_AML[job.state]
+        return {**asked, "id": path, "name": path.rpartition("/")[2], "properties": properties}
 
 
 def _batch(job: ServiceJob) -> dict[str, Any]:

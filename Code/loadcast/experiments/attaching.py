@@ -9,6 +9,7 @@ from typing import Any
 
 from loadcast.errors import ConfigError, OutputError
 from loadcast.experiments.compute import (
+    DEFAULT_AML_IMAGE,
     DEFAULT_IMAGE,
     FIELDS,
     ComputeTarget,
@@ -115,5 +116,6 @@ def new_runconfig(project: Path, name: str, target: ComputeTarget) -> RunConfig:
 def _with_image(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields, with the image that is used where none is named, for the types that run in one."""
     needed = FIELDS[fields["type"]].required if fields.get("type") in FIELDS else ()
-    image = {"baseDockerImage": DEFAULT_IMAGE} if "baseDockerImage" in needed else {}
+    default = DEFAULT_AML_IMAGE if fields.get("type") == "amlcompute" else DEFAULT_IMAGE
+    image = {"baseDockerImage": default} if "baseDockerImage" in needed else {}
     return {**image, **{name: value for name, value in fields.items() if value is not None}}

@@ -24,6 +24,8 @@ from loadcast.storage.blob.location import parse_blob_url
 SUFFIX = ".compute"
 #: Has conda, so that the conda file brings Python and Java; what `attach` writes unless told otherwise.
 DEFAULT_IMAGE = "condaforge/miniforge3:25.3.1-0"
+#: Its counterpart on Azure Machine Learning, whose own images have conda, too.
+DEFAULT_AML_IMAGE = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04"
 _KIND, _EXAMPLE = "Compute target", "aml_config/local.compute"
 
 TargetType = Literal["local", "localdocker", "remotedocker", "remote", "cluster", "spark", "synapse", "amlcompute"]

@@ -117,9 +117,13 @@ def type_of(target: ComputeTarget) -> TargetType:
 
 def _managed(kind: str) -> TargetType:
     """A managed service; imported here, as its client takes its time."""
-    from loadcast.experiments.managed.synapse import Synapse
+    if kind == "synapse":
+        from loadcast.experiments.managed.synapse import Synapse
 
-    return Synapse()
+        return Synapse()
+    from loadcast.experiments.managed.amlcompute import AmlCompute
+
+    return AmlCompute()
 
 
 def _names() -> Iterable[str]:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from loadcast.errors import ConfigError
 from loadcast.experiments.compute import ComputeTarget
@@ -13,7 +14,7 @@ from loadcast.experiments.managed.run_store import RunStore
 from loadcast.experiments.target_types import Job
 from loadcast.experiments.target_types import spark_words as words_of_settings
 from loadcast.storage.blob.access import Access
-from loadcast.storage.blob.location import parse_blob_url
+from loadcast.storage.blob.location import BlobLocation, parse_blob_url
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,13 @@ def store_of(target: ComputeTarget, login: Any) -> RunStore:
     """The container of a target, entered with its login."""
     location, _ = parse_blob_url(target.storage or "")
     return RunStore(location, Access("login", login=login))
+
+
+def azure_url(location: BlobLocation, scheme: str, endpoint: str) -> str:
+    """A blob as services of Azure name it, `abfss` at the `dfs` endpoint; one of an emulator by its own address."""
+    host = urlsplit(location.endpoint).hostname or ""
+    account, _, rest = host.partition(".blob.")
+    return f"{scheme}://{location.container}@{account}.{endpoint}.{rest}/{location.path}" if rest else location.url
 
 
 def _vault(target: ComputeTarget, job: Job) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from loadcast.errors import ConfigError
 from loadcast.experiments.compute import ComputeTarget
 from loadcast.experiments.conda import Environment
 from loadcast.experiments.managed.login import credential_of, told
-from loadcast.experiments.managed.service_plan import ServicePlan, store_of
+from loadcast.experiments.managed.service_plan import ServicePlan, azure_url, store_of
 from loadcast.experiments.managed.service_runner import Job, ServiceRunner
 from loadcast.experiments.runner import Recipe, Runner, Say
 from loadcast.experiments.target_types import Job as Script
@@ -142,7 +142,7 @@ def _options(run: str, script: BlobLocation, arguments: list[str], service: Mapp
     sizes = service["sizes"]
     return SparkBatchJobOptions(
         name=_batch_name(run),
-        file=_hadoop_url(script),
+        file=azure_url(script, "abfss", "dfs"),
         arguments=arguments,
         configuration=service["conf"],
         driver_memory=sizes["spark.driver.memory"],
@@ -162,10 +162,3 @@ def _number(sizes: Mapping[str, str], name: str) -> int:
         return int(sizes[name])
     except ValueError:
         raise ConfigError(f"{name}: found {sizes[name]!r}, wanted a whole number.") from None
-
-
-def _hadoop_url(location: BlobLocation) -> str:
-    """A blob as Spark's drivers in Azure name it; one of an emulator by its own address."""
-    host = urlsplit(location.endpoint).hostname or ""
-    account, _, rest = host.partition(".blob.")
-    return f"abfss://{location.container}@{account}.dfs.{rest}/{location.path}" if rest else location.url
