@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -237,6 +238,11 @@ def test_a_job_that_dies_without_a_word_is_told(project: Path, azure: AzureServi
     until(lambda: not is_alive(int(first)))
 
 
+OF_SYNAPSE = pytest.mark.parametrize("kind", ["synapse"], indirect=True)
+OF_AML = pytest.mark.parametrize("kind", ["amlcompute"], indirect=True)
+
+
+@OF_SYNAPSE
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -246,44 +252,61 @@ def test_a_job_that_dies_without_a_word_is_told(project: Path, azure: AzureServi
     ],
 )
 def test_what_a_service_refuses_is_told_in_one_line(project: Path, change: dict[str, str], message: str) -> None:
-    compute = project / "aml_config" / "managed.compute"
-    lines = [line for line in compute.read_text().splitlines() if line.partition(":")[0] not in change]
-    compute.write_text("\n".join([*lines, *(f"{name}: {value}" for name, value in change.items())]))
+    change_lines(project / "aml_config" / "managed.compute", change)
     with pytest.raises((ConfigError, EnvironmentNotReadyError), match=message) as caught:
         submit(project, Submission("managed", "Code/script.py", ("0",)))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("keyvault:my-secret", "env:PATH", "EnvironmentVariables.SECRET: found env: or file:, wanted keyvault:SECRET"),
-        ("PrepareEnvironment: false", "PrepareEnvironment: true", "on synapse the environment is the pool's"),
-    ],
-)
-def test_what_cannot_be_on_a_pool_is_told_before_anything_is_kept(
-    project: Path, old: str, new: str, message: str
-) -> None:
+@pytest.mark.parametrize("value", ["env:PATH", "file:secret"])
+def test_a_secret_that_a_job_would_have_to_be_handed_is_refused(project: Path, value: str) -> None:
     config = project / "aml_config" / "managed.runconfig"
-    config.write_text(config.read_text().replace(old, new))
-    (project / "aml_config" / "conda_dependencies.yml").write_text("dependencies: [python=3.11]\n")
-    with pytest.raises(ConfigError, match=message):
+    config.write_text(config.read_text().replace("keyvault:my-secret", value))
+    with pytest.raises(ConfigError, match="SECRET: found env: or file:, wanted keyvault:SECRET"):
         submit(project, Submission("managed", "Code/script.py", ("0",)))
     assert list_records(project).records == ()
-    if "true" in new:
-        with pytest.raises(ConfigError, match=message):
-            prepare(project, "managed", lambda _: None)
 
 
-def test_attaching_reaches_the_service_and_shows_what_it_has(project: Path, azure: AzureServices) -> None:
-    fields = synapse(azure, azure.azurite.new_container())
-    options = {"workspace": "workspace", "sparkPool": "spark-pool", "storage": "storage", "keyVault": "key-vault"}
-    words = [word for name, option in options.items() for word in (f"--{option}", fields[name])]
+@OF_SYNAPSE
+def test_a_pool_has_its_environment_already(project: Path) -> None:
+    change_lines(project / "aml_config" / "managed.runconfig", {"PrepareEnvironment": "true"})
+    (project / "aml_config" / "conda_dependencies.yml").write_text("dependencies: [python=3.11]\n")
+    with pytest.raises(ConfigError, match="on synapse the environment is the pool's"):
+        prepare(project, "managed", lambda _: None)
+
+
+@OF_AML
+def test_a_cluster_and_an_environment_are_made_once(project: Path, azure: AzureServices) -> None:
+    azure.resources.clear()
+    change_lines(project / "aml_config" / "managed.runconfig", {"PrepareEnvironment": "true"})
+    packages = {"channels": ["conda-forge"], "dependencies": ["python=3.11", "openjdk=17", {"pip": ["pyspark==4.1.0"]}]}
+    (project / "aml_config" / "conda_dependencies.yml").write_text(json.dumps(packages))
+    assert prepare(project, "managed", lambda _: None)
+    assert not prepare(project, "managed", lambda _: None)
+    (nodes,) = (item["asked"]["properties"] for path, item in azure.resources.items() if "/computes/" in path)
+    scale = {"minNodeCount": 0, "maxNodeCount": 1, "nodeIdleTimeBeforeScaleDown": "PT1800S"}
+    assert nodes["properties"]["scaleSettings"] == scale
+    assert (nodes["properties"]["vmPriority"], nodes["properties"]["vmSize"]) == ("LowPriority", "STANDARD_DS3_V2")
+    (made,) = (item["asked"]["properties"] for path, item in azure.resources.items() if "/environments/" in path)
+    assert made["image"] == "debian:13-slim"
+    assert "openjdk=17" in made["condaFile"]
+    assert runner_of(project, "managed").facts()["nodes"] == "0 to 1 of STANDARD_DS3_V2, low_priority"
+
+
+def test_attaching_reaches_the_service_and_shows_what_it_has(project: Path, azure: AzureServices, kind: str) -> None:
     login = ["--login", "servicePrincipal", "--tenant-id", TENANT, "--client-id", CLIENT]
-    attach = [sys.executable, "-m", "loadcast", "computetarget", "attach", "synapse", "--name", "pool", *words, *login]
-    done = subprocess.run(
-        [*attach, "--client-secret", "env:APP_SECRET"], cwd=project, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    assert "spark pool" in done.stdout
-    assert "PrepareEnvironment: false" in (project / "aml_config" / "pool.runconfig").read_text()
+    words = [*login, "--client-secret", "env:APP_SECRET"]
+    for name, value in fields_of(kind, azure).items():
+        if name != "type":
+            words += ["--" + re.sub("[A-Z]", lambda match: f"-{match[0].lower()}", name), value]
+    attach = [sys.executable, "-m", "loadcast", "computetarget", "attach", kind, "--name", "new", *words]
+    done = subprocess.run(attach, cwd=project, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "workspace" in done.stdout
+    prepared = "true" if kind == "amlcompute" else "false"
+    assert f"PrepareEnvironment: {prepared}" in (project / "aml_config" / "new.runconfig").read_text()
+
+
+def change_lines(file: Path, change: dict[str, str]) -> None:
+    lines = [line for line in file.read_text().splitlines() if line.partition(":")[0] not in change]
+    file.write_text("\n".join([*lines, *(f"{name}: {value}" for name, value in change.items())]))

@@ -49,6 +49,23 @@ GOOD: dict[str, Any] = {
     "sparkSubmitLocation": "/usr/bin/spark-submit",
     "yarnDeployMode": "client",
     "master": "spark://head:7077",
+    "subscriptionId": "11111111-2222-3333-4444-555555555555",
+    "resourceGroup": "my-group",
+    "workspace": "my-workspace",
+    "sparkPool": "pool",
+    "computeName": "nodes",
+    "storage": "abfss://runs@account.dfs.core.windows.net/loadcast",
+    "vmSize": "STANDARD_E4S_V3",
+    "minNodes": 1,
+    "maxNodes": 4,
+    "vmPriority": "lowpriority",
+    "idleSecondsBeforeScaledown": 600,
+    "login": "servicePrincipal",
+    "tenantId": "contoso.example",
+    "clientId": "22222222-2222-3333-4444-555555555555",
+    "clientSecret": "env:APP_SECRET",
+    "keyVault": "my-vault",
+    "keyVaultLinkedService": "vault-link",
 }
 NOT_WITH_PASSWORD = "private_key_file"
 
@@ -114,6 +131,24 @@ def test_the_targets_of_the_page_are_read() -> None:
         parse_compute(yaml.safe_load(text))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"storage": "https://account.blob.core.windows.net/runs?sig=x"}, "storage: wanted .* without a SAS"),
+        ({"storage": "/srv/runs"}, "storage: wanted the URL of a container"),
+        ({"clientSecret": "hunter2"}, "clientSecret: wanted env:NAME or file:PATH"),
+        ({"clientSecret": None}, "clientSecret: found nothing, and login servicePrincipal needs it"),
+        ({"login": "user"}, "clientSecret: login servicePrincipal alone has one"),
+        ({"minNodes": 5}, "minNodes: found 5, wanted no more than maxNodes, which is 4"),
+        ({"workspace": "http://workspace.example"}, "wanted the workspace's name, or its https URL"),
+    ],
+)
+def test_a_login_and_a_container_are_whole_and_without_secrets(change: dict[str, Any], said: str) -> None:
+    message = refused(fields_of("amlcompute") | change)
+    assert re.search(said, message)
+    assert "hunter2" not in message
+
+
 def test_a_field_with_nothing_after_it_is_as_if_not_there() -> None:
     assert parse_compute({"type": "local", "address": None, "pythonLocation": None}) == parse_compute({"type": "local"})
 
@@ -129,8 +164,6 @@ def test_what_is_not_written_has_a_default() -> None:
     [
         ("adla", "retired in February 2024, wanted synapse or cluster instead"),
         ("databricks", "databricks is not built yet"),
-        ("amlcompute", "amlcompute is not built yet"),
-        ("synapse", "synapse is not built yet"),
         ("remotedoker", "the nearest known type is remotedocker"),
         ("LocalDocker", "the nearest known type is localdocker"),
         ("virtualmachine", "known types: local, localdocker, remotedocker, remote, cluster, spark"),
@@ -316,6 +349,8 @@ _STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "yarnDeployMode": st.sampled_from(["client", "cluster"]),
     "master": st.sampled_from(["yarn", "local[2]", "spark://h:7077", "k8s://https://h"]),
 }
+#: What a managed service needs together: a login is whole, and of nodes there are not more at least than at most.
+_TOGETHER = ("login", "tenantId", "clientId", "clientSecret", "minNodes", "maxNodes")
 
 
 @st.composite
@@ -323,7 +358,10 @@ def targets(draw: st.DrawFn) -> ComputeTarget:
     kind = draw(st.sampled_from(TYPES))
     required, optional = FIELDS[kind]
     given_names = [*required, *draw(st.lists(st.sampled_from(optional), unique=True))]
-    fields = {name: draw(_STRATEGIES[name]) for name in given_names if name != NOT_WITH_PASSWORD}
+    if set(given_names) & set(_TOGETHER):
+        given_names = list(dict.fromkeys([*given_names, *(name for name in _TOGETHER if name in optional)]))
+    strategies = {name: _STRATEGIES.get(name, st.just(value)) for name, value in GOOD.items()}
+    fields = {name: draw(strategies[name]) for name in given_names if name != NOT_WITH_PASSWORD}
     return parse_compute({"type": kind, **fields})
 
 

@@ -7,6 +7,7 @@ enters the container and the Key Vault. An environment is one of the workspace's
 from __future__ import annotations
 
 import hashlib
+import logging
 import shlex
 import warnings
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,7 @@ _RUNNING = {"Running", "Finalizing", "CancelRequested", "NotResponding"}
 _ENDED = {"Completed", "Failed", "Canceled"}
 _PRIORITIES = {"dedicated": "Dedicated", "lowpriority": "LowPriority"}
 _VERSION = "1"
+_LIBRARY = logging.getLogger("azure.ai.ml")
 _EXPERIMENT = "loadcast"
 
 
@@ -181,7 +183,9 @@ class Cluster:
     def _workspace(self) -> Iterator[Any]:
         names = (self.target.subscription_id, self.target.resource_group, self.target.workspace)
         with missing_named(), warnings.catch_warnings(), told(self.name):
-            warnings.simplefilter("ignore")  # of what the client is made with
+            warnings.simplefilter("ignore")  # of what the client is made with, and its own of what is new in it
+            if _LIBRARY.level == logging.NOTSET:
+                _LIBRARY.setLevel(logging.ERROR)
             yield _client(self.login, *names)
 
 
@@ -212,4 +216,4 @@ def _environment_name(name: str) -> str:
 
 
 def _job_name(run: str) -> str:
-    return f"loadcast-{run}"
+    return f"loadcast-{run.lower()}"  # the client takes small letters alone
