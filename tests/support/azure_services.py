@@ -275,7 +275,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Resources of a workspace as they were put; jobs have a state besides."""
         services = self.services
         services.requests.append((self.command, path, asked))
-        print(self.command, self.path[-90:], file=__import__("sys").stderr)
         kind, *_ = name.split("/")
         if audience_of(self.headers.get("Authorization", "")) != services.address:
             self._answer(401, {"error": {"code": "InvalidAuthenticationToken", "message": "no token for management"}})

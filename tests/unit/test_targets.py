@@ -134,7 +134,7 @@ def test_a_spark_master_gets_the_script_by_spark_submit() -> None:
 
 def test_a_type_that_nobody_has_brought_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = parse_compute({**REMOTE, "type": "cluster"})
-    known = "local, localdocker, remote, remotedocker, spark"
+    known = "amlcompute, local, localdocker, remote, remotedocker, spark, synapse"
     with pytest.raises(ConfigError, match=f"Targets of type cluster cannot be submitted to yet, wanted one of {known}"):
         type_of(cluster)
     point = EntryPoint("cluster", "loadcast.experiments.targets:Local", targets.ENTRY_POINTS)

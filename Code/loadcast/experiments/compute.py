@@ -30,6 +30,8 @@ _KIND, _EXAMPLE = "Compute target", "aml_config/local.compute"
 
 TargetType = Literal["local", "localdocker", "remotedocker", "remote", "cluster", "spark", "synapse", "amlcompute"]
 TYPES: tuple[str, ...] = get_args(TargetType)
+#: Types whose runs are handed to a managed service.
+SERVICES = ("synapse", "amlcompute")
 _NOT_BUILT = ("databricks",)
 _RETIRED = {"adla": "found adla, a service that was retired in February 2024, wanted synapse or cluster instead"}
 
@@ -227,9 +229,9 @@ class ComputeTarget(BaseModel):
         return self
 
     @property
-    def is_managed(self) -> bool:
+    def is_service(self) -> bool:
         """Whether the target is a managed service."""
-        return "storage" in FIELDS[self.type].required
+        return self.type in SERVICES
 
     @property
     def is_remote(self) -> bool:

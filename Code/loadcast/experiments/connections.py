@@ -30,7 +30,7 @@ def check_connection(target: ComputeTarget) -> Checked:
 
     Raises EnvironmentNotReadyError where it cannot be reached, ConfigError where it has another key than was pinned.
     """
-    if target.is_managed:
+    if target.is_service:
         return Checked(facts=type_of(target).runner(target, "new", Path()).facts())
     if not target.is_remote:
         return Checked()

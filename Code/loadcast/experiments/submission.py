@@ -224,7 +224,7 @@ def _check_script(snapshot: Snapshot, words: Sequence[str]) -> None:
 def _check_vault(target: ComputeTarget, config: RunConfig) -> None:
     """Secrets of a Key Vault are for targets that can read them."""
     name = next(iter(config.vault_secrets), None)
-    if name is not None and not target.is_managed:
+    if name is not None and not target.is_service:
         raise ConfigError(
             f"EnvironmentVariables.{name}: found keyvault:, which managed services read; on {target.type} wanted "
             "env:NAME or file:PATH."

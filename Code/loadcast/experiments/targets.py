@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from loadcast.errors import ConfigError
-from loadcast.experiments.compute import ComputeTarget
+from loadcast.experiments.compute import SERVICES, ComputeTarget
 from loadcast.experiments.conda import Environment
 from loadcast.experiments.containers import LocalDocker, RemoteDocker
 from loadcast.experiments.locations import STATE_FOLDER
@@ -105,7 +105,7 @@ def type_of(target: ComputeTarget) -> TargetType:
     for known in _OWN:
         if known.name == target.type:
             return known
-    if target.is_managed:
+    if target.is_service:
         return _managed(target.type)
     for point in entry_points(group=ENTRY_POINTS):
         if point.name == target.type:
@@ -127,4 +127,6 @@ def _managed(kind: str) -> TargetType:
 
 
 def _names() -> Iterable[str]:
-    return sorted({*(known.name for known in _OWN), *(point.name for point in entry_points(group=ENTRY_POINTS))})
+    return sorted(
+        {*(known.name for known in _OWN), *SERVICES, *(point.name for point in entry_points(group=ENTRY_POINTS))}
+    )

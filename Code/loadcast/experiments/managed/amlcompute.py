@@ -130,9 +130,10 @@ class Cluster:
         """A job's state, and that it has ended."""
         with self._workspace() as workspace:
             try:
-                status = str(workspace.jobs.get(job).status)
+                status = workspace.jobs.get(job).status
             except ResourceNotFoundError:
                 return Job("ended", f"job {job} is not known any more")
+        status = getattr(status, "value", status)  # texts of this version of the client are of an enumeration
         if status in _ENDED:
             return Job("ended", f"job {job} ended as {status}; the workspace's pages have its own log")
         return Job("running" if status in _RUNNING else "queued")
