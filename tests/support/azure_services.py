@@ -103,9 +103,12 @@ class ServiceJob:
         if self.process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(3)
+            until = time.monotonic() + 5
             with suppress(ProcessLookupError):
+                while time.monotonic() < until:
+                    self.process.poll()
+                    os.killpg(self.process.pid, 0)
+                    time.sleep(0.02)
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
@@ -254,8 +257,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, _batch(job))
         elif number is None:
             begin, size = int(query["from"]), int(query["size"])
-            page = services.jobs[begin : begin + size]
-            self._answer(200, {"from": begin, "total": len(services.jobs), "sessions": [_batch(job) for job in page]})
+            batches = [_batch(job) for job in services.jobs if "file" in job.asked]
+            self._answer(200, {"from": begin, "total": len(batches), "sessions": batches[begin : begin + size]})
         elif int(number) > len(services.jobs):
             self._answer(404, {"error": {"code": "BatchNotFound", "message": f"no batch {number}"}})
         elif self.command == "DELETE":

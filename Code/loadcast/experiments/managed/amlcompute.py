@@ -34,7 +34,7 @@ from loadcast.storage.blob.location import BlobLocation
 #: The states of jobs that Azure's reference has, of those in which the script runs, and of those that do not change.
 _RUNNING = {"Running", "Finalizing", "CancelRequested", "NotResponding"}
 _ENDED = {"Completed", "Failed", "Canceled"}
-_PRIORITIES = {"dedicated": "Dedicated", "lowpriority": "LowPriority"}
+_PRIORITIES = {"dedicated": "dedicated", "lowpriority": "low_priority"}
 _VERSION = "1"
 _LIBRARY = logging.getLogger("azure.ai.ml")
 _EXPERIMENT = "loadcast"
