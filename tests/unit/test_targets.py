@@ -91,7 +91,7 @@ def test_without_volumes_the_agent_copies() -> None:
         *("--init", "--name", ("loadcast-", RUN_ID), "--network", "host", "--workdir", "/loadcast-run/work"),
         *("--env", "LOADCAST_RUN_ID", "--env", "LOADCAST_RUN_LOG", "--env", "PYTHONUNBUFFERED"),
         *("--env", "A", "--env", "KEY", "--env", "LOADCAST_RUN_LOG=/loadcast-run/logged.jsonl"),
-        *("--entrypoint", "python3", "debian:13-slim", "Code/a.py", "x y"),
+        *("--entrypoint", "sh", "debian:13-slim", "-c", 'exec "$@" 2>&1', "sh", "python3", "Code/a.py", "x y"),
     )
     assert made.on_cancel == (("docker", "rm", "--force", ("loadcast-", RUN_ID)),)
 
@@ -174,7 +174,7 @@ def test_a_cluster_runs_scripts_and_brings_its_own_spark() -> None:
 
 def test_a_type_that_nobody_has_brought_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     target = parse_compute(REMOTE).model_copy(update={"type": "mainframe"})
-    known = "cluster, databricks, local, localdocker, remote, remotedocker, spark"
+    known = "amlcompute, cluster, databricks, local, localdocker, remote, remotedocker, spark, synapse"
     wanted = f"Targets of type mainframe cannot be submitted to yet, wanted one of {known}"
     with pytest.raises(ConfigError, match=wanted):
         type_of(target)
