@@ -13,14 +13,23 @@ EXTRAS = {
     "spark": ("pyspark", "py4j", "numba", "llvmlite", "pandas"),
     "history": ("mlflow", "sqlalchemy", "alembic"),
     "databricks": ("databricks",),
+    "synapse": ("azure.synapse.spark", "msrest", "six"),
+    "amlcompute": ("azure.ai.ml", "marshmallow"),
 }
 
 
 def require(extra: str) -> None:
     """Raise EnvironmentNotReadyError, with the command that adds it, where a module of `extra` is not installed."""
     for module in EXTRAS[extra]:
-        if find_spec(module) is None:
+        if not _is_installed(module):
             raise _not_installed(module, extra)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a package above it
+        return False
 
 
 @contextmanager
@@ -32,11 +41,17 @@ def missing_named() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        module = (error.name or "").partition(".")[0]
-        extra = next((name for name, modules in EXTRAS.items() if module in modules), None)
-        if extra is None:
+        missing = error.name or ""
+        pairs = ((module, extra) for extra, modules in EXTRAS.items() for module in modules)
+        module, extra = next((pair for pair in pairs if _is_within(missing, pair[0])), ("", ""))
+        if not extra:
             raise
         raise _not_installed(module, extra) from error
+
+
+def _is_within(missing: str, module: str) -> bool:
+    """Whether a missing module is another, a part of it, or the namespace that only it brings (`azure.ai`)."""
+    return f"{missing}.".startswith(f"{module}.") or (missing.count(".") > 0 and module.startswith(f"{missing}."))
 
 
 def _not_installed(module: str, extra: str) -> EnvironmentNotReadyError:

@@ -7,6 +7,7 @@ import re
 from loadcast.printable import printable
 
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\x00-\x1f]+")
+_VAULT_REFERENCE = re.compile(r"keyvault:([A-Za-z0-9-]{1,127})")
 #: Longer texts are cut before they are searched, which takes its time; what is cut in two there is not shown.
 _LONGEST_SEARCHED = 100_000
 _SCHEME = r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]*:/{1,2}"  # one slash: paths lose the other
@@ -33,6 +34,12 @@ _QUERY = re.compile(r"\?[^?=\s'\"]*=[^\s'\"]*")
 def is_reference(text: str) -> bool:
     """Whether a text says where a secret is, `env:NAME` or `file:PATH`, and so cannot be the secret itself."""
     return _REFERENCE.fullmatch(text) is not None
+
+
+def vault_secret(text: str) -> str | None:
+    """The name of a secret in a Key Vault that a text refers to, `keyvault:NAME`; None where it does not."""
+    match = _VAULT_REFERENCE.fullmatch(text)
+    return match and match[1]
 
 
 def redacted(text: str) -> str:

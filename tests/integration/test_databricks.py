@@ -19,9 +19,9 @@ from click.testing import CliRunner
 from databricks_workspace import CLUSTER, NODE, RUNTIME, TOKEN, USER, FakeWorkspace, running_workspace
 from loadcast.cli.main import main
 from loadcast.experiments.records import RunRecord, find_record, list_records
-from loadcast.experiments.services import databricks_client, service_runner
+from loadcast.experiments.services import databricks_client, folder_runner
 from loadcast.experiments.services.databricks_client import DatabricksJobs
-from loadcast.experiments.services.service_runner import ServiceRunner
+from loadcast.experiments.services.folder_runner import FolderRunner
 from loadcast.experiments.submission import Submission, cancel, follow, refresh, submit
 
 pytestmark = pytest.mark.integration
@@ -83,7 +83,7 @@ def project(tmp_path: Path, workspace: FakeWorkspace, monkeypatch: pytest.Monkey
     )
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MY_TOKEN", TOKEN)
-    monkeypatch.setattr(service_runner, "POLL_S", (0.05, 0.2))
+    monkeypatch.setattr(folder_runner, "POLL_S", (0.05, 0.2))
     return folder
 
 
@@ -208,7 +208,7 @@ class Died(BaseException):
 
 @pytest.mark.parametrize(
     ("owner", "step"),
-    [(ServiceRunner, "send"), (DatabricksJobs, "submit"), (ServiceRunner, "start")],
+    [(FolderRunner, "send"), (DatabricksJobs, "submit"), (FolderRunner, "start")],
 )
 def test_a_client_that_ends_at_any_step_submits_once(
     project: Path, workspace: FakeWorkspace, owner: Any, step: str, monkeypatch: pytest.MonkeyPatch

@@ -161,7 +161,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     """Where it listens, as soon as it says so."""
     end = time.monotonic() + START_S
     while time.monotonic() < end and process.poll() is None:
-        if found := re.search(r"listens on (http://\S+:\d+)\n", log.read_text()):
+        if found := re.search(r"listens on (https?://\S+:\d+)\n", log.read_text()):
             return found[1]
         time.sleep(0.05)
     raise RuntimeError(f"Azurite did not start: {log.read_text()}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from loadcast.experiments.agent.state import CANCELLED, FAILED, RUNNING, State
-from loadcast.experiments.services.service_files import bootstrap_file
+from loadcast.experiments.services.folder_files import bootstrap_file
 
 _RUNTIME = """
 import os

@@ -158,7 +158,7 @@ def test_who_does_not_answer_is_not_attached(project: Path) -> None:
     [
         (("attach", "remotedocker", "--name", "x"), "address: found nothing, and type remotedocker needs it"),
         (("attach", "adla", "--name", "x"), "retired in February 2024, wanted synapse or cluster instead"),
-        (("attach", "amlcompute", "--name", "x"), "amlcompute is not built yet"),
+        (("attach", "synapse", "--name", "x"), "sparkPool: found nothing, and type synapse needs it"),
         (("attach", "--name", "x"), "type: found nothing, wanted one of local"),
         (("attach", "local", "--name", "x", "--address", "h"), "address: type local has no such field"),
         (("attach", "local", "--name", "../x"), "wanted a name of up to 64 letters"),

@@ -48,13 +48,27 @@ GOOD: dict[str, Any] = {
     "master": "spark://head:7077",
     "folder": "/Volumes/main/loadcast/files",
     "token": "env:TOKEN",
-    "clientId": "5a6b",
-    "clientSecret": "file:/etc/secret",
-    "tenantId": "0b1c-2d3e",
     "clusterId": "0922-112415-abcdefgh",
     "sparkVersion": "16.4.x-scala2.12",
     "nodeType": "Standard_D4ds_v5",
     "workers": 2,
+    "subscriptionId": "11111111-2222-3333-4444-555555555555",
+    "resourceGroup": "my-group",
+    "workspace": "my-workspace",
+    "sparkPool": "pool",
+    "computeName": "nodes",
+    "storage": "abfss://runs@account.dfs.core.windows.net/loadcast",
+    "vmSize": "STANDARD_E4S_V3",
+    "minNodes": 1,
+    "maxNodes": 4,
+    "vmPriority": "lowpriority",
+    "idleSecondsBeforeScaledown": 600,
+    "login": "servicePrincipal",
+    "tenantId": "contoso.example",
+    "clientId": "22222222-2222-3333-4444-555555555555",
+    "clientSecret": "env:APP_SECRET",
+    "keyVault": "my-vault",
+    "keyVaultLinkedService": "vault-link",
 }
 #: What others of its type exclude.
 NOT_WITH_OTHERS = ("private_key_file", "token", "clusterId")
@@ -124,6 +138,24 @@ def test_the_targets_of_the_page_are_read() -> None:
         parse_compute(yaml.safe_load(text))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"storage": "https://account.blob.core.windows.net/runs?sig=x"}, "storage: wanted .* without a SAS"),
+        ({"storage": "/srv/runs"}, "storage: wanted the URL of a container"),
+        ({"clientSecret": "hunter2"}, "clientSecret: wanted env:NAME or file:PATH"),
+        ({"clientSecret": None}, "clientSecret: found nothing, and login servicePrincipal needs it"),
+        ({"login": "user"}, "clientSecret: login servicePrincipal alone has one"),
+        ({"minNodes": 5}, "minNodes: found 5, wanted no more than maxNodes, which is 4"),
+        ({"workspace": "http://workspace.example"}, "wanted the workspace's name, or its https URL"),
+    ],
+)
+def test_a_login_and_a_container_are_whole_and_without_secrets(change: dict[str, Any], said: str) -> None:
+    message = refused(fields_of("amlcompute") | change)
+    assert re.search(said, message)
+    assert "hunter2" not in message
+
+
 def test_a_field_with_nothing_after_it_is_as_if_not_there() -> None:
     assert parse_compute({"type": "local", "address": None, "pythonLocation": None}) == parse_compute({"type": "local"})
 
@@ -138,8 +170,6 @@ def test_what_is_not_written_has_a_default() -> None:
     ("kind", "said"),
     [
         ("adla", "retired in February 2024, wanted synapse or cluster instead"),
-        ("amlcompute", "amlcompute is not built yet"),
-        ("synapse", "synapse is not built yet"),
         ("remotedoker", "the nearest known type is remotedocker"),
         ("LocalDocker", "the nearest known type is localdocker"),
         ("virtualmachine", "known types: local, localdocker, remotedocker, remote, cluster, spark"),
@@ -327,6 +357,8 @@ _STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
 }
 #: What a type has always, where it may not have it without.
 _ALWAYS = {"databricks": ("clientId", "clientSecret", "sparkVersion", "nodeType")}
+#: What a managed service needs together: a login is whole, and of nodes there are not more at least than at most.
+_TOGETHER = ("login", "tenantId", "clientId", "clientSecret", "minNodes", "maxNodes")
 
 
 @st.composite
@@ -334,6 +366,8 @@ def targets(draw: st.DrawFn) -> ComputeTarget:
     kind = draw(st.sampled_from(TYPES))
     required, optional = FIELDS[kind]
     given_names = {*required, *draw(st.lists(st.sampled_from(optional), unique=True)), *_ALWAYS.get(kind, ())}
+    if given_names & {*_TOGETHER}:
+        given_names |= {name for name in _TOGETHER if name in optional}
     fields = {
         name: draw(_STRATEGIES.get(name, st.just(GOOD[name]))) for name in sorted(given_names - {*NOT_WITH_OTHERS})
     }

@@ -16,6 +16,7 @@ from loadcast.experiments.targets import type_of
 FOLDER = "/Volumes/main/loadcast/files"
 BASE = {"type": "databricks", "address": "adb-1.2.azuredatabricks.net", "folder": FOLDER}
 NEW = {**BASE, "sparkVersion": "16.4.x-scala2.12", "nodeType": "Standard_D4ds_v5"}
+CLIENT = "5a6b0000-1111-2222-3333-444455556666"
 SHARED = {**BASE, "clusterId": "0922-112415-abcdefgh"}
 HASH = "ab" * 32
 
@@ -76,8 +77,8 @@ def test_packages_are_pips_but_for_those_of_the_runtime() -> None:
     [
         (BASE, "sparkVersion: found nothing, wanted it or clusterId; nodeType: found nothing, wanted it or clusterId"),
         ({**SHARED, "workers": 2}, "workers: found clusterId as well, wanted one of them"),
-        ({**SHARED, "token": "env:T", "clientId": "c", "clientSecret": "env:S"}, "token: found clientId as well"),
-        ({**SHARED, "clientId": "c"}, "clientId: wanted clientSecret with it"),
+        ({**SHARED, "token": "env:T", "clientId": CLIENT, "clientSecret": "env:S"}, "token: found clientId as well"),
+        ({**SHARED, "clientId": CLIENT}, "clientId: wanted clientSecret with it"),
         ({**SHARED, "clientSecret": "env:S"}, "clientId: wanted clientSecret with it"),
         ({**SHARED, "tenantId": "t"}, "tenantId: found no clientId"),
         ({**SHARED, "token": "dapi123"}, "token: wanted env:NAME or file:PATH"),
@@ -109,14 +110,14 @@ def test_an_address_is_a_host_or_its_url(address: str) -> None:
         ({}, {}),
         ({"token": "env:MINE"}, {"auth_type": "pat", "token": "sesame"}),
         (
-            {"clientId": "c", "clientSecret": "env:MINE"},
-            {"auth_type": "oauth-m2m", "client_id": "c", "client_secret": "sesame"},
+            {"clientId": CLIENT, "clientSecret": "env:MINE"},
+            {"auth_type": "oauth-m2m", "client_id": CLIENT, "client_secret": "sesame"},
         ),
         (
-            {"clientId": "c", "clientSecret": "env:MINE", "tenantId": "t"},
+            {"clientId": CLIENT, "clientSecret": "env:MINE", "tenantId": "t"},
             {
                 "auth_type": "azure-client-secret",
-                "azure_client_id": "c",
+                "azure_client_id": CLIENT,
                 "azure_client_secret": "sesame",
                 "azure_tenant_id": "t",
             },

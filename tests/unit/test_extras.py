@@ -16,7 +16,12 @@ from loadcast.extras import EXTRAS, missing_named, require
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"^[a-z][\w-]*", re.MULTILINE)
-MODULES = {"mlflow-skinny": "mlflow", "databricks-sdk": "databricks"}
+MODULES = {
+    "mlflow-skinny": "mlflow",
+    "databricks-sdk": "databricks",
+    "azure-synapse-spark": "azure.synapse.spark",
+    "azure-ai-ml": "azure.ai.ml",
+}
 
 
 def test_each_requirement_of_an_extra_is_known() -> None:
@@ -39,6 +44,12 @@ def test_a_missing_part_is_named_with_its_command(extra: str, module: str, monke
     assert result.stderr == (
         f"loadcast: {module} is not installed, and this command needs it. Add it: pip install 'loadcast[{extra}]'\n"
     )
+
+
+def test_a_namespace_that_only_an_extra_brings_is_its(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "azure.ai", None)
+    with pytest.raises(EnvironmentNotReadyError, match=r"loadcast\[amlcompute\]"), missing_named():
+        __import__("azure.ai.ml")
 
 
 def test_a_module_of_no_extra_is_not_blamed_on_one() -> None:

@@ -140,7 +140,7 @@ _IMPORT_ALL = """
 import importlib, sys
 for name in sys.argv[1:]:
     importlib.import_module(name)
-    heavy = {"pyspark", "mlflow", "databricks"} & sys.modules.keys()
+    heavy = {"pyspark", "mlflow", "databricks", "azure.ai.ml", "azure.synapse.spark"} & sys.modules.keys()
     if heavy:
         sys.exit(f"importing {name} imports {', '.join(heavy)}")
 """

@@ -18,9 +18,9 @@ from folder_service import FolderFiles, ProcessJobs
 from loadcast.errors import ArtefactError
 from loadcast.experiments.locations import blob_path
 from loadcast.experiments.runner import Recipe
-from loadcast.experiments.services import bootstrap, service_runner
-from loadcast.experiments.services.service_files import bootstrap_file
-from loadcast.experiments.services.service_runner import ServiceRunner
+from loadcast.experiments.services import folder_bootstrap, folder_runner
+from loadcast.experiments.services.folder_files import bootstrap_file
+from loadcast.experiments.services.folder_runner import FolderRunner
 from loadcast.experiments.snapshot_files import SnapshotFile
 from loadcast.progress import silent
 
@@ -35,7 +35,7 @@ class Bench:
         self.files = FolderFiles(folder / "service")
         self.files.folder.mkdir(parents=True)
         self.jobs = ProcessJobs(self.files)
-        self.runner = ServiceRunner("the service", self.files, self.jobs)
+        self.runner = FolderRunner("the service", self.files, self.jobs)
         self.request: dict[str, Any] = {}
 
     def ready(self, script: str, *arguments: str, more: dict[str, str] | None = None) -> int:
@@ -70,7 +70,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(service_runner, "POLL_S", (0.02, 0.1))
+    monkeypatch.setattr(folder_runner, "POLL_S", (0.02, 0.1))
     bench = Bench(tmp_path)
     yield bench
     for process in bench.jobs.processes.values():
@@ -183,7 +183,7 @@ def test_a_client_that_ends_at_any_step_of_starting_submits_once_and_leaves_no_s
         patched.setattr(owner, step, dying)
         with pytest.raises(Died):
             bench.runner.start(RUN, bench.request, secrets)
-    again = ServiceRunner("the service", bench.files, bench.jobs)
+    again = FolderRunner("the service", bench.files, bench.jobs)
     again.start(RUN, bench.request, secrets)
     process = bench.jobs.processes[RUN]
     assert b"".join(again.follow(RUN)) == b"s_sam_\n"
@@ -217,7 +217,7 @@ def test_a_log_of_many_parts_is_one_log(bench: Bench, monkeypatch: pytest.Monkey
     assert state["state"] == "completed"
     assert len(log) == (9 << 20) + 1
     parts = sorted((bench.files.folder / "runs" / RUN / "log").iterdir())
-    assert [int(part.name) for part in parts][:2] == [0, bootstrap.MOST_BYTES]
+    assert [int(part.name) for part in parts][:2] == [0, folder_bootstrap.MOST_BYTES]
     (bench.files.folder / "runs" / RUN / "log.txt").unlink()
     assert bench.results()["log"] == log
 

@@ -174,7 +174,7 @@ def test_a_cluster_runs_scripts_and_brings_its_own_spark() -> None:
 
 def test_a_type_that_nobody_has_brought_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     target = parse_compute(REMOTE).model_copy(update={"type": "mainframe"})
-    known = "cluster, databricks, local, localdocker, remote, remotedocker, spark"
+    known = "amlcompute, cluster, databricks, local, localdocker, remote, remotedocker, spark, synapse"
     wanted = f"Targets of type mainframe cannot be submitted to yet, wanted one of {known}"
     with pytest.raises(ConfigError, match=wanted):
         type_of(target)

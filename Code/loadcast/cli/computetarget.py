@@ -16,6 +16,8 @@ from loadcast.secrets import shown
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from loadcast.experiments.compute import ComputeTarget
+
 _FIELD_OPTIONS = (
     click.option("--address", "-a", metavar="HOST", help="Host name or IP address by SSH, or URL of a service."),
     click.option("--username", "-u", metavar="USER", help="The user there."),
@@ -32,13 +34,29 @@ _FIELD_OPTIONS = (
     click.option("--master", metavar="URL", help="Spark master, for type spark: spark://HOST:PORT, k8s://URL."),
     click.option("--folder", metavar="PATH", help="Where a service keeps files: /Volumes/CATALOG/SCHEMA/VOLUME/…"),
     click.option("--token", metavar="REFERENCE", help="Where a service's token is: env:NAME or file:PATH."),
-    click.option("--client-id", metavar="ID", help="A service principal, in place of a token."),
-    click.option("--client-secret", metavar="REFERENCE", help="Where its secret is: env:NAME or file:PATH."),
-    click.option("--tenant-id", metavar="ID", help="Its tenant, where the secret is one of Microsoft Entra."),
     click.option("--cluster-id", metavar="ID", help="A cluster of the service that is there already."),
     click.option("--spark-version", metavar="NAME", help="Else the runtime of each run's own cluster."),
     click.option("--node-type", metavar="NAME", help="The machines of that cluster."),
     click.option("--workers", type=int, metavar="N", help="How many beside the driver's.  [default: 1]"),
+    click.option("--workspace", metavar="NAME", help="Workspace of synapse or amlcompute."),
+    click.option("--spark-pool", metavar="NAME", help="Spark pool of a synapse workspace."),
+    click.option("--subscription-id", metavar="ID", help="Subscription of an amlcompute workspace."),
+    click.option("--resource-group", metavar="NAME", help="Resource group of an amlcompute workspace."),
+    click.option("--compute-name", metavar="NAME", help="Cluster of an amlcompute workspace; made if it is not there."),
+    click.option("--storage", metavar="URL", help="Container that a managed service shares with this machine."),
+    click.option("--vm-size", metavar="SIZE", help="Size of an amlcompute cluster's nodes, such as STANDARD_DS3_V2."),
+    click.option("--min-nodes", type=int, metavar="NUMBER", help="Nodes that it keeps.  [default: 0]"),
+    click.option("--max-nodes", type=int, metavar="NUMBER", help="Nodes that it has at most.  [default: 1]"),
+    click.option("--vm-priority", type=click.Choice(["dedicated", "lowpriority"]), help="Kind of its nodes."),
+    click.option("--idle-seconds-before-scaledown", type=int, metavar="S", help="After it, a node is let go."),
+    click.option(
+        "--login", type=click.Choice(["default", "servicePrincipal", "user", "managedIdentity"]), help="Login there."
+    ),
+    click.option("--tenant-id", metavar="ID", help="Tenant of a login of Microsoft Entra."),
+    click.option("--client-id", metavar="ID", help="A service principal, or a managed identity."),
+    click.option("--client-secret", metavar="REFERENCE", help="Where a principal's secret is: env:NAME, file:PATH."),
+    click.option("--key-vault", metavar="NAME", help="Key Vault that scripts' secrets are read from."),
+    click.option("--key-vault-linked-service", metavar="NAME", help="Linked service of synapse that opens it."),
 )
 #: The fields of the file that are not spelled as pydantic's camel case of the option.
 _SNAKE = ("ssh_port", "private_key_file")
@@ -76,8 +94,8 @@ def computetarget() -> None:
 def attach(kind: str | None, named_kind: str | None, name: str, no_check: bool, project: Path, **options: Any) -> None:
     """Write aml_config/NAME.compute and NAME.runconfig for a new target.
 
-    TYPE is local, localdocker, remotedocker, remote, cluster, spark or databricks. Docs/EXPERIMENTS.md says which
-    fields each has. A secret is never given itself, only where it is.
+    TYPE is local, localdocker, remotedocker, remote, cluster, spark, databricks, synapse or amlcompute.
+    Docs/EXPERIMENTS.md says which fields each has. A secret is never given itself, only where it is.
     """
     from loadcast.experiments.attaching import attach as attach_target
 
@@ -113,7 +131,7 @@ def list_(project: Path) -> None:
         if target is None:
             table.add_row(Text(shown(entry.name)), "", Text("cannot be used"), "")
             continue
-        where, python = target.address or target.master or "this machine", target.python_location or ""
+        where, python = _where(target), target.python_location or ""
         table.add_row(entry.name, target.type, Text(where, overflow="fold"), Text(python, overflow="fold"))
     _print(table)
     problems = [str(entry.problem) for entry in listed if entry.problem is not None]
@@ -159,6 +177,11 @@ def detach(name: str, project: Path) -> None:
     click.echo(f"{name} is detached. Removed: {_named(detached.files)}.")
     if detached.named_by:
         click.echo(f"Run configurations that still name it: {', '.join(detached.named_by)}.")
+
+
+def _where(target: ComputeTarget) -> str:
+    """Where a target is, as far as its fields say."""
+    return target.address or target.master or target.workspace or "this machine"
 
 
 def _field(option: str) -> str:

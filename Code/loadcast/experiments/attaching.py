@@ -9,6 +9,7 @@ from typing import Any
 
 from loadcast.errors import ConfigError, OutputError
 from loadcast.experiments.compute import (
+    DEFAULT_AML_IMAGE,
     DEFAULT_IMAGE,
     FIELDS,
     ComputeTarget,
@@ -32,6 +33,8 @@ _SPARK_FILES = {
     "remotedocker": "Config/dsvm_spark_dependencies.yml",
     "cluster": "Config/hdi_spark_dependencies.yml",
 }
+#: Types whose scripts run with what is there: loadcast's interpreter, a pool's packages.
+_OWN_ENVIRONMENT = ("local", "synapse")
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def new_runconfig(project: Path, name: str, target: ComputeTarget) -> RunConfig:
             "Target": name,
             "CondaDependenciesFile": _CONDA_FILE if (project / _CONDA_FILE).is_file() else None,
             "SparkDependenciesFile": spark_file if spark_file and (project / spark_file).is_file() else None,
-            "PrepareEnvironment": target.python_location is None and target.type != "local",
+            "PrepareEnvironment": target.python_location is None and target.type not in _OWN_ENVIRONMENT,
         }
     )
 
@@ -115,5 +118,6 @@ def new_runconfig(project: Path, name: str, target: ComputeTarget) -> RunConfig:
 def _with_image(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields, with the image that is used where none is named, for the types that run in one."""
     needed = FIELDS[fields["type"]].required if fields.get("type") in FIELDS else ()
-    image = {"baseDockerImage": DEFAULT_IMAGE} if "baseDockerImage" in needed else {}
+    default = DEFAULT_AML_IMAGE if fields.get("type") == "amlcompute" else DEFAULT_IMAGE
+    image = {"baseDockerImage": default} if "baseDockerImage" in needed else {}
     return {**image, **{name: value for name, value in fields.items() if value is not None}}

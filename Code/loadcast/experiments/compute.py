@@ -19,17 +19,21 @@ from loadcast.errors import ConfigError
 from loadcast.experiments.fields import CONFIG, FOLDER, PathText, Text, checked_name, matching, nearest, validated
 from loadcast.experiments.yaml_files import read_mapping, write_mapping
 from loadcast.secrets import is_reference, shown
+from loadcast.storage.blob.location import parse_blob_url
 
 SUFFIX = ".compute"
 #: Has conda, so that the conda file brings Python and Java; what `attach` writes unless told otherwise.
 DEFAULT_IMAGE = "condaforge/miniforge3:25.3.1-0"
+#: Its counterpart on Azure Machine Learning, whose own images have conda, too.
+DEFAULT_AML_IMAGE = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04"
 _KIND, _EXAMPLE = "Compute target", "aml_config/local.compute"
 
-TargetType = Literal["local", "localdocker", "remotedocker", "remote", "cluster", "spark", "databricks"]
+TargetType = Literal[
+    "local", "localdocker", "remotedocker", "remote", "cluster", "spark", "databricks", "synapse", "amlcompute"
+]
 TYPES: tuple[str, ...] = get_args(TargetType)
 #: Types whose runs are handed to a managed service.
-SERVICES = ("databricks",)
-_NOT_BUILT = ("amlcompute", "synapse")
+SERVICES = ("databricks", "synapse", "amlcompute")
 _RETIRED = {"adla": "found adla, a service that was retired in February 2024, wanted synapse or cluster instead"}
 
 
@@ -44,9 +48,11 @@ _LOGIN = ("address", "username")
 _LOGIN_BY = ("password", "private_key_file", "ssh_port", "hostKey")
 _DOCKER = ("sharedVolumes", "nativeSharedDirectory", "pythonLocation")
 _HOST = ("nativeSharedDirectory", "pythonLocation")
-_SERVICE_LOGIN = ("token", "clientId", "clientSecret", "tenantId")
-#: What a cluster is made of for each run, in place of one that is there.
+_PRINCIPAL = ("tenantId", "clientId", "clientSecret")
+#: What a cluster of Databricks is made of for each run, in place of one that is there.
 NEW_CLUSTER = ("sparkVersion", "nodeType", "workers")
+_AZURE_LOGIN = ("login", *_PRINCIPAL, "keyVault")
+_NODES = ("vmSize", "minNodes", "maxNodes", "vmPriority", "idleSecondsBeforeScaledown")
 FIELDS: dict[str, _Fields] = {
     "local": _Fields((), _HOST),
     "localdocker": _Fields(("baseDockerImage",), _DOCKER),
@@ -54,7 +60,12 @@ FIELDS: dict[str, _Fields] = {
     "remote": _Fields(_LOGIN, (*_LOGIN_BY, *_HOST)),
     "cluster": _Fields(_LOGIN, (*_LOGIN_BY, "pythonLocation", "sparkSubmitLocation", "yarnDeployMode")),
     "spark": _Fields(("master",), ("pythonLocation", "sparkSubmitLocation")),
-    "databricks": _Fields(("address", "folder"), (*_SERVICE_LOGIN, "clusterId", *NEW_CLUSTER)),
+    "databricks": _Fields(("address", "folder"), ("token", *_PRINCIPAL, "clusterId", *NEW_CLUSTER)),
+    "synapse": _Fields(("workspace", "sparkPool", "storage"), (*_AZURE_LOGIN, "keyVaultLinkedService")),
+    "amlcompute": _Fields(
+        ("subscriptionId", "resourceGroup", "workspace", "computeName", "storage", "baseDockerImage"),
+        (*_AZURE_LOGIN, *_NODES, "pythonLocation"),
+    ),
 }
 #: Fields of the retired workbench that need not be written here.
 _EXPLAINED = {
@@ -71,8 +82,6 @@ def _built(kind: object) -> object:
         return kind
     if kind in _RETIRED:
         raise ValueError(_RETIRED[kind])
-    if kind in _NOT_BUILT:
-        raise ValueError(f"{kind} is not built yet; wanted one of {', '.join(TYPES)}")
     raise ValueError(f"found {shown(repr(kind), 100)}, wanted {', '.join(TYPES)}; {nearest(kind, list(TYPES), 'type')}")
 
 
@@ -83,6 +92,17 @@ def _reference(value: str) -> str:
 
 
 _Reference = Annotated[str, AfterValidator(_reference)]
+
+
+def _storage(value: str) -> str:
+    """The URL of a container, or of a folder in one. Raises ValueError for another, and for one with a SAS."""
+    try:
+        _, sas = parse_blob_url(value)
+    except ConfigError as error:
+        raise ValueError(f"wanted the URL of a container: {str(error).rstrip('.')}") from None
+    if sas:
+        raise ValueError("wanted the URL of a container without a SAS: the login enters it")
+    return value
 
 
 def _host_key(value: str) -> str:
@@ -158,6 +178,19 @@ def _alias(name: str) -> str:
     return name if name in ("ssh_port", "private_key_file") else to_camel(name)
 
 
+_ServiceUrl = r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?"
+_Workspace = Annotated[
+    Text, matching(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,62}}|{_ServiceUrl}", "the workspace's name, or its https URL")
+]
+_Vault = Annotated[
+    Text, matching(rf"[A-Za-z][A-Za-z0-9-]{{1,22}}[A-Za-z0-9]|{_ServiceUrl}", "a Key Vault's name, or its https URL")
+]
+_Name = Annotated[Text, matching(r"[A-Za-z0-9][A-Za-z0-9_.() -]{0,259}", "a name: letters, digits, and . _ -")]
+_Guid = Annotated[Text, matching(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", "an id of 36 signs")]
+_Storage = Annotated[Text, Field(max_length=1000), AfterValidator(_storage)]
+_Login = Literal["default", "servicePrincipal", "user", "managedIdentity"]
+
+
 class ComputeTarget(BaseModel):
     """Where scripts can run. FIELDS says which fields each type has to have, and which it may have.
 
@@ -184,13 +217,27 @@ class ComputeTarget(BaseModel):
     master: _Master | None = None
     folder: _Volume | None = None
     token: _Reference | None = Field(None, repr=False)
-    client_id: _Id | None = None
-    client_secret: _Reference | None = Field(None, repr=False)
-    tenant_id: _Id | None = None
     cluster_id: _Id | None = None
     spark_version: _Id | None = None
     node_type: _Id | None = None
     workers: int = Field(1, ge=0, le=10_000)
+    subscription_id: _Guid | None = None
+    resource_group: _Name | None = None
+    workspace: _Workspace | None = None
+    spark_pool: _Name | None = None
+    compute_name: _Name | None = None
+    storage: _Storage | None = Field(None, repr=False)
+    vm_size: _Name = "STANDARD_DS3_V2"
+    min_nodes: int = Field(0, ge=0, le=10_000)
+    max_nodes: int = Field(1, ge=1, le=10_000)
+    vm_priority: Literal["dedicated", "lowpriority"] = "dedicated"
+    idle_seconds_before_scaledown: int = Field(1800, ge=60, le=1_000_000)
+    login: _Login = "default"
+    tenant_id: _Id | None = None
+    client_id: _Guid | None = None
+    client_secret: _Reference | None = Field(None, repr=False)
+    key_vault: _Vault | None = None
+    key_vault_linked_service: _Name | None = None
 
     @model_validator(mode="after")
     def _check_fields(self) -> ComputeTarget:
@@ -205,28 +252,12 @@ class ComputeTarget(BaseModel):
             faults.append("nativeSharedDirectory: found sharedVolumes false, wanted true: it is mounted as a volume")
         if self.is_remote and "://" in (self.address or ""):
             faults.append("address: found a URL, wanted a host name or IP address")
-        faults += self._service_faults(given)
+        faults += _databricks_faults(given) if self.type == "databricks" else _login_faults(self)
+        if self.min_nodes > self.max_nodes:
+            faults.append(f"minNodes: found {self.min_nodes}, wanted no more than maxNodes, which is {self.max_nodes}")
         if faults:
             raise ValueError("; ".join(faults))
         return self
-
-    def _service_faults(self, given: set[str]) -> list[str]:
-        """What a managed service is told about who logs in, and which cluster runs the script."""
-        if self.type not in SERVICES:
-            return []
-        faults = []
-        if ("clientId" in given) != ("clientSecret" in given):
-            faults.append("clientId: wanted clientSecret with it, and the other way round")
-        if "token" in given and "clientId" in given:
-            faults.append("token: found clientId as well, wanted one of them")
-        if "tenantId" in given and "clientId" not in given:
-            faults.append("tenantId: found no clientId, wanted the service principal of that tenant")
-        if "clusterId" in given:
-            faults += [f"{name}: found clusterId as well, wanted one of them" for name in NEW_CLUSTER if name in given]
-        else:
-            wanted = NEW_CLUSTER[:2]
-            faults += [f"{name}: found nothing, wanted it or clusterId" for name in wanted if name not in given]
-        return faults
 
     @property
     def is_remote(self) -> bool:
@@ -238,11 +269,43 @@ class ComputeTarget(BaseModel):
         """Whether the target is a managed service, which is asked over HTTPS."""
         return self.type in SERVICES
 
+    @property
+    def may_have_key_vault(self) -> bool:
+        """Whether what runs on the target can read secrets of a Key Vault for itself."""
+        return "keyVault" in FIELDS[self.type].optional
+
     def document(self) -> dict[str, Any]:
         """The fields as they stand in the file: those of the type that have a value, in the order of the class."""
         required, optional = FIELDS[self.type]
         fields = self.model_dump(by_alias=True, exclude_none=True)
         return {name: value for name, value in fields.items() if name in ("type", *required, *optional)}
+
+
+def _databricks_faults(given: set[str]) -> list[str]:
+    """What Databricks is told, in the fields that are given, about who logs in and which cluster runs the script."""
+    faults = []
+    if ("clientId" in given) != ("clientSecret" in given):
+        faults.append("clientId: wanted clientSecret with it, and the other way round")
+    if "token" in given and "clientId" in given:
+        faults.append("token: found clientId as well, wanted one of them")
+    if "tenantId" in given and "clientId" not in given:
+        faults.append("tenantId: found no clientId, wanted the service principal of that tenant")
+    if "clusterId" in given:
+        faults += [f"{name}: found clusterId as well, wanted one of them" for name in NEW_CLUSTER if name in given]
+    else:
+        wanted = NEW_CLUSTER[:2]
+        faults += [f"{name}: found nothing, wanted it or clusterId" for name in wanted if name not in given]
+    return faults
+
+
+def _login_faults(target: ComputeTarget) -> list[str]:
+    """What a service principal lacks, and what other logins have too much."""
+    fields = {"tenantId": target.tenant_id, "clientId": target.client_id, "clientSecret": target.client_secret}
+    if target.login == "servicePrincipal":
+        return [
+            f"{name}: found nothing, and login servicePrincipal needs it" for name, value in fields.items() if not value
+        ]
+    return ["clientSecret: login servicePrincipal alone has one"] if target.client_secret else []
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from loadcast.experiments.fields import (
     validated,
 )
 from loadcast.experiments.yaml_files import read_mapping, write_mapping
-from loadcast.secrets import is_reference, redacted, shown
+from loadcast.secrets import is_reference, redacted, shown, vault_secret
 
 SUFFIX = ".runconfig"
 #: In an ArgumentVector it stands for the script that is submitted, and its arguments.
@@ -62,8 +62,8 @@ _Target = Annotated[Text, matching(NAME, "the name of a compute target")]
 class RunConfig(BaseModel):
     """How a script runs on its target.
 
-    Values of `environment_variables` may be references, `env:NAME` or `file:PATH`, and have to be where they are
-    secrets. Files are paths below the project; None is the one in aml_config, if there is one.
+    Values of `environment_variables` may be references, `env:NAME`, `file:PATH` or `keyvault:NAME`, and have to be
+    where they are secrets. Files are paths below the project; None is the one in aml_config, if there is one.
     """
 
     model_config = ConfigDict(**CONFIG, alias_generator=to_pascal)
@@ -89,7 +89,7 @@ class RunConfig(BaseModel):
     def _check_secrets(self) -> RunConfig:
         for name, value in (self.environment_variables or {}).items():
             is_secret = _NAMES_SECRET.search(name) is not None or redacted(value) != value
-            if is_secret and value and not is_reference(value):
+            if is_secret and value and not (is_reference(value) or vault_secret(value)):
                 raise ValueError(
                     f"EnvironmentVariables.{name}: wanted env:NAME or file:PATH, which say where the secret is, never "
                     "the secret itself"
@@ -99,12 +99,19 @@ class RunConfig(BaseModel):
     @property
     def variables(self) -> dict[str, str]:
         """The script's variables that stand in the file."""
-        return {name: value for name, value in (self.environment_variables or {}).items() if not is_reference(value)}
+        given = (self.environment_variables or {}).items()
+        return {name: value for name, value in given if not (is_reference(value) or vault_secret(value))}
 
     @property
     def references(self) -> dict[str, str]:
         """Its variables that are references to secrets."""
         return {name: value for name, value in (self.environment_variables or {}).items() if is_reference(value)}
+
+    @property
+    def vault_secrets(self) -> dict[str, str]:
+        """Its variables that are secrets of a Key Vault, which the target reads for itself: the secrets' names."""
+        given = (self.environment_variables or {}).items()
+        return {name: secret for name, value in given if (secret := vault_secret(value))}
 
     def command(self, script: str | None = None, arguments: Sequence[str] = ()) -> tuple[str, ...]:
         """The script to run and its arguments, from the project's folder.

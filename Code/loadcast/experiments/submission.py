@@ -77,6 +77,7 @@ def submit(project: Path, submission: Submission, progress: Progress = silent) -
     recipe = _recipe(project, config, target)
     snapshot = submission.snapshot or _snapshot(project, progress)
     _check_script(snapshot, words)
+    _check_vault(target, config)
     plan = type_of(target).plan(target, _job(config, words, recipe, submission.spark or {}))
     key = _key(name, snapshot, plan, config)
     if submission.reuse and (earlier := _completed(project, key)):
@@ -232,6 +233,16 @@ def _check_script(snapshot: Snapshot, words: Sequence[str]) -> None:
         )
 
 
+def _check_vault(target: ComputeTarget, config: RunConfig) -> None:
+    """Secrets of a Key Vault are for targets that can read them."""
+    name = next(iter(config.vault_secrets), None)
+    if name is not None and not target.may_have_key_vault:
+        raise ConfigError(
+            f"EnvironmentVariables.{name}: found keyvault:, which synapse and amlcompute read; on {target.type} wanted "
+            "env:NAME or file:PATH."
+        )
+
+
 def _snapshot(project: Path, progress: Progress) -> Snapshot:
     with progress("Taking a snapshot"):
         return take_snapshot(project)
@@ -256,7 +267,8 @@ def _recipe(project: Path, config: RunConfig, target: ComputeTarget) -> Recipe |
 
 
 def _job(config: RunConfig, words: tuple[str, ...], recipe: Recipe | None, spark: Mapping[str, str]) -> Job:
-    return Job(words, config.variables, recipe.name if recipe else None, spark, tuple(config.references))
+    environment = recipe.name if recipe else None
+    return Job(words, config.variables, environment, spark, tuple(config.references), config.vault_secrets)
 
 
 def _new_record(

@@ -27,6 +27,7 @@ class Job:
 
     `environment` None: it runs with an interpreter that is there already. `spark` are Spark's settings by name,
     `secrets` the names of variables whose values the agent is told as it starts the run, and which stand in no file.
+    `vault_secrets` are variables that the target reads for itself, and their names in its Key Vault.
     """
 
     words: tuple[str, ...]
@@ -34,6 +35,7 @@ class Job:
     environment: str | None = None
     spark: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    vault_secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 class Planned(Protocol):

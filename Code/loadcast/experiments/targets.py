@@ -9,7 +9,7 @@ from pathlib import Path
 
 from loadcast.errors import ConfigError
 from loadcast.experiments.cluster import Cluster
-from loadcast.experiments.compute import ComputeTarget
+from loadcast.experiments.compute import SERVICES, ComputeTarget
 from loadcast.experiments.conda import Environment
 from loadcast.experiments.containers import LocalDocker, RemoteDocker
 from loadcast.experiments.locations import STATE_FOLDER
@@ -110,6 +110,8 @@ def type_of(target: ComputeTarget) -> TargetType:
     for known in _OWN:
         if known.name == target.type:
             return known
+    if target.is_service:
+        return _managed(target.type)
     for point in entry_points(group=ENTRY_POINTS):
         if point.name == target.type:
             loaded: TargetType = point.load()
@@ -118,5 +120,18 @@ def type_of(target: ComputeTarget) -> TargetType:
     raise ConfigError(f"Targets of type {target.type} cannot be submitted to yet, wanted one of {names}.")
 
 
+def _managed(kind: str) -> TargetType:
+    """A service of Azure; imported here, as its client takes its time."""
+    if kind == "synapse":
+        from loadcast.experiments.services.synapse import Synapse
+
+        return Synapse()
+    from loadcast.experiments.services.amlcompute import AmlCompute
+
+    return AmlCompute()
+
+
 def _names() -> Iterable[str]:
-    return sorted({*(known.name for known in _OWN), *(point.name for point in entry_points(group=ENTRY_POINTS))})
+    return sorted(
+        {*(known.name for known in _OWN), *SERVICES, *(point.name for point in entry_points(group=ENTRY_POINTS))}
+    )

@@ -12,8 +12,8 @@ from loadcast.errors import ConfigError
 from loadcast.experiments.compute import ComputeTarget
 from loadcast.experiments.conda import Environment
 from loadcast.experiments.runner import Recipe, Runner
-from loadcast.experiments.services.service_files import environment_path
-from loadcast.experiments.services.service_runner import ServiceRunner
+from loadcast.experiments.services.folder_files import environment_path
+from loadcast.experiments.services.folder_runner import FolderRunner
 from loadcast.experiments.target_types import Job
 
 #: What the runtime has, and which a package in another version would break.
@@ -54,7 +54,7 @@ class Databricks:
         from loadcast.experiments.services.databricks_client import Workspace
 
         workspace = Workspace(target)
-        return ServiceRunner(workspace.name, workspace.files, workspace.jobs)
+        return FolderRunner(workspace.name, workspace.files, workspace.jobs)
 
     def recipe(self, target: ComputeTarget, environment: Environment) -> Recipe:
         """The packages of pip's list, which a run's cluster installs as it begins.

@@ -20,7 +20,7 @@ from loadcast import __version__
 from loadcast.errors import ConfigError, EnvironmentNotReadyError
 from loadcast.experiments.agent.state import CANCELLED, FAILED, RUNNING, STARTING, State
 from loadcast.experiments.compute import ComputeTarget
-from loadcast.experiments.services.service_files import bootstrap_file
+from loadcast.experiments.services.folder_files import bootstrap_file
 from loadcast.extras import require
 from loadcast.references import read_reference
 

@@ -1,4 +1,4 @@
-"""The right to enter a container: account key, SAS, Azure's default credential chain, or none; see credentials.py."""
+"""The right to enter a container: key, SAS, Azure's default credential chain, a login, or none; see credentials.py."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ TOKEN_SCOPE = "https://storage.azure.com/.default"
 class Access:
     """The right to enter a container. `secret` is the account key or the SAS (without `?`), else empty.
 
-    It may travel inside tasks; it must never get into settings, command lines, logs or messages.
+    It may travel inside tasks; it must never get into settings, command lines, logs or messages. A login is a
+    credential of azure-identity's, which stays in its process.
     """
 
-    kind: Literal["key", "sas", "chain", "anonymous"]
+    kind: Literal["key", "sas", "chain", "login", "anonymous"]
     secret: str = field(default="", repr=False)
+    login: Any = field(default=None, repr=False)
 
 
 ANONYMOUS = Access("anonymous")

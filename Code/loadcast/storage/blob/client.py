@@ -109,4 +109,4 @@ def _credential(root: BlobLocation, access: Access) -> Any:
         return {"account_name": root.account, "account_key": access.secret}
     if access.kind == "sas":
         return AzureSasCredential(access.secret)
-    return make_chain() if access.kind == "chain" else None
+    return make_chain() if access.kind == "chain" else access.login

@@ -62,11 +62,19 @@ def explain(
     if isinstance(error, HttpResponseError) and error.response is not None and status_of(error) >= 400:
         return _of_answer(error, location, access, kind)
     if isinstance(error, ClientAuthenticationError):
+        if access.kind == "login":
+            return ConfigError(f"Cannot enter {_container_url(location)}: {refused_login(error)}")
         return ConfigError(
             f"Cannot enter {_container_url(location)}: Azure's credential chain gives no token any more. "
             "Log in again with `az login`, or set storageKey to env:NAME or file:PATH of an account key or a SAS."
         )
     return _of_network(error, location, kind)
+
+
+def refused_login(error: ClientAuthenticationError) -> str:
+    """What azure-identity says of a login that gives no token, in one line, and what to do."""
+    said = str(error.message or error).strip().splitlines() or ["no reason was given"]
+    return f"the login gives no token ({said[0].rstrip('.')}). Check its fields, or log in again with `az login`."
 
 
 def _of_answer(
@@ -106,7 +114,7 @@ def _of_answer(
 def _of_refusal(error: HttpResponseError, code: str, location: BlobLocation, access: Access) -> str:
     """Why credentials were refused, and what to do; by their kind."""
     url = _container_url(location)
-    if code in {"AuthorizationFailure", "IpAuthorizationFailure"} and access.kind == "chain":
+    if code in {"AuthorizationFailure", "IpAuthorizationFailure"} and access.kind in {"chain", "login"}:
         return f"{url}: its firewall keeps this machine out. Allow its network in the account's settings."
     if code == "AccountIsDisabled":
         return f"{url}: the storage account is disabled. Enable it, or name another."
@@ -122,6 +130,8 @@ def _of_refusal(error: HttpResponseError, code: str, location: BlobLocation, acc
             f"{url} refuses the identity that Azure's credential chain found. Give it the role Storage Blob Data "
             "Reader (for output: Contributor), or set storageKey to env:NAME or file:PATH of an account key or a SAS."
         )
+    if access.kind == "login":
+        return f"{url} refuses this login. Give its identity the role Storage Blob Data Contributor there."
     return (
         f"{url} is not public, and no credentials were found. Set storageKey to env:NAME or file:PATH of an account "
         "key or a SAS, put a SAS into the URL, or log in with `az login`."

@@ -1,4 +1,4 @@
-"""Runs of a target that is a managed service: what it says of its jobs, and what the runs' own files say."""
+"""Runs on a service that mounts their files as a folder: what it says of its jobs, and what the runs' own files say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from loadcast.errors import EnvironmentNotReadyError
 from loadcast.experiments.agent.state import CANCELLED, COMPLETED, ENDED, FAILED, STARTING, State
 from loadcast.experiments.runner import Recipe, Say
-from loadcast.experiments.services.service_files import (
+from loadcast.experiments.services.folder_files import (
     ServiceFiles,
     collect_files,
     environment_path,
@@ -59,8 +59,8 @@ class ServiceJobs(Protocol):
 
 
 @dataclass(frozen=True)
-class ServiceRunner:
-    """A Runner of scripts on a managed service.
+class FolderRunner:
+    """A Runner of scripts on such a service.
 
     What a script's exit code was, only its own files say; what the service says counts where these say nothing.
     """
@@ -142,7 +142,7 @@ class ServiceRunner:
             yield said
 
     def log_so_far(self, run: str) -> Iterator[bytes]:
-        """The log as it is now."""
+        """The log as it is now, in parts."""
         return read_log_parts(self.files, run)
 
     def collect(self, run: str, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Runs a script of a project on a managed service: sent there as this one file, of the standard library alone.
 
-    bootstrap.py FOLDER RUN
+    folder_bootstrap.py FOLDER RUN
 
 FOLDER is where the service mounts the target's files. `runs/RUN/request.json` there says what to run: `argv` (the
 script and its arguments), `environment`, `archive` (the project's contents by their sha-256), `entries`

@@ -1,8 +1,8 @@
-"""The files of a target that is a managed service, which are the only way by which its clients and its runs meet.
+"""Files of a target that a service mounts as a folder: the only way by which its clients and its runs meet.
 
     snapshots/SHA.tar.gz        the contents of a project's files, each by its sha-256; SHA is of their names
     environments/NAME.txt       packages, one a line, as pip takes them
-    runs/RUN/request.json       what is run; begun.json, log/, log.txt, results.tar and end.json: see `bootstrap`
+    runs/RUN/request.json       what is run; begun.json, log/, log.txt, results.tar and end.json: see `folder_bootstrap`
     runs/RUN/job.json           by which name the service knows the run
 
 Each file is written once and as a whole, so nothing is sent twice and no reader sees half of one.
@@ -25,7 +25,7 @@ from loadcast.errors import ArtefactError
 from loadcast.experiments.locations import blob_path
 from loadcast.experiments.snapshot_files import SnapshotFile
 
-_BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
+_BOOTSTRAP = Path(__file__).with_name("folder_bootstrap.py")
 
 
 class ServiceFiles(Protocol):
