@@ -215,6 +215,8 @@ def test_an_environment_becomes_an_image_once(target: Target) -> None:
     assert "25.0 /opt/loadcast/environments/" in target.loadcast("experiment", "submit", "-c", "made", script)
 
 
+#: A container here and a driver here read as `local` does.
+@pytest.mark.parametrize("target", ["local", "remote", "remotedocker", "cluster"], indirect=True)
 def test_a_large_log_is_fetched_whole_whatever_happens_to_the_network(target: Target) -> None:
     script = target.write("Code/loud.py", LOUD)
     needed = target.memory_kb("experiment", "list", read=sum_of_loud_lines)[0]
