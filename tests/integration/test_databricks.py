@@ -266,6 +266,15 @@ def test_packages_are_written_down_once_and_installed_as_a_run_begins(project: P
     assert "found gdal=3, wanted packages of pip's list alone" in refused
 
 
+def test_a_secret_of_a_key_vault_is_refused_and_not_left_out(project: Path, workspace: FakeWorkspace) -> None:
+    config = project / "aml_config" / "brick.runconfig"
+    config.write_text(config.read_text().replace("clear}", 'clear, MY_KEY: "keyvault:name"}'))
+    before = len(workspace.jobs)
+    refused = loadcast("experiment", "submit", "-c", "brick", "Code/ok.py", code=2)
+    assert "EnvironmentVariables.MY_KEY: found keyvault:, which synapse and amlcompute read; on databricks" in refused
+    assert len(workspace.jobs) == before
+
+
 def test_a_workspace_that_is_away_or_lets_nobody_in_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(databricks_client, "LOOK_S", 1)
     for name in [name for name in os.environ if name.startswith(("DATABRICKS_", "ARM_"))]:

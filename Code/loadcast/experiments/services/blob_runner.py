@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from loadcast.errors import ConfigError, EnvironmentNotReadyError, OutputError
-from loadcast.experiments.agent.state import CANCELLED, FAILED, RUNNING, STARTING, State
+from loadcast.experiments.agent.state import CANCELLED, ENDED, FAILED, RUNNING, STARTING, State
 from loadcast.experiments.runner import Recipe, Say
 from loadcast.experiments.services.blob_store import BlobStore
+from loadcast.experiments.services.log_and_results import follow_parts
 from loadcast.experiments.snapshot_files import SnapshotFile
 from loadcast.progress import Progress
 from loadcast.storage.blob.location import BlobLocation
@@ -149,26 +150,18 @@ class BlobRunner:
 
     def follow(self, run: str) -> Iterator[bytes]:
         """The log as it is written, to the run's end."""
-        index, pause, asked = 0, _POLL_S[0], time.monotonic()
-        ended = False
-        while True:
-            block = self.store.piece(run, index)
-            if block is not None:
-                index, pause = index + 1, _POLL_S[0]
-                yield block
-                continue
-            if ended:
-                return
-            ended = self.store.end(run) is not None  # once more then: what was written before the end is read after
-            if not ended and time.monotonic() > asked + _ASK_S:
-                asked, ended = time.monotonic(), self._is_over(run)
-            if not ended:
-                time.sleep(pause)
-                pause = min(1.5 * pause, _POLL_S[1])
+        asked = time.monotonic()
 
-    def _is_over(self, run: str) -> bool:
-        state = self._state(run)
-        return state is None or state["state"] not in (STARTING, RUNNING)
+        def is_over() -> bool:
+            nonlocal asked
+            if self.store.end(run) is not None:
+                return True
+            if time.monotonic() < asked + _ASK_S:
+                return False
+            asked, state = time.monotonic(), self._state(run)
+            return state is None or state["state"] in ENDED
+
+        return follow_parts(lambda index, _: self.store.piece(run, index), is_over, _POLL_S)
 
     def log_so_far(self, run: str) -> Iterator[bytes]:
         """The log as it is now, in parts."""

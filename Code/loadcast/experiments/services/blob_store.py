@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -26,6 +25,7 @@ from typing import Any, cast
 from loadcast.errors import ArtefactError
 from loadcast.experiments.agent.state import State
 from loadcast.experiments.locations import blob_path
+from loadcast.experiments.services.log_and_results import unpack_results
 from loadcast.experiments.snapshot_files import SnapshotFile
 from loadcast.storage.blob.access import Access
 from loadcast.storage.blob.container import Container
@@ -138,10 +138,7 @@ class BlobStore:
         packed = folder / ".results.tar"
         self.container.download(blob, packed)
         try:
-            with tarfile.open(packed) as archive:
-                archive.extractall(folder, filter="data")
-        except (tarfile.TarError, EOFError) as error:
-            raise ArtefactError(f"{self.location.at(name)} is damaged: {error}. Submit the script again.") from error
+            unpack_results(packed, folder, run)
         finally:
             packed.unlink()
 

@@ -23,6 +23,7 @@ from typing import IO, Any, BinaryIO, Protocol
 
 from loadcast.errors import ArtefactError
 from loadcast.experiments.locations import blob_path
+from loadcast.experiments.services.log_and_results import unpack_results
 from loadcast.experiments.snapshot_files import SnapshotFile
 
 _BOOTSTRAP = Path(__file__).with_name("folder_bootstrap.py")
@@ -145,8 +146,4 @@ def collect_files(files: ServiceFiles, run: str, folder: Path) -> None:
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".tar") as packed:
         if not files.fetch(run_path(run, "results.tar"), Path(packed.name)):
             return
-        try:
-            with tarfile.open(packed.name) as archive:
-                archive.extractall(folder, filter="data")
-        except (tarfile.TarError, EOFError) as error:
-            raise ArtefactError(f"What run {run} has left is damaged: {error}. Ask again.") from error
+        unpack_results(Path(packed.name), folder, run)

@@ -24,6 +24,7 @@ from loadcast.experiments.services.folder_files import (
     send_archive,
     write_json,
 )
+from loadcast.experiments.services.log_and_results import follow_parts
 from loadcast.experiments.snapshot_files import SnapshotFile
 from loadcast.progress import Progress
 
@@ -124,21 +125,18 @@ class FolderRunner:
 
     def follow(self, run: str) -> Iterator[bytes]:
         """The log as it is written, to the run's end."""
-        offset, pause, ended = 0, POLL_S[0], False
         state: State | None = None
-        while True:
-            if block := read_log(self.files, run, offset):
-                offset, pause = offset + len(block), POLL_S[0]
-                yield block
-            elif ended:
-                break
-            else:
-                state = self.states([run])[run]
-                ended = state is None or state["state"] in ENDED
-                if not ended:
-                    time.sleep(pause)
-                    pause = min(2 * pause, POLL_S[1])
-        if not offset and (said := self._said(state)):
+        is_empty = True
+
+        def is_over() -> bool:
+            nonlocal state
+            state = self.states([run])[run]
+            return state is None or state["state"] in ENDED
+
+        for part in follow_parts(lambda _, offset: read_log(self.files, run, offset), is_over, POLL_S):
+            is_empty = False
+            yield part
+        if is_empty and (said := self._said(state)):
             yield said
 
     def log_so_far(self, run: str) -> Iterator[bytes]:
