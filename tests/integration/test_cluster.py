@@ -85,6 +85,9 @@ def test_its_commands_give_what_this_machine_gives(walk: Walk, head: Host, local
     assert first["files/cluster/compiled"] > 0
     assert first["bytes/cluster/shipped"] > 0
     assert (second["files/cluster/compiled"], second["bytes/cluster/shipped"]) == (0, 0)
+    for run in (etl, train):
+        said = (walk.project / ".loadcast" / "runs" / run / "logs" / "spark-submit.log").read_text()
+        assert "application_" in said
     assert second["seconds/cluster/kernels"] < first["seconds/cluster/kernels"] / 10
 
 

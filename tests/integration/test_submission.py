@@ -129,6 +129,21 @@ def test_a_network_that_comes_back_is_waited_for(project: Path, monkeypatch: pyt
         submit(project, run_of("0"))
 
 
+def test_a_run_that_is_cancelled_while_its_environment_is_made_does_not_start(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = remote_agent.Agent.send
+
+    def cancelled_meanwhile(*arguments: Any) -> int:
+        (record,) = list_records(project).records
+        assert cancel(project, record).state == "cancelled"
+        return send(*arguments)
+
+    monkeypatch.setattr(remote_agent.Agent, "send", cancelled_meanwhile)
+    monkeypatch.setattr(remote_agent.Agent, "start", lambda *_: pytest.fail("it was started"))
+    assert submit(project, run_of("0")).state == "cancelled"
+
+
 def test_a_run_that_was_never_started_can_be_cancelled(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(submission, "hand_over", lambda *_: None)

@@ -213,6 +213,15 @@ while True: time.sleep(1)
     assert target.call("cancel", "r") == ended
 
 
+def test_a_run_that_could_not_be_ended_elsewhere_is_lost_and_can_be_cancelled_again(target: Target) -> None:
+    elsewhere = [["sh", "-c", "echo tried; exit 75"]]
+    target.start("r", "import time; print('begun', flush=True); time.sleep(600)", onCancel=elsewhere)
+    assert target.call("cancel", "r")["state"] == "lost"
+    assert "cancel it again" in target.state("r")["error"]
+    target.call("cancel", "r")
+    assert target.log("r").count(b"tried") > 1
+
+
 def test_what_a_script_leaves_behind_ends_with_it(target: Target, tmp_path: Path) -> None:
     target.start("r", "import subprocess; p = subprocess.Popen(['sleep', '600']); print(p.pid)")
     assert target.wait("r")["state"] == "completed"
@@ -314,10 +323,38 @@ def test_no_path_leads_out_of_its_folder(path: str) -> None:
         assert made.startswith("/base/")
 
 
+class WithoutAnnotations(ast.NodeTransformer):
+    """What of a module Python evaluates that has `from __future__ import annotations`."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        for argument in ast.walk(node.args):
+            if isinstance(argument, ast.arg):
+                argument.annotation = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        node.annotation = ast.Constant(None)
+        return self.generic_visit(node)
+
+
+#: Python 3.9 has made these subscriptable.
+PLAIN = {"dict", "list", "set", "tuple", "type", "Iterable", "Iterator", "Mapping", "Sequence"}
+
+
 def test_the_agent_is_for_older_pythons_and_brings_nothing_else() -> None:
     allowed = set(sys.stdlib_module_names)
     for source in _SOURCES.glob("*.py"):
-        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"), feature_version=(3, 8))):
+        tree = ast.parse(source.read_text(encoding="utf-8"), feature_version=(3, 8))
+        plain = PLAIN | {
+            name.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module == "collections.abc"
+            for name in node.names
+        }
+        for node in ast.walk(WithoutAnnotations().visit(tree)):
+            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+                assert node.value.id not in plain, f"{source.name}:{node.lineno}"
             if isinstance(node, ast.Import):
                 assert {name.name.partition(".")[0] for name in node.names} <= allowed
             elif isinstance(node, ast.ImportFrom):

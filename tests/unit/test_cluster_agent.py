@@ -31,11 +31,15 @@ root, words = {root!r}, sys.argv[2:]
 inside = lambda address: root + address[len("hdfs://head:8020"):] if address.startswith("hdfs:") else address
 with open(root + "/asked", "a") as asked:
     asked.write(words[0] + "\\n")
+if os.path.exists(root + "/away"):
+    sys.exit("ls: Call to head:8020 failed: Connection refused")
 if os.path.exists(root + "/broken") and words[0] != "-ls":
     sys.exit("put: No space left in quota")
 if words[0] == "-ls":
     there = [address for address in words[2:] if os.path.exists(inside(address))]
     print("\\n".join(there))
+    for address in set(words[2:]) - set(there):
+        print("ls: `" + address + "': No such file or directory", file=sys.stderr)
     sys.exit(len(there) < len(words[2:]))
 if words[0] == "-df":
     print("Filesystem Size Used Available Use%\\nhdfs://head:8020 10 1 9 10%")
@@ -128,6 +132,15 @@ def test_a_file_system_that_takes_nothing_is_told(base: str, hdfs: Path) -> None
     (hdfs / "broken").touch()
     with pytest.raises(Refused, match=r"hdfs -df: put: No space left in quota"):
         ship(base, {"environment": pack_environment(base, NAME)})
+
+
+def test_what_may_be_there_is_not_replaced_under_running_applications(base: str, hdfs: Path) -> None:
+    archives = {"environment": pack_environment(base, NAME)}
+    ship(base, archives)
+    (hdfs / "away").touch()
+    with pytest.raises(Refused, match=r"hdfs -ls: ls: Call to head:8020 failed"):
+        ship(base, archives)
+    assert (hdfs / "asked").read_text().split().count("-put") == 1
 
 
 def test_without_hadoops_commands_spark_submit_sends_them(base: str, monkeypatch: pytest.MonkeyPatch) -> None:

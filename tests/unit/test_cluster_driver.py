@@ -175,6 +175,21 @@ def test_a_broken_frame_ends_its_connection_and_nothing_else(
     assert (receiver.code, bytes(heard)) == (None, b"")
 
 
+def test_an_answer_that_was_lost_is_given_again_and_loses_nothing(receiver: Receiver, heard: bytearray) -> None:
+    frames = b"L\0\0\0\3log" + b"R\0\0\0\3tar" + b"X\0\0\0\0017"
+    for offset in (0, 3):
+        with socket.create_connection(("127.0.0.1", receiver.port)) as node:
+            node.sendall(TOKEN.encode())
+            assert node.recv(8) == offset.to_bytes(8, "big")
+            node.sendall(frames)
+            if offset:
+                assert node.recv(1) == b"K"
+            else:
+                wait_until(receiver.ended.is_set)
+    receiver.results.seek(0)
+    assert (receiver.code, bytes(heard), receiver.results.read()) == (7, b"log", b"tar")
+
+
 @given(st.binary(max_size=200))
 def test_two_halves_make_the_whole(whole: bytes) -> None:
     half = secrets.token_bytes(len(whole))

@@ -17,6 +17,7 @@ from loadcast.experiments.agent import removing
 from loadcast.experiments.agent.blobs import blob_path
 from loadcast.experiments.agent.environments import environment_folder
 from loadcast.experiments.agent.state import COMPLETED, FAILED, LOST, RUNNING, STARTING, lock, open_lock, run_folder
+from loadcast.experiments.locations import project_id
 from loadcast.experiments.locations import run_folder as run_folder_here
 from submitted import OTHER, RUN, submit
 
@@ -158,6 +159,15 @@ def test_a_pipeline_goes_with_its_steps(project: Path) -> None:
     submit(project, steps=("train",))
     submit(project, id=OTHER, parent=RUN, step="train")
     assert ran(project, "remove", "--here-only", RUN) == (0, f"Run {OTHER} is removed.\nRun {RUN} is removed.\n")
+
+
+def test_what_another_target_of_the_same_machine_has_not_given_back_stays(project: Path) -> None:
+    (project / "aml_config" / "master.compute").write_text("type: spark\nmaster: spark://host:7077\n")
+    submit(project, target="master", state="running", end=None, exit_code=None)
+    base = str(project / ".loadcast" / "target")
+    Path(run_folder(base, RUN), "request.json").write_text(json.dumps({"project": project_id(project)}))
+    assert RUN not in ran(project, "prune", "-t", "local")[1]
+    assert names(project / ".loadcast" / "target", "runs") == [RUN]
 
 
 def test_a_target_is_pruned(project: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from folder_service import FolderFiles, ProcessJobs
-from loadcast.errors import ArtefactError
+from loadcast.errors import ArtefactError, ConfigError
 from loadcast.experiments.locations import blob_path
 from loadcast.experiments.runner import Recipe
 from loadcast.experiments.services import folder_bootstrap, folder_runner
@@ -190,6 +190,20 @@ def test_a_client_that_ends_at_any_step_of_starting_submits_once_and_leaves_no_s
     assert bench.jobs.processes == {RUN: process}
     assert bench.jobs.secrets == {}
     assert not [path for path in bench.files.folder.rglob("*") if path.is_file() and b"sesame" in path.read_bytes()]
+
+
+def test_secrets_of_a_run_that_is_not_submitted_are_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> str:
+        raise ConfigError("There is no such cluster.")
+
+    bench.ready("print()")
+    monkeypatch.setattr(ProcessJobs, "submit", refused)
+    with pytest.raises(ConfigError):
+        bench.runner.start(RUN, bench.request, {"KEY": "sesame"})
+    assert bench.jobs.secrets == {}
+    bench.jobs.keep_secrets(RUN, {"KEY": "sesame"})  # by a client that was killed then
+    assert bench.runner.cancel(RUN)["state"] == "cancelled"
+    assert bench.jobs.secrets == {}
 
 
 def test_contents_are_sent_once_whatever_their_files_are_called(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from loadcast.errors import ConfigError, OutputError
 from loadcast.experiments.agent.state import LOST, is_locked
-from loadcast.experiments.compute import read_compute
+from loadcast.experiments.compute import list_compute
 from loadcast.experiments.conda import read_conda
 from loadcast.experiments.locations import run_folder
 from loadcast.experiments.records import RunRecord, list_records
@@ -55,12 +55,14 @@ def prune(project: Path, target: str, days: float, dry_run: bool = False) -> lis
     runner = runner_of(project, target)
     if not isinstance(runner, Agent):
         return []  # a service that keeps its own order
-    records = [record for record in list_records(project).records if record.target == target and not record.steps]
-    records = refresh(project, records)
+    # Targets of one machine share the agent's folder: what is of another one stays, unless its results are here.
+    everything = [record for record in list_records(project).records if not record.steps]
+    asked_now = {record.id: record for record in refresh(project, [it for it in everything if it.target == target])}
+    records = [asked_now.get(record.id, record) for record in everything]
     asked = {
         "known": [record.id for record in records if record.is_final],
         "keep": [record.id for record in records if not record.is_final],
-        "environments": _needed(project, target),
+        "environments": _needed(project),
         "days": days,
         "dryRun": dry_run,
     }
@@ -91,8 +93,9 @@ def _remove_here(project: Path, record: RunRecord) -> None:
         raise OutputError(f"Cannot remove {folder}: {error.strerror or error}.") from error
 
 
-def _needed(project: Path, name: str) -> list[str]:
-    """The environments that run configurations of the project may have on a target."""
-    target = read_compute(project, name)
+def _needed(project: Path) -> list[str]:
+    """The environments that run configurations of the project may have on any target."""
     files = {config.conda_file(project) for config in list_runconfigs(project).values()}
-    return [type_of(target).recipe(target, read_conda(file)).name for file in sorted(filter(None, files))]
+    environments = [read_conda(file) for file in sorted(filter(None, files))]
+    targets = [listed.target for listed in list_compute(project) if listed.target and not listed.target.is_service]
+    return sorted({type_of(target).recipe(target, made).name for target in targets for made in environments})

@@ -26,7 +26,7 @@ from loadcast.experiments.compute import ComputeTarget, read_compute
 from loadcast.experiments.conda import read_conda
 from loadcast.experiments.git_state import git_commit, git_diff
 from loadcast.experiments.locations import LOG, LOGGED, OUTPUTS, project_id, run_folder
-from loadcast.experiments.records import RunRecord, list_records, new_id, write_record
+from loadcast.experiments.records import RunRecord, list_records, new_id, read_record, write_record
 from loadcast.experiments.remote_agent import Agent
 from loadcast.experiments.runconfig import RunConfig, read_runconfig
 from loadcast.experiments.runner import Recipe, Runner, Say
@@ -115,6 +115,9 @@ def hand_over(project: Path, record: RunRecord, progress: Progress = silent) -> 
         runner.send(project, files)
         values = {name: read_reference(reference, name) for name, reference in kept["secrets"].items()}
         request = {**kept["request"], "entries": [[file.path, file.sha256, file.executable] for file in files]}
+        now = read_record(project, record.id)
+        if now.is_final:  # it was cancelled meanwhile
+            return now
         state = runner.start(record.id, request, values)
     return _brought_up_to_date(project, record, state)
 
@@ -189,9 +192,12 @@ def cancel(project: Path, record: RunRecord) -> RunRecord:
     (record,) = refresh(project, [record])
     if record.is_final:  # a lost run is not: it may have left a container or an application
         return record
+    runner = runner_of(project, record.target)
     if record.state in _NOT_STARTED:  # its client has ended, or is just about to be told
+        if not isinstance(runner, Agent):
+            runner.cancel(record.id)  # a service may have been asked by a client that could not say so
         return _changed(project, record, state="cancelled", end=datetime.now(UTC))
-    return _brought_up_to_date(project, record, runner_of(project, record.target).cancel(record.id))
+    return _brought_up_to_date(project, record, runner.cancel(record.id))
 
 
 def runner_of(project: Path, name: str) -> Runner:

@@ -96,7 +96,7 @@ def ssh_machine(target: ComputeTarget, name: str) -> SshMachine:
     if target.host_key is None or target.address is None or target.username is None:
         raise ConfigError(
             f"Target {name} has no hostKey: whom it reaches is not known. "
-            f"Run loadcast computetarget test {name}, which asks for it and pins it."
+            f"Detach and attach it again, which asks for it, or write it into {name}.compute as ssh-keyscan prints it."
         )
     password = read_reference(target.password, "password") if target.password else None
     return SshMachine(

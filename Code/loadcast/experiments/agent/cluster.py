@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any
 
-from .applications import APPLICATION, tag_of
+from .applications import APPLICATION, end_application, tag_of
 from .driver import other_half
 from .environments import environment_folder
 from .receiving import Receiver, own_addresses
@@ -32,7 +32,11 @@ _SUBMITTED = re.compile(rb"\bapplication_[0-9]+_[0-9]+\b")
 _KERNELS = "loadcast/kernels/"
 #: Seconds that an application has to tell its end once spark-submit has, and the other way round.
 _LAST_WORD_S, _LEAVING_S = 10.0, 120.0
+_POLL_S = 0.5
+#: Of spark-submit's log: its beginning, where it names the application.
+_LOG_BYTES = 1 << 20
 _SHOWN_LINES = 20
+_SUBMIT_LOG = "spark-submit.log"
 #: What nodes unpack, by the names that they have in a container's working directory.
 _ENVIRONMENT, _COMPILED, _PROJECT = "environment", "kernels", "project"
 
@@ -124,22 +128,20 @@ class _Run:
         if compiled:
             variables["LOADCAST_COMPILED"] = compiled
         words = [*self._submission("client", settings), *self._spec["words"]]
-        with self._started(words, {**os.environ, **variables}) as process:
-            assert process.stdout is not None
-            self._note_application(process.stdout, sys.stdout.buffer)
-        return 128 - process.returncode if process.returncode < 0 else process.returncode
+        code = self._started(words, {**os.environ, **variables}, None).wait()
+        return 128 - code if code < 0 else code
 
     def _on_a_node(self, settings: Mapping[str, str]) -> int:
         """With the driver on a node of the cluster, which talks to us."""
-        token, log = secrets.token_hex(32), os.path.join(self._work, "logs", "spark-submit.log")
+        token, log = secrets.token_hex(32), os.path.join(self._work, "logs", _SUBMIT_LOG)
         with Receiver(token, _say) as receiver, open(log, "wb", 0) as output:
             words = [*self._submission("cluster", self._on_node(settings, token, receiver.port)), self._driver()]
-            with self._started(words, self._without_secrets()) as process:
-                assert process.stdout is not None
-                self._note_application(process.stdout, output)
-                receiver.ended.wait(_LAST_WORD_S)
+            process = self._started(words, self._without_secrets(), output)
+            self._wait_for(process, receiver)
+            self._note_application(log)
             if receiver.code is None:
                 self._show_end_of(log)
+                end_application(self._base, self._run)
                 return process.returncode or 1
             self._unpack(receiver.results)
             return receiver.code
@@ -177,13 +179,14 @@ class _Run:
             **merged(settings, "spark.yarn.dist.archives", [f"{self._packed_project()}#{_PROJECT}"]),
             **merged(settings, "spark.yarn.dist.files", [job_file]),
             "spark.yarn.maxAppAttempts": "1",  # a script is run once
+            "spark.yarn.submit.waitAppCompletion": "true",
         }
 
     def _packed_project(self) -> str:
         path = os.path.join(self._folder, "project.tar.gz")
         with tarfile.open(path, "w:gz", compresslevel=1) as packed:
             for name in sorted(os.listdir(self._work)):
-                packed.add(os.path.join(self._work, name), name)
+                packed.add(os.path.join(self._work, name), name, filter=_without_our_log)
         return path
 
     def _driver(self) -> str:
@@ -195,32 +198,35 @@ class _Run:
     def _without_secrets(self) -> dict[str, str]:
         return {name: value for name, value in os.environ.items() if name not in self._spec["secrets"]}
 
-    @contextmanager
-    def _started(self, words: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-        """spark-submit, which is waited for."""
+    def _started(
+        self, words: list[str], environment: Mapping[str, str], output: IO[bytes] | None
+    ) -> subprocess.Popen[bytes]:
+        """spark-submit, which writes to `output`, or where we do."""
         with open(os.path.join(self._folder, APPLICATION), "ab"):
             pass  # from now on there may be one, whether it says so or not
         try:
-            process = subprocess.Popen(
-                words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-            )
+            return subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         except OSError as error:
             raise Refused(f"{words[0]}: {error.strerror}; sparkSubmitLocation of the target says where it is") from None
-        with process:
-            yield process
 
-    def _note_application(self, source: IO[bytes], target: IO[bytes]) -> None:
-        """Hand on what spark-submit writes, and write down which application it has submitted."""
-        noted, tail = False, b""
-        for block in iter(lambda: source.read1(1 << 16), b""):  # type: ignore[attr-defined]  # it is buffered
-            target.write(block)
-            target.flush()
-            named = None if noted else _SUBMITTED.search(tail + block)
-            if named and named.end() < len(tail + block):
-                noted = True
-                with open(os.path.join(self._folder, APPLICATION), "wb") as file:
-                    file.write(named[0])
-            tail = block[-100:]
+    def _wait_for(self, process: subprocess.Popen[bytes], receiver: Receiver) -> None:
+        """Wait for spark-submit and for the driver's last word, whichever comes first, and a while for the other."""
+        while process.poll() is None:
+            if receiver.ended.wait(_POLL_S):
+                try:
+                    process.wait(_LEAVING_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+        receiver.ended.wait(_LAST_WORD_S)
+
+    def _note_application(self, log: str) -> None:
+        """Write down which application was submitted, so that ending it need not look for it."""
+        with open(log, "rb") as said:
+            named = _SUBMITTED.search(said.read(_LOG_BYTES))
+        if named:
+            with open(os.path.join(self._folder, APPLICATION), "wb") as file:
+                file.write(named[0])
 
     def _show_end_of(self, log: str) -> None:
         with open(log, encoding="utf-8", errors="replace") as file:
@@ -256,6 +262,11 @@ class _Run:
         line = json.dumps({"time": round(time.time(), 3), "kind": "metric", "name": name, "value": [value]})
         with open(os.environ["LOADCAST_RUN_LOG"], "a", encoding="utf-8") as file:
             file.write(f"{line}\n")
+
+
+def _without_our_log(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """It would come back among the script's, as it was when the script began."""
+    return None if member.name == f"logs/{_SUBMIT_LOG}" else member
 
 
 def _say(block: bytes) -> None:

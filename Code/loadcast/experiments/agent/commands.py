@@ -17,6 +17,7 @@ from .environments import has_environment, make_environment
 from .images import has_image, make_image
 from .looking import cancel_run, collect_run, copy_log, follow_log, remove_run, states
 from .removing import mark_needed, prune
+from .request import NOT_ENDED
 from .shipping import environment_archive, pack_environment, ship
 from .starting import start_run
 from .state import Refused
@@ -104,8 +105,13 @@ def _cluster(base: str, run: str, spec: str) -> int:
     return run_on_cluster(base, run, json.loads(spec))
 
 
-def _end_application(base: str, run: str) -> None:
-    end_application(base, run)
+def _end_application(base: str, run: str) -> int:
+    try:
+        end_application(base, run)
+    except Refused as error:
+        sys.stderr.write(f"{error}\n")
+        return NOT_ENDED
+    return 0
 
 
 def _answer(content: Any) -> None:

@@ -46,8 +46,15 @@ def make_environment(base: str, name: str, spec: dict[str, Any]) -> str:
 
 
 def has_environment(base: str, name: str) -> bool:
-    """Whether an environment is there."""
-    return os.path.exists(os.path.join(environment_folder(base, name), _READY))
+    """Whether an environment is there, and nobody is making or removing it just now."""
+    folder = environment_folder(base, name)
+    if not os.path.exists(os.path.join(folder, _READY)):
+        return False
+    descriptor = os.open(f"{folder}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        return lock(descriptor, shared=True) and os.path.exists(os.path.join(folder, _READY))
+    finally:
+        os.close(descriptor)
 
 
 def environment_folder(base: str, name: str) -> str:

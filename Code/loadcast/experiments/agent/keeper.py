@@ -12,7 +12,7 @@ from typing import IO
 
 from .processes import adopt_orphans, end_descendants, end_with_parent, send_signal
 from .request import Request
-from .state import CANCELLED, COMPLETED, FAILED, RUNNING, write_state
+from .state import CANCELLED, COMPLETED, FAILED, LOST, RUNNING, write_state
 
 #: Seconds that a cancelled script has to end by itself.
 GRACE_S = 10.0
@@ -42,8 +42,11 @@ class Keeper:
         with open(os.path.join(self._folder, "log"), "ab", 0) as log:
             code = None if self._cancelled else self._script(log)
             end_descendants()
-            if self._cancelled:
-                self._request.end_elsewhere(log)
+            is_ended = self._request.end_elsewhere(log) if self._cancelled else True
+        if not is_ended:
+            error = "What it had started elsewhere could not be ended: cancel it again."
+            write_state(self._folder, state=LOST, code=code, end=time.time(), error=error)
+            return
         state = CANCELLED if self._cancelled else COMPLETED if code == 0 else FAILED
         write_state(self._folder, state=state, code=code, end=time.time())
 

@@ -14,9 +14,8 @@ import socketserver
 import struct
 import tempfile
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from typing import IO
+from typing import IO, Callable  # noqa: UP035  # Python 3.8 asks it of this one
 
 _HEAD = struct.Struct(">cI")
 _OFFSET = struct.Struct(">Q")
@@ -66,20 +65,22 @@ class Receiver:
             return
         connection.settimeout(_SILENCE_S)
         with self._lock:
-            self._generation += 1
+            if not self.ended.is_set():  # else it has not heard that we know
+                self._generation += 1
+                self.results.seek(0)
+                self.results.truncate()
             mine = self._generation
             connection.sendall(_OFFSET.pack(self._received))
-            self.results.seek(0)
-            self.results.truncate()
         while True:
             kind, length = _HEAD.unpack(_exactly(connection, _HEAD.size))
             if length > _LARGEST_FRAME:
                 raise ValueError("a frame that is too long")
             data = _exactly(connection, length)
             with self._lock:
-                if mine != self._generation or self.ended.is_set():  # a later connection says it
+                if mine != self._generation:  # a later connection says it
                     return
-                self._take(kind, data)
+                if not self.ended.is_set():
+                    self._take(kind, data)
             if kind == b"X":
                 connection.sendall(b"K")
 

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from .environments import environment_folder
@@ -42,8 +43,10 @@ def prune(base: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
     gone: set[str] = set()
     for name in _runs(base):
         if _is_done(base, name, asked, since):
-            gone.add(name)
-            removed.append(_taken(run_folder(base, name), "run", name, asked["dryRun"]))
+            taken = _taken(run_folder(base, name), "run", name, asked["dryRun"])
+            if taken:
+                gone.add(name)
+                removed.append(taken)
     left = [name for name in _runs(base) if name not in gone]
     removed += _blobs(base, left, since, asked["dryRun"])
     removed += _environments(base, left, asked, since)
@@ -93,15 +96,16 @@ def _environments(base: str, runs: list[str], asked: dict[str, Any], since: floa
             continue
         folder = environment_folder(base, name)
         if os.path.isdir(folder):
-            taken = _taken_environment(folder, name, asked["dryRun"])
+            taken = _taken_environment(base, name, asked)
             if taken and not asked["dryRun"]:
                 remove_archive(base, name)
         else:
             taken = _taken_image(name, asked["dryRun"])
         if taken:
             yield taken
-        if not asked["dryRun"]:
-            os.unlink(os.path.join(_marks(base), f"{name}.{asked['owner']}"))
+            if not asked["dryRun"]:
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(_marks(base), f"{name}.{asked['owner']}"))
 
 
 def _has_ended(base: str, run: str) -> bool:
@@ -109,12 +113,20 @@ def _has_ended(base: str, run: str) -> bool:
     return state is None or state["state"] in (COMPLETED, FAILED, CANCELLED)
 
 
-def _taken_environment(folder: str, name: str, dry: bool) -> dict[str, Any] | None:
+def _taken_environment(base: str, name: str, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """An environment, unless it is just being made, or another project has asked for it meanwhile."""
+    folder = environment_folder(base, name)
     descriptor = os.open(f"{folder}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        return _taken(folder, "environment", name, dry) if lock(descriptor) else None  # else it is just being made
+        if not lock(descriptor) or _owners(base, name) != {asked["owner"]}:
+            return None
+        return _taken(folder, "environment", name, asked["dryRun"])
     finally:
         os.close(descriptor)
+
+
+def _owners(base: str, name: str) -> set[str]:
+    return {file.partition(".")[2] for file in os.listdir(_marks(base)) if file.partition(".")[0] == name}
 
 
 def _taken_image(name: str, dry: bool) -> dict[str, Any] | None:
@@ -132,13 +144,16 @@ def _docker(*words: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _taken(folder: str, kind: str, name: str, dry: bool) -> dict[str, Any]:
+def _taken(folder: str, kind: str, name: str, dry: bool) -> dict[str, Any] | None:
     """A folder's size; it is gone at once for everybody else, unless `dry`."""
     size = sum(os.lstat(os.path.join(parent, file)).st_size for parent, _, files in os.walk(folder) for file in files)
     if not dry:
         going = os.path.join(os.path.dirname(folder), f".removing-{name}-{os.getpid()}")
         os.rename(folder, going)
         shutil.rmtree(going, ignore_errors=True)
+        if os.path.exists(going):  # files of another user's, such as a container's root
+            os.rename(going, folder)
+            return None
     return {"kind": kind, "name": name, "bytes": size}
 
 

@@ -10,8 +10,10 @@ from typing import IO, Any
 
 from .state import below, read_json
 
+#: The exit code of a command that could not end what works elsewhere; with others that is gone already, or was never.
+NOT_ENDED = 75
 #: Seconds that each command has which ends a run elsewhere.
-_ELSEWHERE_S = 30.0
+_ELSEWHERE_S = 60.0
 #: What a script is told about its run, in variables: its id, where it logs to, and not to keep its output back.
 LOG_VARIABLE = "LOADCAST_RUN_LOG"
 OF_THE_RUN = ("LOADCAST_RUN_ID", LOG_VARIABLE, "PYTHONUNBUFFERED")
@@ -35,15 +37,22 @@ class Request:
         asked = {name: self._word(word) for name, word in self.content.get("environment", {}).items()}
         return {**os.environ, **own, **asked}
 
-    def end_elsewhere(self, log: IO[bytes]) -> None:
-        """Run what ends the script where it works elsewhere: in a container, as an application of a cluster."""
+    def end_elsewhere(self, log: IO[bytes]) -> bool:
+        """Run what ends the script where it works elsewhere: in a container, as an application of a cluster.
+
+        Returns whether nothing says that it may still be there.
+        """
+        is_ended = True
         commands: Sequence[Sequence[Any]] = self.content.get("onCancel", [])
         for words in commands:
             argv = [self._word(word) for word in words]
             try:
-                subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=_ELSEWHERE_S)
+                done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=_ELSEWHERE_S)
+                is_ended &= done.returncode != NOT_ENDED
             except (OSError, subprocess.TimeoutExpired) as error:
                 log.write(f"{argv[0]}: {error}\n".encode("utf-8", "replace"))
+                is_ended &= isinstance(error, OSError)  # what is not there has started nothing
+        return is_ended
 
     def _word(self, word: Any) -> str:
         """A word of a command line as it is here: a text, or parts, some of them {"at": path} or {"id": name}.

@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from .environments import environment_folder
 from .state import Refused, lock, read_json, write_json
@@ -42,20 +42,35 @@ def pack_environment(base: str, name: str) -> str:
 
 def pack(folder: str, archive: str) -> str:
     """Pack what is in a folder, unless the archive is there; returns the archive's path."""
-    os.makedirs(os.path.dirname(archive), mode=0o700, exist_ok=True)
-    descriptor = os.open(f"{archive}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        while not lock(descriptor):
-            time.sleep(_PAUSE_S)
+    with _locked(archive):
         if not os.path.exists(archive):
             making = f"{archive}.{os.getpid()}"
             with tarfile.open(making, "w:gz", compresslevel=_COMPRESSION) as packed:
                 for name in sorted(os.listdir(folder)):
                     packed.add(os.path.join(folder, name), name)
             os.replace(making, archive)
+    return archive
+
+
+@contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Nobody else is in such a block for the same path; its folder is made."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while not lock(descriptor):
+            time.sleep(_PAUSE_S)
+        yield
     finally:
         os.close(descriptor)
-    return archive
+
+
+@contextmanager
+def _record_of(base: str) -> Iterator[str]:
+    """The file that says which archives lie where, for one at a time: an archive that is replaced breaks its users."""
+    record = os.path.join(base, "archives", "shipped.json")
+    with _locked(record):
+        yield record
 
 
 def ship(base: str, archives: Mapping[str, str]) -> tuple[dict[str, str], int]:
@@ -69,7 +84,11 @@ def ship(base: str, archives: Mapping[str, str]) -> tuple[dict[str, str], int]:
     command = _file_system()
     if not archives or command is None:
         return dict(archives), sum(map(os.path.getsize, archives.values()))
-    record = os.path.join(base, "archives", "shipped.json")
+    with _record_of(base) as record:
+        return _ship(record, archives, command)
+
+
+def _ship(record: str, archives: Mapping[str, str], command: Sequence[str]) -> tuple[dict[str, str], int]:
     known: Mapping[str, str] = read_json(record) if os.path.exists(record) else {}
     addresses = {archive: known[archive] for archive in archives.values() if archive in known}
     there = _those_there(command, list(addresses.values()))
@@ -84,12 +103,13 @@ def ship(base: str, archives: Mapping[str, str]) -> tuple[dict[str, str], int]:
 
 def remove_archive(base: str, name: str) -> None:
     """Remove an environment's archive, here and where nodes reach it; one that cannot be removed there stays there."""
-    archive, record = environment_archive(base, name), os.path.join(base, "archives", "shipped.json")
-    known: dict[str, str] = read_json(record) if os.path.exists(record) else {}
-    address, command = known.pop(archive, None), _file_system()
-    if address and command:
-        subprocess.run([*command, "-rm", "-skipTrash", address], stdin=subprocess.DEVNULL, capture_output=True)
-        write_json(record, known)
+    archive = environment_archive(base, name)
+    with _record_of(base) as record:
+        known: dict[str, str] = read_json(record) if os.path.exists(record) else {}
+        address, command = known.pop(archive, None), _file_system()
+        if address and command:
+            subprocess.run([*command, "-rm", "-skipTrash", address], stdin=subprocess.DEVNULL, capture_output=True)
+            write_json(record, known)
     with suppress(FileNotFoundError):
         os.unlink(archive)
 
@@ -107,6 +127,9 @@ def _those_there(command: Sequence[str], addresses: Sequence[str]) -> set[str]:
     if not addresses:
         return set()
     done = subprocess.run([*command, "-ls", "-C", *addresses], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    said = done.stderr.strip().splitlines()
+    if done.returncode and not all("No such file" in line for line in said if line.startswith("ls:")):
+        raise Refused(f"{os.path.basename(command[0])} -ls: {said[-1]}")
     return {line.strip() for line in done.stdout.splitlines()}
 
 

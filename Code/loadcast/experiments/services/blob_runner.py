@@ -137,7 +137,7 @@ class BlobRunner:
         """End a run's job; returns its state when the service says that it has ended."""
         self.store.ask_to_end(run)
         until = time.monotonic() + _END_S
-        name = self.store.job(run)
+        name = self.store.job(run) or self.service.find(run)
         if name is not None:
             self.service.cancel(name)
             while self.service.job(name).state != "ended":

@@ -273,8 +273,11 @@ class DatabricksJobs:
 
     def state(self, job: str) -> State:
         """The state of a job, as far as the service knows it."""
-        with self._workspace.errors():
-            return job_state(self._workspace.client.jobs.get_run(int(job)))
+        try:
+            with self._workspace.errors():
+                return job_state(self._workspace.client.jobs.get_run(int(job)))
+        except MissingError:  # it keeps them for some weeks
+            return State(state=FAILED, code=None, end=time.time(), error=f"job {job} is not known any more")
 
     def cancel(self, job: str) -> None:
         """Ask for its end."""

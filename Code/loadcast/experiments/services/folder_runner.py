@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from loadcast.errors import EnvironmentNotReadyError
+from loadcast.errors import EnvironmentNotReadyError, LoadcastError
 from loadcast.experiments.agent.state import CANCELLED, COMPLETED, ENDED, FAILED, STARTING, State
 from loadcast.experiments.runner import Recipe, Say
 from loadcast.experiments.services.folder_files import (
@@ -95,8 +95,16 @@ class FolderRunner:
         if record is None:
             where = self.jobs.keep_secrets(run, secrets) if secrets else None
             write_json(self.files, run_path(run, "request.json"), script_request(request, where))
-            record = self._keep(run, self.jobs.submit(run, request), has_secrets=bool(secrets))
+            record = self._keep(run, self._submitted(run, request, bool(secrets)), has_secrets=bool(secrets))
         return self._state(run, record)
+
+    def _submitted(self, run: str, request: Mapping[str, Any], has_secrets: bool) -> str:
+        try:
+            return self.jobs.submit(run, request)
+        except LoadcastError:
+            if has_secrets and self.jobs.find(run) is None:
+                self.jobs.forget_secrets(run)
+            raise
 
     def states(self, runs: Iterable[str]) -> dict[str, State | None]:
         """The states of runs; None for one that was never submitted."""
@@ -110,6 +118,7 @@ class FolderRunner:
         """
         record = self._record(run)
         if record is None:
+            self.jobs.forget_secrets(run)
             return State(state=CANCELLED, end=time.time())
         pause, until = POLL_S[0], time.monotonic() + _END_S
         if self._state(run, record)["state"] not in ENDED:
