@@ -21,6 +21,8 @@ IMPORT_FOLDERS = (ROOT / "Code", ROOT / "tests", ROOT / "tests" / "support", ROO
 # Spark's Python workers are new processes: they must find what the tests found.
 os.environ["PYTHONPATH"] = os.pathsep.join(map(str, IMPORT_FOLDERS))
 os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+# Tests' forests are small: without the optimizing compiler, which takes a core for itself, a JVM has grown them sooner.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.register_profile(
