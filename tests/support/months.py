@@ -39,18 +39,11 @@ def write_sample(folder: Path) -> str:
 
 
 def run_month_here(folder: Path, data: str) -> Month:
-    """Run the same in this process, in the session that runs in it, on two local cores."""
+    """Run ETL, and ETL with training, in this process, in the session that runs in it, on two local cores."""
     filtered, whole = (_write_config(folder / name, data) for name in ("filtered", "whole"))
     runs.etl(load_settings(filtered), filter_ip=True)
     runs.train(runs.etl(load_settings(whole)))
     return Month(_published(filtered), _published(whole))
-
-
-def run_month(folder: Path, data: str, cluster: Cluster) -> Month:
-    """Run the commands on `data`, with their outputs below `folder`, on the cluster."""
-    filtered = _write_config(folder / "filtered", data)
-    _run(cluster, "etl.py", str(filtered), "FILTER_IP")
-    return Month(_published(filtered), run_whole(folder / "whole", data, cluster))
 
 
 def run_whole(folder: Path, data: str, cluster: Cluster) -> runs.Run:
@@ -125,12 +118,6 @@ def _read_json(path: Path) -> dict[str, object]:
 
 def _twelve_digits(number: str) -> float:
     return float(f"{float(number):.12g}")
-
-
-def differences(found: Month, wanted: Month) -> list[str]:
-    """Names of what differs between two runs of the same month: nothing of it may depend on where it ran."""
-    whole = run_differences("whole", found.whole, wanted.whole, TABLES_TRAINED)
-    return [*run_differences("filtered", found.filtered, wanted.filtered), *whole]
 
 
 def run_differences(kind: str, one: runs.Run, other: runs.Run, tables: Sequence[str] = TABLES) -> list[str]:
