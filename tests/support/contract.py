@@ -36,6 +36,14 @@ with open(sys.argv[1], "w") as told:
     told.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
 sys.exit(code)
 """
+#: Of a head node whose cluster has no applications, as scripts without Spark start none; test_cluster.py has a YARN.
+_CLUSTER_COMMANDS = {
+    "spark-submit": f"""#!/bin/sh
+export SPARK_HOME='{SPARK_HOME}' HADOOP_CONF_DIR=/run
+exec "$SPARK_HOME/bin/spark-submit" "$@"
+""",
+    "yarn": "#!/bin/sh\n",
+}
 Result = TypeVar("Result")
 
 
@@ -199,9 +207,9 @@ class Machines:
             if has_containers():
                 make_docker(folder)
             self.programs_there.mkdir(parents=True, exist_ok=True)
-            submit = self.programs_there / "spark-submit"
-            submit.write_text(f'#!/bin/sh\nexport SPARK_HOME={SPARK_HOME}\nexec $SPARK_HOME/bin/spark-submit "$@"\n')
-            submit.chmod(0o755)
+            for name, script in _CLUSTER_COMMANDS.items():
+                (self.programs_there / name).write_text(script)
+                (self.programs_there / name).chmod(0o755)
             hosts = running_hosts(self.folder / "hosts", ["vm"], programs=self.programs_there, shared=[folder, *shared])
             self._host = self._stack.enter_context(hosts)["vm"]
         return self._host
