@@ -137,7 +137,8 @@ def _service(command: list[str], folder: Path) -> Iterator[str]:
     """Run the service while the block runs; gives its address."""
     environment = {name: value for name, value in os.environ.items() if name != "LOADCAST_SERVICE_KEY"}
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=PIPE, stderr=PIPE, text=True) as process:
-        threading.Thread(target=_pass_on, args=(process.stderr,), daemon=True).start()
+        passing_on = threading.Thread(target=_pass_on, args=(process.stderr,), daemon=True)
+        passing_on.start()
         late = threading.Timer(_START_TIMEOUT_S, process.terminate)  # ends the wait for a service that says nothing
         late.start()
         try:
@@ -147,6 +148,7 @@ def _service(command: list[str], folder: Path) -> Iterator[str]:
         finally:
             late.cancel()
             process.terminate()
+            passing_on.join()  # it ends with the service; then its pipe may be closed
 
 
 def _pass_on(errors: IO[str] | None) -> None:
