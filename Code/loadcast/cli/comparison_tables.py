@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from loadcast.cli.history_tables import plain, seconds, state
+from loadcast.cli.history_tables import plain, seconds, state, table_of
 from loadcast.errors import ArtefactError
 from loadcast.experiments.comparison import Rows, RunView, in_depth, metric_rows, parameter_rows
 from loadcast.experiments.snapshot_files import FileChange, file_changes, snapshot_files
@@ -39,7 +38,7 @@ def comparison(
 
 def _runs(views: Sequence[RunView], wide: bool) -> Table:
     """By which number each run stands in the columns."""
-    table = _table("", "run", "state", "seconds", *(["script", "target"] if wide else []))
+    table = table_of("", "run", "state", "seconds", *(["script", "target"] if wide else []), pad_edge=False)
     for number, view in enumerate(views, 1):
         record = view.record
         more = (plain(record.script), plain(record.target)) if wide else ()
@@ -53,7 +52,7 @@ def _parameters(views: Sequence[RunView], keep_equal: bool) -> Iterator[Renderab
     if not rows:
         yield Text("Parameters: the same\n", style="bold")
         return
-    table = _table("Parameters", *map(str, range(1, len(views) + 1)))
+    table = table_of("Parameters", *map(str, range(1, len(views) + 1)), pad_edge=False)
     for name, texts in rows:
         table.add_row(plain(name), *_cells(texts))
     yield table
@@ -83,7 +82,7 @@ def _changed_files(changes: Sequence[FileChange], which: str) -> Iterator[Render
     if not changes:
         yield Text(f"Code {which}".rstrip() + ": the same\n", style="bold")
         return
-    table = _table(f"Code {which}".rstrip(), "", "lines", "")
+    table = table_of(f"Code {which}".rstrip(), "", "lines", "", pad_edge=False)
     for change in changes[:_MOST_FILES]:
         came, went = change.counts
         table.add_row(plain(change.path), change.change, Text(f"+{came:,}", "green"), Text(f"-{went:,}", "red"))
@@ -112,7 +111,7 @@ def _metrics(
         yield Text("Metrics: the same" if any(view.series for view in views) else "Metrics: none", style="bold")
         return
     two = len(views) == 2
-    table = _table("Metrics", *map(str, range(1, len(views) + 1)), *(["change"] if two else []))
+    table = table_of("Metrics", *map(str, range(1, len(views) + 1)), *(["change"] if two else []), pad_edge=False)
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
     group = ""
@@ -146,10 +145,3 @@ def _change(before: float | None, after: float | None, wide: bool) -> str:
 
 def _cells(texts: Sequence[str | None]) -> list[Text]:
     return [plain("–" if text is None else text) for text in texts]
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(plain(column), overflow="fold", no_wrap=column == "run")
-    return table

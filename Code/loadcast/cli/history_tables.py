@@ -30,7 +30,7 @@ def console() -> Console:
 
 def runs_table(views: Sequence[RunView], metrics: Sequence[str]) -> Table:
     """A line a run, with a column for each of the metrics."""
-    table = _table("run", "experiment", "target", "script", "state", "begun (UTC)")
+    table = table_of("run", "experiment", "target", "script", "state", "begun (UTC)")
     for name in ("seconds", *metrics):
         table.add_column(plain(name), justify="right")
     for view in views:
@@ -59,7 +59,7 @@ def run_tables(view: RunView) -> list[Table]:
     if view.texts:
         tables.append(_pairs("Texts", view.texts))
     if view.series:
-        table = _table("metric", title="Metrics")
+        table = table_of("metric", title="Metrics")
         table.add_column("last", justify="right")
         table.add_column("numbers", justify="right")
         for name, values in sorted(view.series.items()):
@@ -70,7 +70,7 @@ def run_tables(view: RunView) -> list[Table]:
 
 def metric_table(name: str, series: Sequence[tuple[RunView, list[float]]]) -> Table:
     """A metric in all runs that have it."""
-    table = _table("run", "experiment", "begun (UTC)", title=name)
+    table = table_of("run", "experiment", "begun (UTC)", title=name)
     for column in ("numbers", "least", "largest", "last"):
         table.add_column(column, justify="right")
     for view, numbers in series:
@@ -83,7 +83,7 @@ def metric_table(name: str, series: Sequence[tuple[RunView, list[float]]]) -> Ta
 
 def unneeded_table(rows: Sequence[tuple[str, Unneeded]]) -> Table:
     """What was removed from which targets."""
-    table = _table("target", "", "name")
+    table = table_of("target", "", "name")
     table.add_column("MB", justify="right")
     for target, item in rows:
         name = item.name if item.kind in ("run", "files") else item.name[:12]
@@ -91,15 +91,16 @@ def unneeded_table(rows: Sequence[tuple[str, Unneeded]]) -> Table:
     return table
 
 
-def _table(*columns: str, title: str | None = None) -> Table:
-    table = Table(box=SIMPLE_HEAD, title=plain(title) if title else None, title_justify="left")
+def table_of(*columns: str, title: str | None = None, pad_edge: bool = True) -> Table:
+    """An empty table with these columns, whose ids are not broken."""
+    table = Table(box=SIMPLE_HEAD, title=plain(title) if title else None, title_justify="left", pad_edge=pad_edge)
     for column in columns:
         table.add_column(plain(column), overflow="fold", no_wrap=column == "run")
     return table
 
 
 def _pairs(title: str, pairs: Mapping[str, str]) -> Table:
-    table = _table("", "", title=title)
+    table = table_of("", "", title=title)
     table.show_header = False
     for name, text in pairs.items():
         table.add_row(plain(name), plain(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,23 +16,17 @@ def _project_folder(context: click.Context, parameter: click.Parameter, folder: 
 
 
 #: Gives the project's top folder as `project`.
-project_option = click.option(
-    "--project",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    callback=_project_folder,
-    help="A folder of the project.  [default: the working directory]",
-)
-
-
 def _from_here(context: click.Context, parameter: click.Parameter, folder: Path | None) -> Path:
     return Path(os.path.relpath(_project_folder(context, parameter, folder)))
 
 
-#: Likewise, as a path from the working directory, for commands that show files of the project.
-project_from_here_option = click.option(
+_option = partial(
+    click.option,
     "--project",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    callback=_from_here,
     help="A folder of the project.  [default: the working directory]",
 )
+project_option = _option(callback=_project_folder)
+#: Likewise, as a path from the working directory, for commands that show files of the project.
+project_from_here_option = _option(callback=_from_here)
 run_argument = click.argument("run")

@@ -5,7 +5,6 @@ The agent on the head node makes the environment, compiles the kernels, and sees
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import replace
@@ -17,7 +16,7 @@ from loadcast.experiments.conda import Environment
 from loadcast.experiments.plan import AGENT, RUN_ID, Plan
 from loadcast.experiments.remote_agent import Agent
 from loadcast.experiments.runner import Recipe, Runner
-from loadcast.experiments.target_types import HOME_BASE, Job, plain_recipe, ssh_machine
+from loadcast.experiments.target_types import HOME_BASE, Job, name_of, plain_recipe, ssh_machine
 from loadcast.secrets import shown
 
 #: The cluster brings its own, and all nodes have that.
@@ -36,8 +35,7 @@ class Cluster:
     def recipe(self, target: ComputeTarget, environment: Environment) -> Recipe:
         """In a folder of the agent's, and as an archive that goes to the nodes; Spark is the cluster's."""
         theirs = replace(environment, pip=tuple(line for line in environment.pip if not _OF_THE_CLUSTER.match(line)))
-        plain = plain_recipe(theirs)
-        return Recipe(hashlib.sha256(f"archive\n{plain.name}".encode()).hexdigest(), {**plain.spec, "archive": True})
+        return Recipe(name_of(theirs, "archive"), {**plain_recipe(theirs).spec, "archive": True})
 
     def plan(self, target: ComputeTarget, job: Job) -> Plan:
         """The agent's own command for it. Raises ConfigError for what spark-submit would not run."""

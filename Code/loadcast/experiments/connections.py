@@ -32,12 +32,11 @@ def check_connection(target: ComputeTarget) -> Checked:
 
     Raises EnvironmentNotReadyError where it cannot be reached, ConfigError where it has another key than was pinned.
     """
-    if target.is_service:
-        return Checked(facts=check_target(target, "new", Path()))
-    if not target.is_remote:
-        return Checked(None, type_of(target).runner(target, "new", Path()).facts() if _in_docker(target) else {})
-    pinned = target.model_copy(update={"host_key": target.host_key or ask_host_key(target)})
-    return Checked(pinned.host_key, type_of(pinned).runner(pinned, "new", Path()).facts())
+    if target.is_remote:
+        target = target.model_copy(update={"host_key": target.host_key or ask_host_key(target)})
+    elif not (target.is_service or _in_docker(target)):
+        return Checked()
+    return Checked(target.host_key, check_target(target, "new", Path()))
 
 
 def check_facts(target: ComputeTarget, facts: Mapping[str, str]) -> str | None:

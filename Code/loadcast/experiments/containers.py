@@ -7,7 +7,6 @@ image and the conda file, and named by both.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from loadcast.experiments.agent.copying import COPIED
@@ -23,6 +22,7 @@ from loadcast.experiments.target_types import (
     HOME_BASE,
     SHARED_VARIABLE,
     Job,
+    name_of,
     plain_recipe,
     ssh_machine,
     variables_of,
@@ -34,9 +34,8 @@ class _Docker:
 
     def recipe(self, target: ComputeTarget, environment: Environment) -> Recipe:
         """An image on top of the target's base image."""
-        plain = plain_recipe(environment)
-        name = hashlib.sha256(f"{target.base_docker_image}\n{plain.name}".encode()).hexdigest()
-        return Recipe(name, {**plain.spec, "image": target.base_docker_image})
+        image = target.base_docker_image or ""
+        return Recipe(name_of(environment, image), {**plain_recipe(environment).spec, "image": image})
 
     def plan(self, target: ComputeTarget, job: Job) -> Plan:
         """A container, which is removed when the script ends; without shared volumes the agent copies its files."""

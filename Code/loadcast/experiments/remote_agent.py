@@ -22,7 +22,7 @@ from loadcast.experiments.agent_file import agent_file
 from loadcast.experiments.locations import blob_path
 from loadcast.experiments.machine_facts import facts_of
 from loadcast.experiments.machines import CommandFailed, ConnectionLost, Machine, raise_for, run_on
-from loadcast.experiments.plan import Plan, at
+from loadcast.experiments.plan import AGENT, Plan
 from loadcast.experiments.runner import Recipe, Say
 from loadcast.experiments.snapshot_files import SnapshotFile
 from loadcast.progress import Progress
@@ -69,11 +69,9 @@ class Agent:
         name, spec = recipe.name, json.dumps(dict(recipe.spec))
         if self.call("prepared", name, spec, self.owner):
             return False
-        file, _ = agent_file()
         run = f"prepare-{name[:12]}-{uuid.uuid4().hex[:6]}"
-        words = (self.python, (at(file),), (at(""),), "environment", name, spec)
         with progress(f"Making the environment {name[:12]} on {self.name}"):
-            self.start(run, Plan(words).request([]), {})
+            self.start(run, Plan((*AGENT, "environment", name, spec)).request([]), {})
             said = bytearray()
             for block in self.follow(run):
                 say(block)

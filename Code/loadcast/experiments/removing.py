@@ -12,6 +12,7 @@ from loadcast.experiments.agent.state import LOST, is_locked
 from loadcast.experiments.compute import list_compute
 from loadcast.experiments.conda import read_conda
 from loadcast.experiments.locations import run_folder
+from loadcast.experiments.pipelines import steps_of
 from loadcast.experiments.records import RunRecord, list_records
 from loadcast.experiments.remote_agent import Agent
 from loadcast.experiments.runconfig import list_runconfigs
@@ -34,7 +35,7 @@ def remove(project: Path, record: RunRecord, here_only: bool = False) -> list[Ru
     Returns the records that were removed. Raises ConfigError for a run that goes on, and a LoadcastError where the
     target cannot be asked, which `here_only` does not.
     """
-    steps = [step for step in list_records(project).records if step.parent == record.id] if record.steps else []
+    steps = steps_of(project, record) if record.steps else []
     records = [*steps, record] if here_only else refresh(project, [*steps, record])
     for known in records:
         _check_has_ended(project, known)

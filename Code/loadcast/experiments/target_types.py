@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -65,6 +66,11 @@ def plain_recipe(environment: Environment) -> Recipe:
     return Recipe(environment.content_hash(), asdict(environment))
 
 
+def name_of(environment: Environment, how: str) -> str:
+    """The name of an environment that is made in another way than a plain one, such as on top of an image."""
+    return hashlib.sha256(f"{how}\n{environment.content_hash()}".encode()).hexdigest()
+
+
 def plain_plan(target: ComputeTarget, job: Job, default: str) -> Plan:
     """A command line without a container or a cluster."""
     interpreter = target.python_location or program_of(job, "python", default)
@@ -79,11 +85,15 @@ def program_of(job: Job, name: str, default: str) -> Word:
 def variables_of(target: ComputeTarget, job: Job) -> dict[str, Word]:
     """The script's variables: its own, Spark's settings as pyspark takes them, and the folder that runs share."""
     variables: dict[str, Word] = dict(job.variables)
-    if job.spark:
-        variables["PYSPARK_SUBMIT_ARGS"] = shlex.join([*spark_words(job.spark), "pyspark-shell"])
+    variables.update(spark_variables(job.spark))
     if target.native_shared_directory:
         variables[SHARED_VARIABLE] = (at(target.native_shared_directory),)
     return variables
+
+
+def spark_variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """Spark's settings as pyspark takes them of a variable."""
+    return {"PYSPARK_SUBMIT_ARGS": shlex.join([*spark_words(settings), "pyspark-shell"])} if settings else {}
 
 
 def spark_words(settings: Mapping[str, str]) -> list[str]:

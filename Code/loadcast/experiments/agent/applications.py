@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 
+from .environments import tool_output
 from .state import Refused, run_folder
 
 #: In a run's folder: which application it is; empty where that was not told yet.
@@ -39,8 +39,4 @@ def _yarn(*words: str) -> str:
     program = shutil.which("yarn")
     if program is None:
         raise Refused("yarn: found no such command here, wanted it to end the run's application")
-    done = subprocess.run([program, "application", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise Refused(f"yarn application {words[0]}: {said}")
-    return done.stdout
+    return tool_output([program, "application", *words], f"yarn application {words[0]}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pkgutil
 import re
 import secrets
 import shutil
@@ -21,11 +22,13 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from .applications import APPLICATION, end_application, tag_of
-from .driver import other_half
+from .driver import COMPILED_VARIABLE, SEALED_VARIABLE, other_half
 from .environments import environment_folder
+from .processes import exit_code
 from .receiving import Receiver, own_addresses
-from .shipping import merged, pack, pack_environment, ship
-from .state import Refused, below, read_json, run_folder
+from .request import LOG_VARIABLE
+from .shipping import merged, pack, pack_environment, ship, write_archive
+from .state import Refused, read_json, run_folder, write_below
 
 _SUBMITTED = re.compile(rb"\bapplication_[0-9]+_[0-9]+\b")
 #: Where scripts have loadcast's kernels, in the project or in a folder of its.
@@ -61,12 +64,14 @@ class _Run:
         made = spec["environment"]
         own = os.path.join(environment_folder(base, made), "bin", "python") if made else "python3"
         self._python: str = spec["python"] or own
+        #: The environment that goes to the nodes; with an interpreter of the user's none does.
+        self._travels: str | None = None if spec["python"] else made
 
     def run(self) -> int:
         archives: dict[str, str] = {}
-        if self._spec["environment"] and not self._spec["python"]:
+        if self._travels:
             with self._step("environment"):
-                archives[_ENVIRONMENT] = pack_environment(self._base, self._spec["environment"])
+                archives[_ENVIRONMENT] = pack_environment(self._base, self._travels)
         with self._step("kernels"):
             compiled = self._compiled()
         if compiled:
@@ -113,23 +118,21 @@ class _Run:
         more = [f"{address}#{name}" for name, address in archives.items()]
         own = {"spark.executorEnv.LOADCAST_CACHE": "cache"}  # in the container's working directory
         if _COMPILED in archives:
-            own["spark.executorEnv.LOADCAST_COMPILED"] = _COMPILED
+            own[f"spark.executorEnv.{COMPILED_VARIABLE}"] = _COMPILED
         lists = merged(theirs, "spark.yarn.dist.archives", more)
         return {**own, **theirs, **lists, **merged(theirs, "spark.yarn.tags", [tag_of(self._run)])}
 
     def _python_of_nodes(self) -> str:
         """As it is called in containers."""
-        made = self._spec["environment"] and not self._spec["python"]
-        return f"./{_ENVIRONMENT}/bin/python" if made else self._python
+        return f"./{_ENVIRONMENT}/bin/python" if self._travels else self._python
 
     def _here(self, settings: Mapping[str, str], compiled: str | None) -> int:
         """With the driver on this machine."""
         variables = {"PYSPARK_PYTHON": self._python_of_nodes(), "PYSPARK_DRIVER_PYTHON": self._python}
         if compiled:
-            variables["LOADCAST_COMPILED"] = compiled
+            variables[COMPILED_VARIABLE] = compiled
         words = [*self._submission("client", settings), *self._spec["words"]]
-        code = self._started(words, {**os.environ, **variables}, None).wait()
-        return 128 - code if code < 0 else code
+        return exit_code(self._started(words, {**os.environ, **variables}, None).wait())
 
     def _on_a_node(self, settings: Mapping[str, str]) -> int:
         """With the driver on a node of the cluster, which talks to us."""
@@ -170,8 +173,8 @@ class _Run:
         environment = {
             "PYSPARK_PYTHON": python,
             "PYSPARK_DRIVER_PYTHON": python,
-            "LOADCAST_SEALED": other_half(values, pad).hex(),
-            **({"LOADCAST_COMPILED": _COMPILED} if "spark.executorEnv.LOADCAST_COMPILED" in settings else {}),
+            SEALED_VARIABLE: other_half(values, pad).hex(),
+            **({COMPILED_VARIABLE: _COMPILED} if f"spark.executorEnv.{COMPILED_VARIABLE}" in settings else {}),
         }
         return {
             **settings,
@@ -184,15 +187,14 @@ class _Run:
 
     def _packed_project(self) -> str:
         path = os.path.join(self._folder, "project.tar.gz")
-        with tarfile.open(path, "w:gz", compresslevel=1) as packed:
-            for name in sorted(os.listdir(self._work)):
-                packed.add(os.path.join(self._work, name), name, filter=_without_our_log)
+        # Our log would come back among the script's, as it was when the script began.
+        write_archive(self._work, path, leave_out=f"logs/{_SUBMIT_LOG}")
         return path
 
     def _driver(self) -> str:
         path = os.path.join(self._folder, "driver.py")
         with open(path, "wb") as file:
-            file.write(_source_of_driver())
+            file.write(pkgutil.get_data(__package__, "driver.py") or b"")
         return path
 
     def _without_secrets(self) -> dict[str, str]:
@@ -243,13 +245,10 @@ class _Run:
                 if content is None:
                     continue
                 if member.name == "logged.jsonl":
-                    with open(os.environ["LOADCAST_RUN_LOG"], "ab") as logged:
+                    with open(os.environ[LOG_VARIABLE], "ab") as logged:
                         shutil.copyfileobj(content, logged)
                 elif member.name.split("/")[0] in ("outputs", "logs"):
-                    path = below(self._work, member.name)
-                    os.makedirs(os.path.dirname(path), exist_ok=True)
-                    with open(path, "wb") as file:
-                        shutil.copyfileobj(content, file)
+                    write_below(self._work, member.name, content)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -260,21 +259,10 @@ class _Run:
     def _log(self, name: str, value: float) -> None:
         """As run_logger.py of loadcast, which this file must not import."""
         line = json.dumps({"time": round(time.time(), 3), "kind": "metric", "name": name, "value": [value]})
-        with open(os.environ["LOADCAST_RUN_LOG"], "a", encoding="utf-8") as file:
+        with open(os.environ[LOG_VARIABLE], "a", encoding="utf-8") as file:
             file.write(f"{line}\n")
-
-
-def _without_our_log(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """It would come back among the script's, as it was when the script began."""
-    return None if member.name == f"logs/{_SUBMIT_LOG}" else member
 
 
 def _say(block: bytes) -> None:
     sys.stdout.buffer.write(block)
     sys.stdout.buffer.flush()
-
-
-def _source_of_driver() -> bytes:
-    loader: Any = sys.modules[__name__].__loader__  # of a zip, or of files
-    path = __file__[: -len(os.path.basename(__file__))] + "driver.py"
-    return bytes(loader.get_data(path))

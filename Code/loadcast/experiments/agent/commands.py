@@ -84,9 +84,9 @@ def _environment(base: str, name: str, spec: str) -> None:
         print(ship(base, {name: pack_environment(base, name)})[0][name])
 
 
-def _container(base: str, run: str, *words: str) -> None:
+def _container(base: str, run: str, *words: str) -> int:
     """Run by a keeper, in place of the script."""
-    sys.exit(run_copied(base, run, words))
+    return run_copied(base, run, words)
 
 
 def _prune(base: str) -> None:

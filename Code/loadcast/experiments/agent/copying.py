@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 from collections.abc import Sequence
-from typing import IO
 
-from .state import Refused, below, run_folder
+from .state import Refused, run_folder, write_below
 
 #: Where a container has the run's folder.
 COPIED = "/loadcast-run"
@@ -72,12 +70,6 @@ def _copy_out(folder: str, container: str, name: str) -> None:
                 for member in archive:
                     content = archive.extractfile(member) if member.isfile() else None
                     if content is not None:
-                        _write(content, below(os.path.join(folder, os.path.dirname(name)), member.name))
+                        write_below(os.path.join(folder, os.path.dirname(name)), member.name, content)
         except tarfile.ReadError:
             pass  # an empty answer: the script has removed it, or never wrote it
-
-
-def _write(content: IO[bytes], path: str) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as file:
-        shutil.copyfileobj(content, file)

@@ -24,6 +24,8 @@ from typing import Any
 #: Seconds that home is looked for, before it was there once and after the script's end; pauses; a sign of life.
 _PATIENCE_S, _PAUSE_S, _ALIVE_S = 300.0, 1.0, 20.0
 _POLL_S = 0.1
+#: Variables that tell of the secrets' other half, and of compiled kernels (compiled_cache.py of loadcast).
+SEALED_VARIABLE, COMPILED_VARIABLE = "LOADCAST_SEALED", "LOADCAST_COMPILED"
 _BLOCK = 1 << 16
 
 
@@ -64,12 +66,12 @@ def other_half(whole: bytes, half: bytes) -> bytes:
 
 def _environment(job: dict[str, Any], top: str, logged: str) -> dict[str, str]:
     """The script's variables; its secrets are in two halves, of which neither says anything."""
-    pad, sealed = bytes.fromhex(job["pad"]), bytes.fromhex(os.environ.pop("LOADCAST_SEALED", ""))
+    pad, sealed = bytes.fromhex(job["pad"]), bytes.fromhex(os.environ.pop(SEALED_VARIABLE, ""))
     secrets = json.loads(other_half(sealed, pad)) if sealed else {}
     own = {"LOADCAST_RUN_ID": job["run"], "LOADCAST_RUN_LOG": logged, "PYTHONUNBUFFERED": "1"}
-    compiled = os.environ.get("LOADCAST_COMPILED")
+    compiled = os.environ.get(COMPILED_VARIABLE)
     if compiled:
-        own["LOADCAST_COMPILED"] = os.path.join(top, compiled)  # the script works in another folder
+        own[COMPILED_VARIABLE] = os.path.join(top, compiled)  # the script works in another folder
     return {**os.environ, "LOADCAST_CACHE": os.path.join(top, "cache"), **own, **job["variables"], **secrets}
 
 

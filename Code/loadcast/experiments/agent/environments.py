@@ -8,15 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from .state import Refused, lock
+from .state import Refused, lock, locked, open_lock_file
 
 _READY = ".ready"
-#: Seconds between two looks whether another process has made the same environment.
-_PAUSE_S = 0.5
 
 
 def make_environment(base: str, name: str, spec: dict[str, Any]) -> str:
@@ -26,11 +23,7 @@ def make_environment(base: str, name: str, spec: dict[str, Any]) -> str:
     done is told on standard output. Raises Refused where a tool is missing or fails; what was begun is removed then.
     """
     folder = environment_folder(base, name)
-    os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
-    descriptor = os.open(f"{folder}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        while not lock(descriptor):
-            time.sleep(_PAUSE_S)
+    with locked(folder):
         if not os.path.exists(os.path.join(folder, _READY)):
             shutil.rmtree(folder, ignore_errors=True)  # what a process that was killed has left
             try:
@@ -40,8 +33,6 @@ def make_environment(base: str, name: str, spec: dict[str, Any]) -> str:
                 raise
             with open(os.path.join(folder, _READY), "w", encoding="utf-8") as file:
                 json.dump(spec, file)
-    finally:
-        os.close(descriptor)
     return os.path.join(folder, "bin", "python")
 
 
@@ -50,7 +41,7 @@ def has_environment(base: str, name: str) -> bool:
     folder = environment_folder(base, name)
     if not os.path.exists(os.path.join(folder, _READY)):
         return False
-    descriptor = os.open(f"{folder}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_lock_file(f"{folder}.lock")
     try:
         return lock(descriptor, shared=True) and os.path.exists(os.path.join(folder, _READY))
     finally:
@@ -123,3 +114,12 @@ def run_tool(words: Sequence[str]) -> None:
         raise Refused(f"{words[0]}: {error.strerror}") from None
     if code:
         raise Refused(f"{os.path.basename(words[0])} ended with {code}; what it said stands above")
+
+
+def tool_output(words: Sequence[str], name: str) -> str:
+    """What a tool writes to standard output. Raises Refused, by a name and with the tool's own last words."""
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise Refused(f"{name}: {said}")
+    return done.stdout

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import IO
 
-from .processes import adopt_orphans, end_descendants, end_with_parent, send_signal
+from .processes import adopt_orphans, end_descendants, end_with_parent, exit_code, send_signal
 from .request import Request
 from .state import CANCELLED, COMPLETED, FAILED, LOST, RUNNING, write_state
 
@@ -72,8 +72,7 @@ class Keeper:
             return 126 if error.errno == errno.EACCES else 127
         finally:
             self._begun()
-        code = self._wait(process)
-        return 128 - code if code < 0 else code
+        return exit_code(self._wait(process))
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         """Wait for the script's end; a cancelled one is asked to end, and made to."""

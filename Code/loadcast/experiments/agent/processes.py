@@ -38,6 +38,11 @@ def end_descendants() -> None:
             time.sleep(0.05)
 
 
+def exit_code(code: int) -> int:
+    """The exit code of a process, a signal that has ended it as a shell would say it."""
+    return 128 - code if code < 0 else code
+
+
 def send_signal(process: int, number: int) -> None:
     """Send a signal to a process, which may be gone; a negative number is a group."""
     with contextlib.suppress(OSError):

@@ -7,6 +7,7 @@ files are needed as long as any run's request names them.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,9 +19,11 @@ from typing import Any
 from .environments import environment_folder
 from .images import has_image, image_name
 from .shipping import remove_archive
-from .state import CANCELLED, COMPLETED, FAILED, lock, read_json, run_folder, state_of
+from .state import CANCELLED, COMPLETED, FAILED, lock, open_lock_file, run_folder, state_of
 
 _DAY_S = 86_400.0
+#: What is lost is not: it may have left something elsewhere.
+_DONE = (COMPLETED, FAILED, CANCELLED)
 
 
 def mark_needed(base: str, name: str, owner: str) -> None:
@@ -62,7 +65,7 @@ def _is_done(base: str, name: str, asked: dict[str, Any], since: float) -> bool:
     """Whether a run of the project has ended long ago. What is lost may have left something: it is cancelled first."""
     folder = run_folder(base, name)
     state = state_of(folder)
-    if state is None or name in asked["keep"] or state["state"] not in (COMPLETED, FAILED, CANCELLED):
+    if state is None or name in asked["keep"] or state["state"] not in _DONE:
         return False
     is_its_own = name in asked["known"] or _request(folder).get("project") == asked["owner"]
     return is_its_own and state.get("end", time.time()) <= since
@@ -84,13 +87,8 @@ def _blobs(base: str, runs: list[str], since: float, dry: bool) -> list[dict[str
 
 def _environments(base: str, runs: list[str], asked: dict[str, Any], since: float) -> Iterator[dict[str, Any]]:
     """Environments that this project alone has asked for, and neither needs nor uses."""
-    marks: dict[str, dict[str, float]] = {}
-    if os.path.isdir(_marks(base)):
-        for file in sorted(os.listdir(_marks(base))):
-            name, _, owner = file.partition(".")
-            marks.setdefault(name, {})[owner] = os.stat(os.path.join(_marks(base), file)).st_mtime
     used = [_request_text(run_folder(base, run)) for run in runs if not _has_ended(base, run)]
-    for name, owners in marks.items():
+    for name, owners in _asked_for(base).items():
         is_its_own = set(owners) == {asked["owner"]} and owners[asked["owner"]] <= since
         if not is_its_own or name in asked["environments"] or any(name in text for text in used):
             continue
@@ -110,23 +108,28 @@ def _environments(base: str, runs: list[str], asked: dict[str, Any], since: floa
 
 def _has_ended(base: str, run: str) -> bool:
     state = state_of(run_folder(base, run))
-    return state is None or state["state"] in (COMPLETED, FAILED, CANCELLED)
+    return state is None or state["state"] in _DONE
 
 
 def _taken_environment(base: str, name: str, asked: dict[str, Any]) -> dict[str, Any] | None:
     """An environment, unless it is just being made, or another project has asked for it meanwhile."""
     folder = environment_folder(base, name)
-    descriptor = os.open(f"{folder}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_lock_file(f"{folder}.lock")
     try:
-        if not lock(descriptor) or _owners(base, name) != {asked["owner"]}:
+        if not lock(descriptor) or _asked_for(base).get(name, {}).keys() != {asked["owner"]}:
             return None
         return _taken(folder, "environment", name, asked["dryRun"])
     finally:
         os.close(descriptor)
 
 
-def _owners(base: str, name: str) -> set[str]:
-    return {file.partition(".")[2] for file in os.listdir(_marks(base)) if file.partition(".")[0] == name}
+def _asked_for(base: str) -> dict[str, dict[str, float]]:
+    """Which environments were asked for, by which projects, and when last: seconds since 1970."""
+    asked: dict[str, dict[str, float]] = {}
+    for file in sorted(os.listdir(_marks(base))) if os.path.isdir(_marks(base)) else ():
+        name, _, owner = file.partition(".")
+        asked.setdefault(name, {})[owner] = os.stat(os.path.join(_marks(base), file)).st_mtime
+    return asked
 
 
 def _taken_image(name: str, dry: bool) -> dict[str, Any] | None:
@@ -158,8 +161,7 @@ def _taken(folder: str, kind: str, name: str, dry: bool) -> dict[str, Any] | Non
 
 
 def _request(folder: str) -> dict[str, Any]:
-    path = os.path.join(folder, "request.json")
-    content = read_json(path) if os.path.isfile(path) else {}
+    content = json.loads(_request_text(folder) or "{}")
     return content if isinstance(content, dict) else {}
 
 

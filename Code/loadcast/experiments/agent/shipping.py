@@ -7,16 +7,14 @@ import os
 import shutil
 import subprocess
 import tarfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-from .environments import environment_folder
-from .state import Refused, lock, read_json, write_json
+from .environments import environment_folder, tool_output
+from .state import Refused, locked, read_json, write_json
 
 #: Fast rather than small: each run's nodes wait for it.
 _COMPRESSION = 1
-_PAUSE_S = 0.5
 
 
 def environment_archive(base: str, name: str) -> str:
@@ -42,34 +40,30 @@ def pack_environment(base: str, name: str) -> str:
 
 def pack(folder: str, archive: str) -> str:
     """Pack what is in a folder, unless the archive is there; returns the archive's path."""
-    with _locked(archive):
+    with locked(archive):
         if not os.path.exists(archive):
             making = f"{archive}.{os.getpid()}"
-            with tarfile.open(making, "w:gz", compresslevel=_COMPRESSION) as packed:
-                for name in sorted(os.listdir(folder)):
-                    packed.add(os.path.join(folder, name), name)
+            write_archive(folder, making)
             os.replace(making, archive)
     return archive
 
 
-@contextmanager
-def _locked(path: str) -> Iterator[None]:
-    """Nobody else is in such a block for the same path; its folder is made."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        while not lock(descriptor):
-            time.sleep(_PAUSE_S)
-        yield
-    finally:
-        os.close(descriptor)
+def write_archive(folder: str, archive: str, leave_out: str | None = None) -> None:
+    """Write an archive of what is in a folder, but for one path there."""
+
+    def wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        return None if member.name == leave_out else member
+
+    with tarfile.open(archive, "w:gz", compresslevel=_COMPRESSION) as packed:
+        for name in sorted(os.listdir(folder)):
+            packed.add(os.path.join(folder, name), name, filter=wanted)
 
 
 @contextmanager
 def _record_of(base: str) -> Iterator[str]:
     """The file that says which archives lie where, for one at a time: an archive that is replaced breaks its users."""
     record = os.path.join(base, "archives", "shipped.json")
-    with _locked(record):
+    with locked(record):
         yield record
 
 
@@ -143,11 +137,7 @@ def _make_folder(command: Sequence[str]) -> str:
 
 
 def _asked(command: Sequence[str], *words: str) -> str:
-    done = subprocess.run([*command, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise Refused(f"{os.path.basename(command[0])} {' '.join(words[:1])}: {said}")
-    return done.stdout
+    return tool_output([*command, *words], f"{os.path.basename(command[0])} {words[0]}")
 
 
 def _is_below(path: str, folder: str) -> bool:

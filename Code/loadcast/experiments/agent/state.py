@@ -5,7 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from typing import Any, TypedDict
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, TypedDict
 
 STARTING, RUNNING, COMPLETED, FAILED, CANCELLED, LOST = (
     "starting",
@@ -16,6 +20,8 @@ STARTING, RUNNING, COMPLETED, FAILED, CANCELLED, LOST = (
     "lost",
 )
 ENDED = (COMPLETED, FAILED, CANCELLED, LOST)
+#: Seconds between two looks whether a lock is free.
+_PAUSE_S = 0.5
 
 
 class State(TypedDict, total=False):
@@ -48,6 +54,14 @@ def below(folder: str, path: str) -> str:
     return os.path.join(folder, *parts)
 
 
+def write_below(folder: str, path: str, content: IO[bytes]) -> None:
+    """Write a file to a path below a folder. Raises Refused for a path that leads out of it."""
+    target = below(folder, path)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with open(target, "wb") as file:
+        shutil.copyfileobj(content, file)
+
+
 def state_of(folder: str) -> State | None:
     """A run's state; None where there is no run. A run whose keeper is gone, and has not said how it ended, is lost."""
     path = os.path.join(folder, "state.json")
@@ -77,7 +91,12 @@ def write_state(folder: str, **changed: Any) -> None:
 
 def open_lock(folder: str) -> int:
     """The descriptor of a run's lock, which scripts do not inherit."""
-    return os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return open_lock_file(os.path.join(folder, "lock"))
+
+
+def open_lock_file(path: str) -> int:
+    """The descriptor of a file that is there to be locked; it is made, and not inherited."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def lock(descriptor: int, shared: bool = False) -> bool:
@@ -87,6 +106,19 @@ def lock(descriptor: int, shared: bool = False) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextmanager
+def locked(path: str) -> Iterator[None]:
+    """Hold the lock beside a path, waited for as long as it takes; the path's folder is made."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    descriptor = open_lock_file(f"{path}.lock")
+    try:
+        while not lock(descriptor):
+            time.sleep(_PAUSE_S)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def is_locked(folder: str) -> bool:

@@ -26,7 +26,7 @@ from loadcast.experiments.services.azure_login import credential_of, told
 from loadcast.experiments.services.azure_plan import ServicePlan, azure_url, store_of
 from loadcast.experiments.services.blob_runner import BlobRunner, Job
 from loadcast.experiments.target_types import Job as Script
-from loadcast.experiments.target_types import plain_recipe
+from loadcast.experiments.target_types import name_of
 from loadcast.extras import missing_named
 from loadcast.progress import Progress
 from loadcast.storage.blob.location import BlobLocation
@@ -52,9 +52,8 @@ class AmlCompute:
 
     def recipe(self, target: ComputeTarget, environment: Environment) -> Recipe:
         """An environment of the workspace, on top of the target's image."""
-        packages = plain_recipe(environment).name
-        name = hashlib.sha256(f"{target.base_docker_image}\n{packages}".encode()).hexdigest()
-        return Recipe(name, {"image": target.base_docker_image, "conda": conda_file(environment)})
+        image = target.base_docker_image or ""
+        return Recipe(name_of(environment, image), {"image": image, "conda": conda_file(environment)})
 
     def plan(self, target: ComputeTarget, job: Script) -> ServicePlan:
         """The script by the interpreter of its environment, or of the target's image; pyspark is told the settings."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,7 @@ from urllib.parse import urlsplit
 from loadcast.errors import ConfigError
 from loadcast.experiments.compute import ComputeTarget
 from loadcast.experiments.services.blob_store import BlobStore
-from loadcast.experiments.target_types import Job
-from loadcast.experiments.target_types import spark_words as words_of_settings
+from loadcast.experiments.target_types import Job, spark_variables
 from loadcast.storage.blob.access import Access
 from loadcast.storage.blob.location import BlobLocation, parse_blob_url
 
@@ -32,13 +30,13 @@ class ServicePlan:
 
     @classmethod
     def of(
-        cls, target: ComputeTarget, job: Job, service: Mapping[str, Any], *, spark_words: bool = True
+        cls, target: ComputeTarget, job: Job, service: Mapping[str, Any], *, tell_pyspark: bool = True
     ) -> ServicePlan:
-        """The plan for a script; with `spark_words` pyspark is told Spark's settings. Raises ConfigError for secrets
+        """The plan for a script; with `tell_pyspark` pyspark is told Spark's settings. Raises ConfigError for secrets
         that the service would have to be handed."""
         variables = dict(job.variables)
-        if spark_words and job.spark:
-            variables["PYSPARK_SUBMIT_ARGS"] = shlex.join([*words_of_settings(job.spark), "pyspark-shell"])
+        if tell_pyspark:
+            variables.update(spark_variables(job.spark))
         return cls(job.words, target.python_location, variables, _vault(target, job), service)
 
     def request(self, entries: Sequence[tuple[str, str, bool]]) -> dict[str, Any]:

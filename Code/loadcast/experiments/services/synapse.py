@@ -64,7 +64,7 @@ class Synapse:
         """The script by the pool's interpreter, and Spark's settings for the batch."""
         sizes = {**_SIZES, **{name: value for name, value in job.spark.items() if name in _SIZES}}
         settings = {name: value for name, value in job.spark.items() if name not in _SIZES}
-        return ServicePlan.of(target, job, {"sizes": sizes, "conf": {**settings, **_ONCE}}, spark_words=False)
+        return ServicePlan.of(target, job, {"sizes": sizes, "conf": {**settings, **_ONCE}}, tell_pyspark=False)
 
 
 @dataclass(frozen=True)
