@@ -23,7 +23,9 @@ def run(payload: str | bytes | list[dict[str, object]]) -> Answers:
     """
     if not _loaded:
         raise ArtefactError("No model is loaded yet. Call init(path) with the model folder first.")
-    is_text = isinstance(payload, (str, bytes))
     predictor = _loaded["predictor"]
-    read = predictor.contract.read_request if is_text else predictor.contract.read_records
-    return predictor.predict(read(payload))  # type: ignore[arg-type]
+    if isinstance(payload, bytes):
+        return predictor.score(payload).answers()
+    if isinstance(payload, str):
+        return predictor.score_text(payload).answers()
+    return predictor.score_table(predictor.contract.read_records(payload)).answers()

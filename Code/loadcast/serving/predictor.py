@@ -15,7 +15,10 @@ from loadcast.artefacts.info import Info
 from loadcast.kernels.encode import cold_start, feature_matrix
 from loadcast.logs.events import MODEL, log_event
 from loadcast.serving.bundle import Bundle, load_bundle
+from loadcast.serving.columns import Columns, MatrixBuilder, columns_of
+from loadcast.serving.fast_request import FastReader
 from loadcast.serving.request_contract import RequestContract
+from loadcast.serving.scored import Scored
 
 Answers = dict[str, dict[str, Any]]
 
@@ -26,7 +29,10 @@ class Predictor:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         bundle.model.warm()
-        self.contract = RequestContract(bundle.encoders.features)
+        features = bundle.encoders.features
+        self.contract = RequestContract(features)
+        self._reader = FastReader(features, self.contract)
+        self._builder = MatrixBuilder(bundle.encoders)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Predictor:
@@ -49,6 +55,27 @@ class Predictor:
     def info(self) -> Info:
         """The bundle's `info`."""
         return self._bundle.info
+
+    def score(self, body: bytes) -> Scored:
+        """Answers to a request's body, in order. Raises RequestError that names every fault."""
+        columns = self._reader.read(body)
+        return self.score_table(self.contract.read_request(body)) if columns is None else self._score(columns)
+
+    def score_text(self, body: str) -> Scored:
+        """The same for text. Raises RequestError."""
+        try:
+            return self.score(body.encode("utf-8"))
+        except UnicodeEncodeError:  # half a surrogate pair: the contract words what is wrong
+            return self.score_table(self.contract.read_request(body))
+
+    def score_table(self, table: pa.Table) -> Scored:
+        """Answers to records that are read already; `table` holds the columns of `contract.schema`."""
+        return self._score(columns_of(table, self._bundle.encoders.features))
+
+    def _score(self, columns: Columns) -> Scored:
+        matrix, cold_start = self._builder.matrix(columns)
+        answers = self._bundle.model.predict(matrix)
+        return Scored(columns.servers, columns.hours, answers.labels, answers.probabilities, cold_start)
 
     def predict(self, table: pa.Table) -> Answers:
         """One answer per row, in order, keyed "0", "1", …; servers that training never saw included.

@@ -27,6 +27,7 @@ from loadcast import schema
 from loadcast.addresses import canonical_address
 from loadcast.errors import RequestError, TooLargeError
 from loadcast.kernels.features import Encoding, Feature, FeatureSet
+from loadcast.serving.body_weight import check_weight
 from loadcast.serving.defaults import MAX_RECORDS
 
 MAX_BODY_BYTES = 8 << 20
@@ -57,7 +58,7 @@ class _Fault(Exception):
     """A value that breaks the contract; the argument is what was wanted."""
 
 
-def _parse(body: bytes | str) -> tuple[object, list[str]]:
+def _parse(body: bytes | str, most_fields: int) -> tuple[object, list[str]]:
     """The JSON value of a body, and the constants in it that JSON does not have (NaN, Infinity)."""
     odd: list[str] = []
 
@@ -69,6 +70,7 @@ def _parse(body: bytes | str) -> tuple[object, list[str]]:
         data = body.encode("utf-8") if isinstance(body, str) else body
         if len(data) > MAX_BODY_BYTES:
             raise TooLargeError(f"The body has {len(data)} bytes, wanted at most {MAX_BODY_BYTES}. Send less.")
+        check_weight(data, most_fields)
         text = data.decode("utf-8")
     except UnicodeError as exc:
         raise RequestError("The body is not UTF-8 text, wanted a JSON array of feature records.") from exc
@@ -111,7 +113,8 @@ class RequestContract:
                 for feature in features.features
             },
         }
-        self._allowed = frozenset(
+        #: The fields that may be there: those that are read, and the other columns of the feature table.
+        self.allowed = frozenset(
             (
                 *features.schema.names,
                 *map(schema.indexed, features.categories),
@@ -125,7 +128,7 @@ class RequestContract:
 
         Raises RequestError (TooLargeError beyond MAX_BODY_BYTES or MAX_RECORDS) that names every fault.
         """
-        return self._read(*_parse(body))
+        return self._read(*_parse(body, len(self.allowed)))
 
     def read_records(self, records: object) -> pa.Table:
         """The same for records that are parsed already: a list of dicts."""
@@ -151,7 +154,7 @@ class RequestContract:
         if not records:
             return self.schema.empty_table()
         for record in records:
-            if type(record) is not dict or not record.keys() <= self._allowed:
+            if type(record) is not dict or not record.keys() <= self.allowed:
                 raise _Fault
         columns: dict[str, Any] = {}
         for block in self._blocks:
@@ -188,12 +191,12 @@ class RequestContract:
                 problems.add(number, name, shown(record[name]), str(fault))
             else:
                 plain[name] = str(value) if name == schema.HOUR else value
-        for unknown in sorted(map(str, record.keys() - self._allowed)):
+        for unknown in sorted(map(str, record.keys() - self.allowed)):
             problems.add(number, unknown, "an unknown field", partial(self._hint, unknown))
         return plain
 
     def _hint(self, name: str) -> str:
-        near = difflib.get_close_matches(name[:_MAX_SHOWN], sorted(self._allowed), n=1)
+        near = difflib.get_close_matches(name[:_MAX_SHOWN], sorted(self.allowed), n=1)
         return f"a field of the contract; did you mean {near[0]}?" if near else "a field of the contract"
 
 
@@ -229,8 +232,22 @@ def _time(value: object) -> datetime:
     raise _Fault(f"a time as {schema.TIME_FORMAT_HINT}")
 
 
+@lru_cache(maxsize=65536)
+def hour_text(text: str) -> str | None:
+    """A time as answers show it; None for anything else. What is kept of them is short: of one length alone."""
+    try:
+        return str(_time(text))
+    except _Fault:
+        return None
+
+
+def address_text(text: str) -> str | None:
+    """An address in its shortest form; None for anything else."""
+    return _shortest_address(text) if len(text) <= _MAX_ADDRESS else None
+
+
 def _address(value: object) -> str:
-    address = _shortest_address(value) if isinstance(value, str) and len(value) <= _MAX_ADDRESS else None
+    address = address_text(value) if isinstance(value, str) else None
     if address is None:
         raise _Fault("an IPv4 or IPv6 address")
     return address
