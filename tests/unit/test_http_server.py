@@ -6,7 +6,6 @@ import http.client
 import os
 import signal
 import socket
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,36 +29,6 @@ KEY = "s3cret-key"
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bundle(tmp_path_factory.mktemp("server") / "bundle", random_features(300))
-
-
-def test_the_key_file_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "key"
-    file.write_text("from-file\n")
-    file.chmod(0o600)
-    monkeypatch.setenv(http_server.KEY_VARIABLE, "from-environment")
-    assert http_server.read_key(None) == "from-environment"
-    assert http_server.read_key(file) == "from-file"
-    monkeypatch.setenv(http_server.KEY_VARIABLE, "")
-    assert http_server.read_key(None) is None
-
-
-@pytest.mark.parametrize("bit", [stat.S_IROTH, stat.S_IWOTH])
-def test_a_key_file_that_is_open_to_all_is_refused(tmp_path: Path, bit: int) -> None:
-    file = tmp_path / "key"
-    file.write_text(KEY)
-    file.chmod(0o600 | bit)
-    with pytest.raises(ConfigError, match="chmod 600"):
-        http_server.read_key(file)
-
-
-@pytest.mark.parametrize("data", [b"", b"\n", b"two words", b"a\nb", "ключ".encode(), b"\xff", b"\0"])
-def test_a_key_that_no_header_can_carry_is_refused_unshown(tmp_path: Path, data: bytes) -> None:
-    file = tmp_path / "key"
-    file.write_bytes(data)
-    file.chmod(0o600)
-    with pytest.raises(ConfigError, match="visible ASCII") as caught:
-        http_server.read_key(file)
-    assert "two words" not in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])

@@ -58,7 +58,7 @@ def score(config: str, form: str, table: bool | None, svg: Path | None, key_file
 
     from loadcast.cli.forecasts import ScoreOptions, forecast
     from loadcast.report.forecast import as_json, save_svg, show
-    from loadcast.serving.http_server import read_key
+    from loadcast.serving.keys import read_key
     from loadcast.settings import load_settings
 
     batch, key = options.pop("batch"), read_key(key_file)

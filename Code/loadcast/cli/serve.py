@@ -32,8 +32,9 @@ def serve(model: str, key_file: str | None, **options: object) -> None:
       python Code/webservice.py --model Config/storageconfig.json
       LOADCAST_SERVICE_KEY=... python Code/webservice.py --model output/demo --host 0.0.0.0
     """
-    from loadcast.serving.http_server import ServeOptions, read_key
+    from loadcast.serving.http_server import ServeOptions
     from loadcast.serving.http_server import serve as run_server
+    from loadcast.serving.keys import read_key
     from loadcast.storage.named import folder_of
 
     bundle = str(folder_of(model, paths.MODEL, paths.BUNDLE))

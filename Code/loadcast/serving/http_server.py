@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import os
 import signal
 import socket
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from flask import Flask
@@ -21,12 +18,10 @@ from loadcast.errors import ConfigError, EnvironmentNotReadyError
 from loadcast.logs.events import SERVICE
 from loadcast.secrets import shown
 from loadcast.serving.app import create_app
+from loadcast.serving.keys import KEY_VARIABLE
 from loadcast.serving.predictor import Predictor
 from loadcast.system.signals import hand_over, stopped_by
-from loadcast.system.small_files import read_small_file
 
-KEY_VARIABLE = "LOADCAST_SERVICE_KEY"
-_MAX_KEY_BYTES = 4096
 _THREADS = 4
 
 
@@ -41,35 +36,6 @@ class ServeOptions:
     name: str = "loadcast"
     key: str | None = field(default=None, repr=False)
     access_log: bool = False
-
-
-def read_key(key_file: str | os.PathLike[str] | None) -> str | None:
-    """The service's key: from `key_file` where one is named, else from LOADCAST_SERVICE_KEY; None without either.
-
-    Raises ConfigError for a file that others may read, or a key that no header can carry. Never shows the key.
-    """
-    if key_file is None:
-        key, source = os.environ.get(KEY_VARIABLE, ""), KEY_VARIABLE
-        if not key:
-            return None
-    else:
-        key, source = _key_of_file(Path(key_file)), str(key_file)
-    if not key.isascii() or not key.isprintable() or " " in key or not key:
-        raise ConfigError(f"The key in {source} is empty or holds odd characters, wanted one line of visible ASCII.")
-    return key
-
-
-def _key_of_file(path: Path) -> str:
-    def check(state: os.stat_result) -> None:
-        if state.st_mode & stat.S_IRWXO:
-            raise ConfigError(f"The key file {path} is open to every user of this machine. Run: chmod 600 {path}")
-
-    try:
-        return read_small_file(path, _MAX_KEY_BYTES, check).decode("utf-8").strip("\r\n")
-    except OSError as exc:
-        raise ConfigError(f"The key file {path} cannot be read: {exc.strerror}.") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"The key file {path} is not text, wanted one line of visible ASCII.") from exc
 
 
 def open_socket(host: str, port: int, *, loopback_only: bool) -> socket.socket:
