@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-
-from flask import Flask
-from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
-from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 
 from loadcast.errors import ConfigError, EnvironmentNotReadyError
 from loadcast.logs.events import SERVICE
 from loadcast.secrets import shown
 from loadcast.serving.app import create_app
+from loadcast.serving.front.arbiter import Server
+from loadcast.serving.front.worker import FrontOptions
 from loadcast.serving.keys import KEY_VARIABLE
 from loadcast.serving.predictor import Predictor
-from loadcast.system.signals import hand_over, stopped_by
-
-_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -71,57 +65,13 @@ def open_socket(host: str, port: int, *, loopback_only: bool) -> socket.socket:
     return listener
 
 
-class _Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn around an application that is loaded already, on a socket that is bound already."""
-
-    def __init__(self, application: Flask, settings: Mapping[str, Any]) -> None:
-        self._application = application
-        self._settings = settings
-        super().__init__()
-
-    def load_config(self) -> None:
-        for key, value in self._settings.items():
-            self.cfg.set(key, value)
-
-    def load(self) -> Flask:
-        return self._application
-
-    def run(self) -> None:
-        """Serve until a signal ends it, then raise Interrupted."""
-        arbiter = _Arbiter(self)
-        hand_over()
-        try:
-            arbiter.run()
-        finally:
-            if arbiter.ended_by is not None:
-                raise stopped_by(arbiter.ended_by)
-
-
-class _Arbiter(Arbiter):  # type: ignore[misc]
-    """gunicorn's master process, which keeps in mind what signal ended it."""
-
-    ended_by: int | None = None
-
-    def handle_int(self) -> None:
-        self.ended_by = signal.SIGINT
-        super().handle_int()
-
-    def handle_term(self) -> None:
-        self.ended_by = signal.SIGTERM
-        super().handle_term()
-
-
 def gunicorn_settings(options: ServeOptions, descriptor: int, when_ready: Callable[[Any], None]) -> dict[str, Any]:
     """gunicorn's settings for these options; `descriptor` is the bound socket's."""
     return {
         "bind": [f"fd://{descriptor}"],
         "workers": options.workers,
-        "worker_class": "gthread",
-        "threads": _THREADS,
-        "preload_app": True,
         "timeout": 60,
         "graceful_timeout": 30,
-        "keepalive": 15,
         "accesslog": None,  # the application logs requests itself: request_log.py
         "loglevel": "warning",
         "control_socket_disable": True,
@@ -153,4 +103,4 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
     port = listener.getsockname()[1]
     # gunicorn takes the descriptor over, and closes it when it stops.
     settings = gunicorn_settings(options, listener.detach(), lambda _: say(start_lines(options, port)))
-    _Server(application, settings).run()
+    Server(application, settings, FrontOptions()).run()

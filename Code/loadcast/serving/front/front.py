@@ -1,0 +1,124 @@
+"""The connections of one worker: who is let in, whose time is up, and who answers a request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from loadcast.logs.events import SERVICE, log_event
+from loadcast.serving.front.connection import Connection, State
+from loadcast.serving.front.limits import LARGEST_QUICK_BODY, Limits
+from loadcast.serving.front.message import DRAINING, Message, Refused, environ_of
+from loadcast.serving.front.replies import Application, call, refusal
+
+Answer = tuple[str, list[tuple[str, str]], bytes]
+_THREADS = 2
+#: Which of an address's connections has to leave first where there are too many.
+_LEAVES_FIRST = (State.HEAD, State.BODY, State.IDLE)
+
+
+class Front:
+    """What all connections of a worker share. `slow_paths` are answered by a thread, however short their requests."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        application: Application,
+        limits: Limits,
+        server: tuple[str, int],
+        scheme: str = "http",
+        slow_paths: tuple[bytes, ...] = (),
+    ) -> None:
+        self.loop, self.limits = loop, limits
+        self.is_draining = False
+        self.buffered_bytes = 0
+        self.connections: set[Connection] = set()
+        self._counted: set[Connection] = set()
+        self._addresses: Counter[str] = Counter()
+        self._application, self._server, self._scheme, self._slow_paths = application, server, scheme, slow_paths
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="loadcast-answer")
+
+    @property
+    def n_connections(self) -> int:
+        """Connections that may still ask for something."""
+        return len(self._counted)
+
+    def admit(self, connection: Connection) -> bool:
+        """Let a connection in; another that waits for its client has to leave for it where there are too many."""
+        self.connections.add(connection)
+        address = connection.client[0]
+        too_many = self._addresses[address] >= self.limits.address_connections
+        if too_many or self.n_connections >= self.limits.connections:
+            waiting = [
+                other
+                for other in self._counted
+                if other.state in _LEAVES_FIRST and (not too_many or other.client[0] == address)
+            ]
+            if not waiting:
+                return False
+            leaving = min(waiting, key=lambda other: (_LEAVES_FIRST.index(other.state), other.since))
+            self.release(leaving)
+            if leaving.state is State.IDLE:
+                leaving.close()
+            else:
+                leaving.refuse(Refused(408, "There are too many connections, and this one is the slowest."))
+        self._counted.add(connection)
+        self._addresses[address] += 1
+        return True
+
+    def release(self, connection: Connection) -> None:
+        """Count a connection no more: it asks for nothing from now on."""
+        if connection in self._counted:
+            self._counted.discard(connection)
+            address = connection.client[0]
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self.release(connection)
+        self.connections.discard(connection)
+
+    def look(self) -> None:
+        """End what has waited too long."""
+        now = time.monotonic()
+        for connection in [known for known in self.connections if known.deadline < now]:
+            connection.expire()
+
+    def drain(self) -> None:
+        """Take no second request of any connection; those that are between two have a moment to ask for one."""
+        self.is_draining = True
+        now = time.monotonic()
+        for connection in self.connections:
+            if connection.state is State.IDLE:
+                left_s = self.limits.drain_s if connection.n_answers else self.limits.head_s
+                connection.deadline = min(connection.deadline, now + left_s)
+
+    def end(self) -> None:
+        """Break off whatever is left."""
+        for connection in list(self.connections):
+            connection.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def count_refusal(self, status: int) -> None:
+        """A request that never reached the application."""
+        log_event(SERVICE, 20, "refused", "A request was refused before it was whole.", status=status)
+
+    def answer(self, message: Message, client: tuple[str, int], then: Callable[[Answer], None]) -> None:
+        """Answer a request, now or by a thread, and call `then`."""
+        try:
+            environ = environ_of(message, self._scheme, client, self._server)
+        except Refused as refused:
+            message.keeps_alive = False
+            then(refusal(refused.status, refused.detail))
+            return
+        environ[DRAINING] = self.is_draining
+        if len(message.body) <= LARGEST_QUICK_BODY and not message.target.startswith(self._slow_paths or (b"\0",)):
+            then(call(self._application, environ))
+            return
+        future = self.loop.run_in_executor(self._threads, call, self._application, environ)
+        future.add_done_callback(lambda done: None if done.cancelled() else then(done.result()))
