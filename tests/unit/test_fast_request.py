@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadcast.errors import RequestError, TooLargeError
-from loadcast.kernels.features import CLASSIC
+from loadcast.kernels.features import CLASSIC, FeatureSet
 from loadcast.serving.body_weight import count_elements
 from loadcast.serving.columns import Columns, columns_of, number_names, whole_names
 from loadcast.serving.defaults import MAX_RECORDS
@@ -100,6 +100,16 @@ def test_a_field_that_stands_twice_is_left_to_the_contract(field: str) -> None:
     assert READER.read(doubled.encode()) is None
     with pytest.raises(RequestError):
         CONTRACT.read_request(doubled)
+
+
+def test_a_set_without_categories_takes_the_quick_way() -> None:
+    numbers = tuple(feature for feature in CLASSIC.features if feature.name in NUMBERS)
+    plain = FeatureSet("plain", 1, numbers, categories=())
+    contract = RequestContract(plain)
+    body = json.dumps([{name: value for name, value in record().items() if name not in WHOLE}] * 2).encode()
+    quick = FastReader(plain, contract).read(body)
+    assert quick is not None
+    assert_same(quick, columns_of(contract.read_request(body), plain))
 
 
 SPELLINGS = st.one_of(
