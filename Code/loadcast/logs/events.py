@@ -34,6 +34,19 @@ def log_event(logger: logging.Logger, level: int, event: str, message: str, **fi
     logger.log(level, "%s", f"{said} {words}".rstrip(), extra={"event": event, "said": said, "fields": harmless})
 
 
+def log_plain(logger: logging.Logger, level: int, event: str, message: str, fields: dict[str, str | int | float]) -> None:
+    """Log an event that cannot hold a secret or a control character, for which nothing is searched in vain.
+
+    Of its texts each is one of those that the program itself has, or has been checked to be a plain word.
+    """
+    if not logger.isEnabledFor(level):
+        return
+    words = " ".join([f"{name}={value}" for name, value in fields.items()])
+    record = logging.LogRecord(logger.name, level, "", 0, f"{message} {words}", None, None)
+    record.__dict__.update(event=event, said=message, fields=fields, is_plain=True)
+    logger.handle(record)
+
+
 def _harmless(value: Value) -> Value:
     if isinstance(value, float):
         return round(value, 6)
