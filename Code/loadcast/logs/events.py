@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 
 from loadcast.printable import printable
 from loadcast.secrets import redacted
@@ -34,7 +35,7 @@ def log_event(logger: logging.Logger, level: int, event: str, message: str, **fi
     logger.log(level, "%s", f"{said} {words}".rstrip(), extra={"event": event, "said": said, "fields": harmless})
 
 
-def log_plain(logger: logging.Logger, level: int, event: str, message: str, fields: dict[str, str | int | float]) -> None:
+def log_plain(logger: logging.Logger, level: int, event: str, message: str, fields: Mapping[str, Value]) -> None:
     """Log an event that cannot hold a secret or a control character, for which nothing is searched in vain.
 
     Of its texts each is one of those that the program itself has, or has been checked to be a plain word.

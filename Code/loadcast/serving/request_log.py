@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from loadcast.logs.events import SERVICE, log_plain
+from loadcast.logs.events import SERVICE, Value, log_plain
 from loadcast.serving.exchange import Exchange
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
@@ -18,7 +18,7 @@ def log_request(exchange: Exchange, status: int, duration_s: float, probes: froz
     level = _level(status, exchange.route in probes)
     if not SERVICE.isEnabledFor(level):
         return
-    fields: dict[str, str | int | float] = {
+    fields: dict[str, Value] = {
         "method": exchange.method if exchange.method in _METHODS else "other",
         "route": exchange.route,
         "status": status,
