@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from loadcast.serving.front.message import DRAINING
 from loadcast.serving.scored import Scored
 
 JSON = "application/json"
@@ -36,7 +37,7 @@ class Exchange:
     """One request, and what the layers come to know of it until it is answered.
 
     `request_id` is its sender's where that is a short plain word, else a new one. `route` is the rule that it matched,
-    `key` says which key it brought, `scored` are the answers that it got.
+    `key` says which key it brought, `scored` are the answers that it got. `is_draining` says that the process ends.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Exchange:
     route: str = NO_ROUTE
     key: str | None = None
     scored: Scored | None = None
+    is_draining: bool = False
     begin_s: float = field(default_factory=time.perf_counter)
 
     @classmethod
@@ -52,9 +54,6 @@ class Exchange:
         """The exchange that a WSGI request begins."""
         sent = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = sent if sent and _REQUEST_ID.fullmatch(sent) else os.urandom(_ID_BYTES).hex()
-        return cls(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "") or "/", request_id)
-
-    @property
-    def n_records(self) -> int | None:
-        """How many records were scored; None where nothing was to be."""
-        return None if self.scored is None else self.scored.n_records
+        exchange = cls(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "") or "/", request_id)
+        exchange.is_draining = environ.get(DRAINING, False)
+        return exchange

@@ -72,7 +72,7 @@ def _paths(service: Service, examples: dict[str, Any]) -> dict[str, Any]:
         },
         "/forecast": {"get": _forecast()},
         "/health/live": {"get": _health("live", "Whether the process runs", "status", "live")},
-        "/health/ready": {"get": _health("ready", "Whether a model is loaded", "status", "ready", "loading")},
+        "/health/ready": {"get": _health("ready", "Whether a model is loaded", "status", "ready", "loading", "ending")},
         "/": {"get": _get("about", "What this service is", _answer(about))},
         "/metrics": {"get": _get("metrics", "Counts in Prometheus' text format", counts)},
         "/openapi.json": {"get": _get("openapi", "This document", _answer({"type": "object"}))},
@@ -158,12 +158,12 @@ def _batch(name: str, summary: str, body: str, answer: Schema, example: Any) -> 
     }
 
 
-def _health(name: str, summary: str, field: str, well: Any, ill: Any = None) -> dict[str, Any]:
+def _health(name: str, summary: str, field: str, well: Any, *ill: Any) -> dict[str, Any]:
     operation = _get(name, summary, _answer(closed({field: {"const": well}})))
     responses = operation["responses"]
-    if ill is not None:
+    if ill:
         not_yet = {**_response(KINDS["unavailable"]), "description": "Not yet."}
-        not_yet["content"] = {_JSON: {"schema": closed({field: {"const": ill}})}, **not_yet["content"]}
+        not_yet["content"] = {_JSON: {"schema": closed({field: {"enum": list(ill)}})}, **not_yet["content"]}
         responses = {**responses, "503": not_yet}
     return {**operation, "responses": responses, "security": _OPEN}
 

@@ -31,8 +31,9 @@ def live(service: Service, exchange: Exchange) -> Reply:
 
 
 def ready(service: Service, exchange: Exchange) -> Reply:
-    """200 once a model is loaded."""
-    return _json({"ready": service.is_ready}, 200 if service.is_ready else 503)
+    """200 once a model is loaded, until the process ends."""
+    is_ready = service.is_ready and not exchange.is_draining
+    return _json({"ready": is_ready}, 200 if is_ready else 503)
 
 
 def model(service: Service, exchange: Exchange, model: str, version: str | None = None) -> Reply:

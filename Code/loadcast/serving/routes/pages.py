@@ -27,7 +27,9 @@ def live(service: Service, exchange: Exchange) -> Reply:
 
 
 def ready(service: Service, exchange: Exchange) -> Reply:
-    """200 once a model is loaded."""
+    """200 once a model is loaded, until the process ends."""
+    if exchange.is_draining:
+        return json_reply({"status": "ending"}, 503)
     return json_reply({"status": "ready"}) if service.is_ready else json_reply({"status": "loading"}, 503)
 
 
