@@ -110,7 +110,7 @@ def test_the_client_s_features_are_those_of_the_test_s_first_48_hours(nasa: runs
 
 def test_the_service_answers_the_client_as_training_predicted(nasa: runs.Run) -> None:
     (source,) = sources(nasa)
-    client = create_app(Predictor.load(nasa.settings.output), key=None, name="loadcast").test_client()
+    client = create_app(Predictor.load(nasa.settings.output), keys=None, name="loadcast").test_client()
     response = client.post("/score", json=list(source.records()))
     assert response.status_code == 200
     answers = list(response.get_json().values())

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from flask.testing import FlaskClient
@@ -17,10 +16,9 @@ import classic
 import runs
 import sessions
 from loadcast import paths, schema
-from loadcast.kernels.features import CLASSIC
 from loadcast.serving.app import create_app
 from loadcast.serving.predictor import Predictor
-from loadcast.serving.request_contract import RequestContract
+from published import BrokenPredictor
 
 pytestmark = pytest.mark.spark
 
@@ -41,7 +39,7 @@ def records(hostile: runs.Run) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def service(hostile: runs.Run) -> FlaskClient:
-    return create_app(Predictor.load(hostile.settings.output), key=None, name="loadcast").test_client()
+    return create_app(Predictor.load(hostile.settings.output), keys=None, name="loadcast").test_client()
 
 
 def test_the_trend_is_not_always_0(hostile: runs.Run, rows: pd.DataFrame) -> None:
@@ -124,15 +122,9 @@ def test_faults_are_not_answered_as_200(service: FlaskClient, records: list[dict
 
 
 def test_a_fault_inside_the_service_is_not_answered_as_200(records: list[dict[str, Any]]) -> None:
-    class Broken:
-        contract = RequestContract(CLASSIC)
-
-        def predict(self, table: pa.Table) -> dict[str, dict[str, Any]]:
-            raise ZeroDivisionError
-
-    client = create_app(Broken(), key=None, name="loadcast").test_client()
+    client = create_app(BrokenPredictor(), keys=None, name="loadcast").test_client()
     assert client.post("/score", json=records).status_code == 500
-    assert create_app(None, key=None, name="loadcast").test_client().post("/score", json=records).status_code == 503
+    assert create_app(None, keys=None, name="loadcast").test_client().post("/score", json=records).status_code == 503
 
 
 def test_info_is_json_and_nothing_in_the_bundle_is_a_pickle(hostile: runs.Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +16,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from werkzeug.serving import make_server
 
-from artefact_files import write_info
+from artefact_files import made_up_info, write_info
 from loadcast import paths, schema
+from loadcast.artefacts.info import Info
 from loadcast.kernels.features import CLASSIC
 from loadcast.kernels.grid import daily_table, grid_from_hourly
 from loadcast.serving.app import create_app
+from loadcast.serving.keys import Keys
 from loadcast.serving.request_contract import RequestContract
+from loadcast.serving.scored import Scored
 
 TRAIN_BEGIN = datetime(2016, 5, 1)
 EPOCH = datetime(1970, 1, 1)
@@ -70,13 +74,35 @@ class HourPredictor:
     """A predictor whose answer can be told from the record: low by night, medium by day, high in business hours."""
 
     contract = RequestContract(CLASSIC)
+    info = Info.parse(json.dumps(made_up_info()).encode(), "made up")
 
     def __init__(self) -> None:
         self.tables: list[pa.Table] = []
 
-    def predict(self, table: pa.Table) -> dict[str, dict[str, Any]]:
+    def score(self, body: bytes) -> Scored:
+        return self.score_table(self.contract.read_request(body))
+
+    def score_table(self, table: pa.Table) -> Scored:
         self.tables.append(table)
-        return {str(number): answer_to(record) for number, record in enumerate(table.to_pylist())}
+        answers = [answer_to(record) for record in table.to_pylist()]
+        return Scored(
+            [answer[schema.SERVER] for answer in answers],
+            [answer[schema.HOUR] for answer in answers],
+            np.array([answer[schema.PREDICTION] for answer in answers], dtype=np.intp),
+            np.array([list(answer["probability"].values()) for answer in answers]).reshape(-1, 3),
+            np.array([answer["cold_start"] for answer in answers], dtype=bool),
+        )
+
+
+class BrokenPredictor(HourPredictor):
+    """A predictor that fails, with words that no client may read."""
+
+    def __init__(self, words: str = "secret detail") -> None:
+        super().__init__()
+        self._words = words
+
+    def score_table(self, table: pa.Table) -> Scored:
+        raise RuntimeError(self._words)
 
 
 def answer_to(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +124,12 @@ def answer_to(record: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def running_service(predictor: HourPredictor, key: str | None = None) -> Iterator[str]:
     """The scoring service on a free port of this machine; gives its address."""
-    server = make_server("127.0.0.1", 0, create_app(predictor, key=key, name="loadcast"), threaded=True)
+    server = make_server(
+        "127.0.0.1",
+        0,
+        create_app(predictor, keys=key and Keys.parse(key.encode(), "key"), name="loadcast"),
+        threaded=True,
+    )
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

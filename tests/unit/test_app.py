@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from flask.testing import FlaskClient
 from hypothesis import given
@@ -20,8 +19,11 @@ from loadcast.errors import ArtefactError, ConfigError, RequestError
 from loadcast.kernels.features import CLASSIC
 from loadcast.serving import api, request_contract
 from loadcast.serving.app import create_app
+from loadcast.serving.keys import Keys
 from loadcast.serving.predictor import Predictor
+from loadcast.serving.problems import PROBLEM_JSON
 from loadcast.serving.request_contract import RequestContract
+from published import BrokenPredictor
 
 ROOT = Path(__file__).parents[2]
 ROWS = random_features(300)
@@ -41,12 +43,12 @@ def predictor(bundle: Path) -> Predictor:
 
 @pytest.fixture(scope="module")
 def client(predictor: Predictor) -> FlaskClient:
-    return create_app(predictor, key=None, name="loadcast").test_client()
+    return create_app(predictor, keys=None, name="loadcast").test_client()
 
 
 @pytest.fixture(scope="module")
 def guarded(predictor: Predictor) -> FlaskClient:
-    return create_app(predictor, key=KEY, name="loadcast").test_client()
+    return create_app(predictor, keys=Keys.parse(KEY.encode(), "key"), name="loadcast").test_client()
 
 
 def test_each_record_gets_an_answer_in_order(client: FlaskClient, predictor: Predictor) -> None:
@@ -105,7 +107,7 @@ def test_a_bad_batch_is_400_with_every_fault(client: FlaskClient) -> None:
 )
 def test_what_is_not_there_is_said_in_json(client: FlaskClient, method: str, path: str, status: int) -> None:
     answer = client.open(path, method=method, json=[])
-    assert (answer.status_code, answer.mimetype) == (status, "application/json")
+    assert (answer.status_code, answer.mimetype) == (status, PROBLEM_JSON)
     assert answer.json["error"]["message"]
     assert ("Allow" in answer.headers) == (status == 405)
 
@@ -122,7 +124,7 @@ def test_what_is_not_there_is_said_in_json(client: FlaskClient, method: str, pat
 )
 def test_another_content_type_is_415(client: FlaskClient, headers: dict[str, str]) -> None:
     answer = client.post("/score", data=b"[]", headers=headers)
-    assert (answer.status_code, answer.mimetype) == (415, "application/json")
+    assert (answer.status_code, answer.mimetype) == (415, PROBLEM_JSON)
     assert "wanted" in answer.json["error"]["message"]
 
 
@@ -133,7 +135,7 @@ def test_a_content_type_with_a_charset_is_fine(client: FlaskClient) -> None:
 @pytest.mark.parametrize("body", [b" " * (request_contract.MAX_BODY_BYTES + 1), b"[" + b"0," * 10_000 + b"0]"])
 def test_too_much_is_413(client: FlaskClient, body: bytes) -> None:
     answer = client.post("/score", data=body, content_type="application/json")
-    assert (answer.status_code, answer.mimetype) == (413, "application/json")
+    assert (answer.status_code, answer.mimetype) == (413, PROBLEM_JSON)
 
 
 def test_health_and_the_front_page_are_json(client: FlaskClient) -> None:
@@ -143,7 +145,7 @@ def test_health_and_the_front_page_are_json(client: FlaskClient) -> None:
 
 
 def test_a_service_without_a_model_is_live_but_not_ready() -> None:
-    client = create_app(None, key=None, name="x").test_client()
+    client = create_app(None, keys=None, name="x").test_client()
     assert client.get("/health/live").status_code == 200
     assert client.get("/health/ready").status_code == 503
     assert client.post("/score", json=BATCH).status_code == 503
@@ -156,7 +158,7 @@ def test_without_the_right_key_everything_but_health_is_401(guarded: FlaskClient
     headers = {} if value is None else {"Authorization": value}
     for method, path in [("POST", "/score"), ("POST", "/api/v1/service/x/score"), ("GET", "/"), ("GET", "/nothing")]:
         answer = guarded.open(path, method=method, json=BATCH, headers=headers)
-        assert (answer.status_code, answer.mimetype) == (401, "application/json")
+        assert (answer.status_code, answer.mimetype) == (401, PROBLEM_JSON)
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
         assert KEY not in answer.text
     assert guarded.get("/health/live").status_code == guarded.get("/health/ready").status_code == 200
@@ -168,14 +170,8 @@ def test_the_right_key_opens(guarded: FlaskClient, scheme: str) -> None:
 
 
 def test_an_unforeseen_error_is_500_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    class Broken:
-        contract = RequestContract(CLASSIC)
-
-        def predict(self, table: pa.Table) -> dict[str, dict[str, Any]]:
-            raise RuntimeError("secret detail")
-
-    answer = create_app(Broken(), key=None, name="x").test_client().post("/score", json=[])
-    assert (answer.status_code, answer.mimetype) == (500, "application/json")
+    answer = create_app(BrokenPredictor(), keys=None, name="x").test_client().post("/score", json=[])
+    assert (answer.status_code, answer.mimetype) == (500, PROBLEM_JSON)
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
     assert "secret detail" in caplog.text
@@ -184,7 +180,7 @@ def test_an_unforeseen_error_is_500_without_a_traceback(caplog: pytest.LogCaptur
 @pytest.mark.parametrize("name", ["", "a/b", "a b", "-x", "x" * 65, "é"])
 def test_a_service_name_that_cannot_stand_in_a_url_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="letters, digits"):
-        create_app(None, key=None, name=name)
+        create_app(None, keys=None, name=name)
 
 
 json_values = st.recursive(

@@ -23,18 +23,17 @@ import old_run
 from bundles import random_features, records
 from loadcast.cli.main import main
 from loadcast.errors import InputError
-from loadcast.kernels.features import CLASSIC
 from loadcast.logs import relay
 from loadcast.logs.events import RUN, SERVICE, STORAGE, log_event
 from loadcast.logs.setup import LOGGER, set_up_logging
 from loadcast.progress import logged_run, silent
 from loadcast.report.run import RichProgress
 from loadcast.serving.app import create_app
-from loadcast.serving.request_contract import RequestContract
+from loadcast.serving.keys import Keys
 from loadcast.storage.blob.policy import BrokenAnswerError, Policy
 from loadcast.storage.blob.retries import RetryLog
 from loadcast.storage.publish import stage_run
-from published import HourPredictor
+from published import BrokenPredictor, HourPredictor
 
 SIGNATURE = "bWFya2VkU2lnbmF0dXJl%2BMARKED%3D"
 SAS_URL = f"https://account.blob.core.windows.net/logs/a.csv?sv=2024-11-04&sp=r&sig={SIGNATURE}&se=2030"
@@ -350,7 +349,7 @@ KEY = "markedServiceKey"
 
 def test_each_request_is_one_line_without_key_body_or_path(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging(form="json")
-    client = create_app(HourPredictor(), key=KEY, name="loadcast").test_client()
+    client = create_app(HourPredictor(), keys=Keys.parse(KEY.encode(), "key"), name="loadcast").test_client()
     sent = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     answer = client.post(f"/score?sig={SIGNATURE}", data='[{"body": "markedBody"}]', headers=sent)
     client.post("/api/v1/service/loadcast/score", data="[]", headers={**sent, "X-Request-ID": "mine-1"})
@@ -375,7 +374,7 @@ def test_each_request_is_one_line_without_key_body_or_path(capsys: pytest.Captur
 
 def test_probes_are_logged_where_they_fail_or_where_all_is(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging(form="json")
-    client = create_app(None, key=None, name="loadcast").test_client()
+    client = create_app(None, keys=None, name="loadcast").test_client()
     client.get("/health/ready")
     assert [(line["level"], line["status"]) for line in logged(capsys)] == [("warning", 503)]
     set_up_logging("debug", "json")
@@ -384,14 +383,8 @@ def test_probes_are_logged_where_they_fail_or_where_all_is(capsys: pytest.Captur
 
 
 def test_a_request_that_fails_leaves_its_traceback_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
-    class Broken:
-        contract = RequestContract(CLASSIC)
-
-        def predict(self, table: Any) -> Any:
-            raise RuntimeError(f"broken at {SAS_URL}")
-
     set_up_logging(form="json")
-    client = create_app(Broken(), key=None, name="loadcast").test_client()
+    client = create_app(BrokenPredictor(f"broken at {SAS_URL}"), keys=None, name="loadcast").test_client()
     assert client.post("/score", json=records(random_features(1))).status_code == 500
     failed, request = logged(capsys)
     assert "RuntimeError" in failed["traceback"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 
 from loadcast.printable import printable
 from loadcast.secrets import redacted
@@ -32,6 +33,19 @@ def log_event(logger: logging.Logger, level: int, event: str, message: str, **fi
     words = " ".join(f"{name}={_quoted(value)}" for name, value in harmless.items())
     said = redacted(printable(message))
     logger.log(level, "%s", f"{said} {words}".rstrip(), extra={"event": event, "said": said, "fields": harmless})
+
+
+def log_plain(logger: logging.Logger, level: int, event: str, message: str, fields: Mapping[str, Value]) -> None:
+    """Log an event that cannot hold a secret or a control character, for which nothing is searched in vain.
+
+    Of its texts each is one of those that the program itself has, or has been checked to be a plain word.
+    """
+    if not logger.isEnabledFor(level):
+        return
+    words = " ".join([f"{name}={value}" for name, value in fields.items()])
+    record = logging.LogRecord(logger.name, level, "", 0, f"{message} {words}", None, None)
+    record.__dict__.update(event=event, said=message, fields=fields, is_plain=True)
+    logger.handle(record)
 
 
 def _harmless(value: Value) -> Value:

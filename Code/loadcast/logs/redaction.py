@@ -17,6 +17,8 @@ class Redaction(logging.Filter):
         self._tracebacks = tracebacks
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "is_plain", False):
+            return True
         try:
             message = record.getMessage()
         except (TypeError, ValueError):

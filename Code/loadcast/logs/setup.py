@@ -87,4 +87,5 @@ class _Json(logging.Formatter):
         }
         traceback = {"traceback": record.exc_text} if record.exc_text else {}
         fields = {name: value for name, value in getattr(record, "fields", {}).items() if name not in known}
-        return redacted(json.dumps({**known, **fields, **traceback}, default=str))
+        line = json.dumps({**known, **fields, **traceback}, default=str)
+        return line if getattr(record, "is_plain", False) else redacted(line)

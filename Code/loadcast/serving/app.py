@@ -1,154 +1,150 @@
-"""The scoring service as a Flask application; every answer, faults included, is JSON with the right status."""
+"""The scoring service as a Flask application; every fault is JSON with the right status, whichever layer finds it."""
 
 from __future__ import annotations
 
-import hmac
-import json
 import re
 from collections.abc import Callable
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from loadcast import __version__
-from loadcast.errors import ArtefactError, AuthError, ConfigError, LoadcastError, RequestError
-from loadcast.logs.events import SERVICE
-from loadcast.serving.request_contract import MAX_BODY_BYTES, ContractError, RequestContract
-from loadcast.serving.request_log import log_requests
+from loadcast.errors import ConfigError
+from loadcast.serving.envelope import Envelope, Paths
+from loadcast.serving.exchange import IN_ENVIRON, JSON, Exchange, Reply
+from loadcast.serving.faults import MediaTypeError, fault, reply_to
+from loadcast.serving.gate import Gate, KeySource, RateLimit
+from loadcast.serving.metrics import Metrics
+from loadcast.serving.request_contract import MAX_BODY_BYTES
+from loadcast.serving.routes import forecasts, inference, pages
+from loadcast.serving.routes.score import check_name, score
+from loadcast.serving.service import Scorer, Service
 
-JSON = "application/json"
-HEALTH = ("/health/live", "/health/ready")
+#: Where the Service stands among the application's extensions: its `use` replaces the model.
+SERVICE = "loadcast"
+PROBES = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
+DOCS = "/docs"
+_SCORE = "/score"
+_NAMED_SCORE = "/api/v1/service/<service>/score"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+Handler = Callable[..., Reply]
 
 
-class Scorer(Protocol):
-    """What the application needs of a predictor."""
-
-    @property
-    def contract(self) -> RequestContract:
-        """What it takes."""
-
-    def predict(self, table: pa.Table) -> dict[str, dict[str, Any]]:
-        """One answer per row, in order."""
-
-
-def create_app(predictor: Scorer | None, *, key: str | None, name: str) -> Flask:
+def create_app(
+    predictor: Scorer | None,
+    *,
+    keys: KeySource | None,
+    name: str,
+    statistics: Path | None = None,
+    rate_limit: float | None = None,
+) -> Flask:
     """The application around a predictor.
 
-    `predictor` None stands for a service that is not ready: it answers 503. With a `key`, everything but the health
-    routes asks for `Authorization: Bearer <key>`. `name` is the service's name in /api/v1/service/<name>/score.
-    Raises ConfigError for a name that cannot stand in a URL.
+    `predictor` None stands for a service that is not ready: it answers 503. With `keys` (a KeyFile or Keys), everything
+    but the health routes and the page /docs asks for `Authorization: Bearer <key>`. `name` is the service's name in
+    /api/v1/service/<name>/score, and its model's in /v2/models/<name>. `statistics` is the output folder that /forecast
+    answers from. `rate_limit` is how many requests a second this process takes of each key. Raises ConfigError.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"name: found {name[:70]!r}, wanted 1 to 64 letters, digits, '.', '_' or '-'.")
     app = Flask("loadcast", static_folder=None)
     app.url_map.merge_slashes = False
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     # One byte more than is taken: a body without a length is cut there, and the contract sees that it is too large.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
-    log_requests(app, HEALTH)
-    if key is not None:
-        app.before_request(_gate(key.encode("utf-8")))
-    _add_routes(app, predictor, name)
-    app.register_error_handler(LoadcastError, _known_error)
+    gate = Gate(keys, None if rate_limit is None else RateLimit(rate_limit))
+    routes = _routes()
+    metrics = Metrics([rule for rule, _, _ in routes])
+    service = Service(predictor, name=name, gate=gate, metrics=metrics, statistics=statistics)
+    for rule, method, handler in routes:
+        app.add_url_rule(rule, f"{method} {rule}", _view(service, rule, handler), methods=[method])
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Exception, _unknown_error)
+    app.register_error_handler(Exception, lambda error: _response(reply_to(error, _exchange())))
+    app.extensions[SERVICE] = service
+    app.wsgi_app = Envelope(app.wsgi_app, service, _paths(name, routes))  # type: ignore[method-assign]
     return app
 
 
-def _add_routes(app: Flask, predictor: Scorer | None, name: str) -> None:
-    def score() -> Response:
-        _check_content_type()
-        if predictor is None:
-            raise ArtefactError("No model is loaded. Look at the service's log, and try again later.")
-        table = predictor.contract.read_request(request.get_data(cache=False))
-        g.records = table.num_rows
-        return _answer(predictor.predict(table))
-
-    def score_by_name(service: str) -> Response:
-        return score() if service == name else _unknown_service(service, name)
-
-    def ready() -> Response:
-        return _answer({"status": "ready"} if predictor else {"status": "loading"}, 200 if predictor else 503)
-
-    def about() -> Response:
-        paths = ["POST /score", f"POST /api/v1/service/{name}/score", *(f"GET {path}" for path in HEALTH)]
-        text = "Load class (low, medium, high) per server and hour, from feature records. See Docs/API.md."
-        return _answer({"service": name, "loadcast": __version__, "what": text, "routes": paths})
-
-    app.add_url_rule("/score", view_func=score, methods=["POST"])
-    app.add_url_rule("/api/v1/service/<service>/score", view_func=score_by_name, methods=["POST"])
-    app.add_url_rule("/health/live", "live", lambda: _answer({"status": "live"}), methods=["GET"])
-    app.add_url_rule("/health/ready", view_func=ready, methods=["GET"])
-    app.add_url_rule("/", view_func=about, methods=["GET"])
+def _routes() -> list[tuple[str, str, Handler]]:
+    """Rule, method and handler of each route."""
+    named = "/v2/models/<model>"
+    versioned = f"{named}/versions/<version>"
+    return [
+        (_SCORE, "POST", _score),
+        (_NAMED_SCORE, "POST", _score),
+        ("/forecast", "GET", lambda service, exchange: forecasts.forecast(service, exchange, request.query_string)),
+        ("/health/live", "GET", pages.live),
+        ("/health/ready", "GET", pages.ready),
+        ("/", "GET", pages.about),
+        ("/metrics", "GET", pages.metrics),
+        ("/openapi.json", "GET", pages.openapi),
+        (DOCS, "GET", pages.docs),
+        ("/problems/<kind>", "GET", pages.problem_kind),
+        ("/v2", "GET", inference.server),
+        ("/v2/health/live", "GET", inference.live),
+        ("/v2/health/ready", "GET", inference.ready),
+        *((prefix, "GET", inference.model) for prefix in (named, versioned)),
+        *((f"{prefix}/ready", "GET", inference.model_ready) for prefix in (named, versioned)),
+        *((f"{prefix}/infer", "POST", _infer) for prefix in (named, versioned)),
+    ]
 
 
-def _gate(key: bytes) -> Callable[[], None]:
-    def check() -> None:
-        if request.path in HEALTH:
-            return
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        # WSGI hands headers over as Latin-1: encoding them back gives the bytes that were sent.
-        sent = given.strip().encode("latin-1", "replace")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(sent, key):
-            raise AuthError("The key is missing or wrong, wanted the header Authorization: Bearer <key>.")
-
-    return check
+def _paths(name: str, routes: list[tuple[str, str, Handler]]) -> Paths:
+    plain = {rule: rule for rule, _, _ in routes if "<" not in rule}
+    batches = {_SCORE: _SCORE, _NAMED_SCORE.replace("<service>", name): _NAMED_SCORE}
+    return Paths(frozenset((*PROBES, DOCS)), plain, batches, frozenset(PROBES))
 
 
-def _check_content_type() -> None:
+def _view(service: Service, rule: str, handler: Handler) -> Callable[..., Response]:
+    def view(**parts: str) -> Response:
+        exchange = _exchange()
+        exchange.route = rule
+        return _response(handler(service, exchange, **parts))
+
+    return view
+
+
+def _score(wanted: Service, exchange: Exchange, service: str | None = None) -> Reply:
+    if service is not None:
+        check_name(wanted, service)
+    return score(wanted, exchange, _body())
+
+
+def _infer(service: Service, exchange: Exchange, **parts: str) -> Reply:
+    return inference.infer(service, exchange, _body(), **parts)
+
+
+def _body() -> bytes:
+    """The request's body. Raises MediaTypeError."""
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if request.mimetype != JSON or charset not in ("utf-8", "utf8", "us-ascii"):
         value = request.headers.get("Content-Type", "none")
-        raise _UnsupportedMediaType(f"Content-Type: found {value[:100]}, wanted {JSON} in UTF-8.")
+        raise MediaTypeError(f"Content-Type: found {value[:100]}, wanted {JSON} in UTF-8.")
     if "Content-Encoding" in request.headers:
         value = request.headers["Content-Encoding"]
-        raise _UnsupportedMediaType(f"Content-Encoding: found {value[:100]}, wanted none.")
+        raise MediaTypeError(f"Content-Encoding: found {value[:100]}, wanted none.")
+    return request.get_data(cache=False)
 
 
-class _UnsupportedMediaType(RequestError):
-    http_status = 415
+def _exchange() -> Exchange:
+    exchange: Exchange = request.environ[IN_ENVIRON]
+    return exchange
 
 
-def _answer(body: object, status: int = 200) -> Response:
-    return Response(json.dumps(body, allow_nan=False), status, mimetype=JSON)
+def _response(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, reply.headers, content_type=reply.media_type)
 
 
-def _fault(message: str, status: int, **more: object) -> Response:
-    return _answer({"error": {"message": message, **more}}, status)
-
-
-def _unknown_service(asked: str, name: str) -> Response:
-    return _fault(f"There is no service {asked[:70]!r} here, wanted {name!r}.", 404)
-
-
-def _known_error(exc: LoadcastError) -> Response:
-    more: dict[str, object] = {}
-    if isinstance(exc, RequestError):
-        more["problems"] = exc.problems
-        more["problem_count"] = exc.problem_count if isinstance(exc, ContractError) else len(exc.problems)
-    response = _fault(str(exc), exc.http_status, **more)
-    if isinstance(exc, AuthError):
-        response.headers["WWW-Authenticate"] = 'Bearer realm="loadcast"'
-    return response
-
-
-def _http_error(exc: HTTPException) -> Response:
-    status = exc.code or 500
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
     messages = {
         404: f"There is nothing at {request.path[:100]}. GET / lists what there is.",
         405: f"{request.method[:20]} is not possible at {request.path[:100]}. The header Allow says what is.",
         413: f"The body is too large, wanted at most {MAX_BODY_BYTES} bytes. Send smaller batches.",
     }
-    response = _fault(messages.get(status, f"{exc.name}: {exc.description}"), status)
     # Some statuses need a header of their own, such as Allow with 405.
-    for header, value in exc.get_headers():
-        if header.lower() not in ("content-type", "content-length"):
-            response.headers[header] = value
-    return response
-
-
-def _unknown_error(exc: Exception) -> Response:
-    SERVICE.error("a request failed", exc_info=exc)
-    return _fault("The service failed at this request. Its log says why.", 500)
+    own: Any = error.get_headers()
+    headers = tuple((name, value) for name, value in own if name.lower() not in ("content-type", "content-length"))
+    detail = messages.get(status, f"{error.name}: {error.description}")
+    return _response(fault(_exchange(), status, detail, headers))

@@ -15,7 +15,7 @@ from loadcast.secrets import shown
 from loadcast.serving.app import create_app
 from loadcast.serving.front.arbiter import Server
 from loadcast.serving.front.worker import FrontOptions
-from loadcast.serving.keys import KEY_VARIABLE
+from loadcast.serving.keys import KEY_VARIABLE, Keys
 from loadcast.serving.predictor import Predictor
 
 
@@ -96,7 +96,8 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
 
     Raises ArtefactError, ConfigError or EnvironmentNotReadyError before anything listens, and in the end Interrupted.
     """
-    application = create_app(Predictor.load(options.model), key=options.key, name=options.name)
+    keys = None if options.key is None else Keys.parse(options.key.encode(), "key")
+    application = create_app(Predictor.load(options.model), keys=keys, name=options.name)
     if options.access_log:
         SERVICE.setLevel(logging.DEBUG)
     listener = open_socket(options.host, options.port, loopback_only=options.key is None)

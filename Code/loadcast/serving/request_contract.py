@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from itertools import chain
@@ -58,6 +58,10 @@ class _Fault(Exception):
     """A value that breaks the contract; the argument is what was wanted."""
 
 
+#: What the quick way may raise where something is wrong somewhere: the slow way finds out what and where.
+_DOUBTS = (_Fault, LookupError, TypeError, ValueError, OverflowError, AttributeError)
+
+
 def _parse(body: bytes | str, most_fields: int) -> tuple[object, list[str]]:
     """The JSON value of a body, and the constants in it that JSON does not have (NaN, Infinity)."""
     odd: list[str] = []
@@ -101,7 +105,7 @@ class RequestContract:
     """What a request may hold for a model of `features`; `schema` has the columns that are read."""
 
     def __init__(self, features: FeatureSet) -> None:
-        self.schema = features.request_schema
+        self.features, self.schema = features, features.request_schema
         whole = [feature for feature in features.features if feature.encoding is Encoding.CATEGORY]
         numbers = [feature for feature in features.features if feature.encoding is not Encoding.CATEGORY]
         self._blocks = [_Block(kind, some) for kind, some in ((int, whole), (float, numbers)) if some]
@@ -134,6 +138,16 @@ class RequestContract:
         """The same for records that are parsed already: a list of dicts."""
         return self._read(records, [])
 
+    def read_columns(self, columns: Mapping[str, Sequence[object]], n_records: int) -> pa.Table:
+        """The same for `n_records` records in columns, each with as many values, which `schema` names all."""
+        if n_records > MAX_RECORDS:
+            raise TooLargeError(f"The batch has {n_records} records, wanted at most {MAX_RECORDS}. Send less.")
+        try:
+            return self._table_of(columns)
+        except _DOUBTS:
+            names, rows = tuple(columns), zip(*columns.values(), strict=True)
+            return self.read_records([dict(zip(names, row, strict=True)) for row in rows])
+
     def _read(self, records: object, odd_constants: list[str]) -> pa.Table:
         if not isinstance(records, list):
             raise RequestError(
@@ -144,8 +158,7 @@ class RequestContract:
         if not odd_constants:
             try:
                 return self._table(records)
-            except (_Fault, LookupError, TypeError, ValueError, OverflowError, AttributeError):
-                # Something is wrong somewhere: the slow way finds out what and where.
+            except _DOUBTS:
                 pass
         return self._table(self._checked(records, odd_constants))
 
@@ -156,11 +169,21 @@ class RequestContract:
         for record in records:
             if type(record) is not dict or not record.keys() <= self.allowed:
                 raise _Fault
+        columns: dict[str, Sequence[object]] = {
+            schema.SERVER: list(map(_server_of, records)),
+            schema.HOUR: list(map(_hour_of, records)),
+        }
+        for block in self._blocks:
+            columns.update(block.taken_from(records))
+        return self._table_of(columns)
+
+    def _table_of(self, given: Mapping[str, Sequence[object]]) -> pa.Table:
+        """The same for columns."""
         columns: dict[str, Any] = {}
         for block in self._blocks:
-            columns.update(block.columns(records))
-        columns[schema.SERVER] = [_address(_server_of(record)) for record in records]
-        columns[schema.HOUR] = [_time(_hour_of(record)) for record in records]
+            columns.update(block.columns(given))
+        columns[schema.SERVER] = list(map(_address, given[schema.SERVER]))
+        columns[schema.HOUR] = list(map(_time, given[schema.HOUR]))
         arrays = [pa.array(columns[field.name], field.type) for field in self.schema]
         return pa.Table.from_arrays(arrays, schema=self.schema)
 
@@ -210,17 +233,21 @@ class _Block:
         self._target = np.int32 if kind is int else np.float64
         self._low, self._high = (np.array([getattr(feature, end) for feature in features]) for end in ("low", "high"))
 
-    def columns(self, records: list[dict[str, Any]]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        """The columns by name; raises, without saying where, unless all values are plainly right."""
+    def taken_from(self, records: list[dict[str, Any]]) -> Iterator[tuple[str, tuple[object, ...]]]:
+        """The values of the records, column by column."""
         # An itemgetter of one name gives the value and not a tuple: asking for the first twice gives always one.
         values_of = itemgetter(*self._names, self._names[0])
-        rows = [values_of(record) for record in records]
-        if not set(map(type, chain.from_iterable(rows))) <= self._types:
+        return zip((*self._names, self._names[0]), zip(*map(values_of, records), strict=True), strict=True)
+
+    def columns(self, given: Mapping[str, Sequence[object]]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """The columns by name; raises, without saying where, unless all values are plainly right."""
+        columns = [given[name] for name in self._names]
+        if not set(map(type, chain.from_iterable(columns))) <= self._types:
             raise _Fault
-        values = np.array(rows, dtype=self._dtype)[:, :-1]
-        if not np.isfinite(values).all() or (values < self._low).any() or (values > self._high).any():
+        values = np.array(columns, dtype=self._dtype)
+        if not np.isfinite(values).all() or (self._low > values.T).any() or (self._high < values.T).any():
             raise _Fault
-        return zip(self._names, values.T.astype(self._target, order="C"), strict=True)
+        return zip(self._names, values.astype(self._target), strict=True)
 
 
 def _time(value: object) -> datetime:

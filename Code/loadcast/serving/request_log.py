@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 import logging
-import re
-import time
-import uuid
 
-from flask import Flask, Response, g, request
+from loadcast.logs.events import SERVICE, Value, log_plain
+from loadcast.serving.exchange import Exchange
 
-from loadcast.logs.events import SERVICE, log_event
-
-REQUEST_ID = "X-Request-ID"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_LONGEST_METHOD = 20
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
 
 
-def log_requests(app: Flask, probes: tuple[str, ...]) -> None:
-    """Log each request once it is answered, and give it an id, its sender's or a new one, in the header X-Request-ID.
+def log_request(exchange: Exchange, status: int, duration_s: float, probes: frozenset[str]) -> None:
+    """Log a request that is answered.
 
-    To be called before other functions of the application's requests are registered, so that none is missed.
     Successful requests of the routes `probes` are events of level debug, failures of the service warnings.
     """
-
-    def begin() -> None:
-        sent = request.headers.get(REQUEST_ID, "")
-        g.begin_s, g.request_id = time.perf_counter(), sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
-
-    def log(response: Response) -> Response:
-        route = request.url_rule.rule if request.url_rule else "none"
-        log_event(
-            SERVICE,
-            _level(response.status_code, route in probes),
-            "request",
-            "A request was answered.",
-            method=request.method[:_LONGEST_METHOD],
-            route=route,
-            status=response.status_code,
-            duration_ms=round(1_000 * (time.perf_counter() - g.begin_s), 3),
-            request_id=g.request_id,
-            records=g.get("records"),
-        )
-        response.headers[REQUEST_ID] = g.request_id
-        return response
-
-    app.before_request(begin)
-    app.after_request(log)
+    level = _level(status, exchange.route in probes)
+    if not SERVICE.isEnabledFor(level):
+        return
+    fields: dict[str, Value] = {
+        "method": exchange.method if exchange.method in _METHODS else "other",
+        "route": exchange.route,
+        "status": status,
+        "duration_ms": round(1_000 * duration_s, 3),
+        "request_id": exchange.request_id,
+    }
+    if exchange.key is not None:
+        fields["key"] = exchange.key
+    if exchange.scored is not None:
+        fields["records"] = exchange.scored.n_records
+    log_plain(SERVICE, level, "request", "A request was answered.", fields)
 
 
 def _level(status: int, is_probe: bool) -> int:

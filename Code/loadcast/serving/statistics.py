@@ -36,6 +36,18 @@ Span = tuple[datetime, datetime]
 Rows = dict[str, pa.Table]
 
 
+class UnknownServerError(InputError):
+    """A server has no statistics; `known` are some that have."""
+
+    def __init__(self, message: str, known: Sequence[str]) -> None:
+        super().__init__(message)
+        self.known = tuple(known)
+
+
+class BeginError(InputError):
+    """No forecast can begin at this time."""
+
+
 @dataclass(frozen=True)
 class Statistics:
     """The statistics of one published run, and what the training fixed: features, their begin, and whose holidays."""
@@ -150,12 +162,12 @@ def _folders(statistics: Statistics, kind: str, first: datetime | None, last: da
 def _check_begin(statistics: Statistics, begin: datetime) -> None:
     newest = newest_hour(statistics)
     if begin - newest > _LONGEST_GAP:
-        raise InputError(
+        raise BeginError(
             f"The forecast's start {begin} is more than a year after {newest}, the newest hour in {statistics.folder}. "
             "Wanted one soon after it; or make newer statistics first."
         )
     if begin.year < _EARLIEST_YEAR:
-        raise InputError(f"The forecast's start {begin} is too early; wanted one from {_EARLIEST_YEAR} on.")
+        raise BeginError(f"The forecast's start {begin} is too early; wanted one from {_EARLIEST_YEAR} on.")
 
 
 def _rows(statistics: Statistics, span: Span, servers: list[str] | None) -> tuple[Rows, Rows]:
@@ -220,12 +232,13 @@ def _last_day_of_each(statistics: Statistics, servers: list[str], begin: datetim
     last = dict(zip(days.column(schema.SERVER).to_pylist(), days.column(f"{schema.DAY}_max").to_pylist(), strict=True))
     unknown = [server for server in servers if server not in last]
     if unknown and not last:
-        raise InputError(_nothing(statistics, f" before {begin}"))
+        raise BeginError(_nothing(statistics, f" before {begin}"))
     if unknown:
         near = difflib.get_close_matches(unknown[0], last, n=_SHOWN, cutoff=0.5) or sorted(last)[:_SHOWN]
-        raise InputError(
+        raise UnknownServerError(
             f"Server {', '.join(unknown[:_SHOWN])}: found no statistics before {begin} in {statistics.folder}, "
-            f"which has {len(last)} server(s), such as {', '.join(near)}. Choose another, or make statistics first."
+            f"which has {len(last)} server(s), such as {', '.join(near)}. Choose another, or make statistics first.",
+            near,
         )
     earliest: datetime = min(last[server] for server in servers)
     return earliest

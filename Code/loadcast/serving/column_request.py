@@ -1,0 +1,207 @@
+"""A request of the open inference protocol (V2): tensors of one value a record, and every fault in them.
+
+The values go the way of the request contract; what is checked here is what the protocol adds around them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from loadcast import schema
+from loadcast.errors import RequestError, TooLargeError
+from loadcast.serving.defaults import MAX_RECORDS
+from loadcast.serving.request_contract import MAX_BODY_BYTES, MAX_PROBLEMS, ContractError, RequestContract, shown
+
+#: Tensors of an answer: name → datatype.
+OUTPUTS = {
+    schema.SERVER: "BYTES",
+    schema.HOUR: "BYTES",
+    schema.PREDICTION: "INT32",
+    schema.LABEL: "BYTES",
+    "probability": "FP64",
+    "cold_start": "BOOL",
+}
+WHOLE = ("INT32", "INT64")
+NUMBERS = ("FP64", *WHOLE)
+TEXT = ("BYTES",)
+#: Datatypes that a tensor which is ignored may have.
+ALL_TYPES = (*NUMBERS, *TEXT, "BOOL", "FP32", "FP16", "INT8", "INT16", "UINT8", "UINT16", "UINT32", "UINT64")
+_Fields = Mapping[str, type[Any]]
+_REQUEST_FIELDS: _Fields = {"id": str, "parameters": dict, "inputs": list, "outputs": list}
+_INPUT_FIELDS: _Fields = {"name": str, "shape": list, "datatype": str, "parameters": dict, "data": list}
+_OUTPUT_FIELDS: _Fields = {"name": str, "parameters": dict}
+_KINDS: dict[type[Any], str] = {str: "a text", list: "an array", dict: "an object"}
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+#: Commas of a request beside those between the values.
+_FRAME_COMMAS = 10_000
+
+
+@dataclass(frozen=True)
+class ColumnRequest:
+    """Records in columns: `table` by the contract's schema, the request's id, and which outputs it wants."""
+
+    table: pa.Table
+    request_id: str | None
+    outputs: tuple[str, ...]
+
+
+def datatypes(contract: RequestContract) -> dict[str, tuple[str, ...]]:
+    """The datatypes that each column of the contract may have; the first is the usual one."""
+    by_type = {pa.int32(): WHOLE, pa.float64(): NUMBERS}
+    return {field.name: by_type.get(field.type, TEXT) for field in contract.schema}
+
+
+def read_column_request(body: bytes, contract: RequestContract) -> ColumnRequest:
+    """Read the body of an inference request. Raises RequestError that names every fault."""
+    request = _parsed(body, contract)
+    faults = _Faults()
+    faults.check_fields(request, _REQUEST_FIELDS, ("inputs",), "")
+    outputs = _outputs(request.get("outputs"), faults)
+    faults.refuse()
+    tensors = {tensor["name"]: tensor for tensor in _tensors(request["inputs"], contract, faults)}
+    n_records = _n_records(tensors, faults)
+    faults.refuse()
+    columns = {name: _values(tensor, n_records, faults) for name, tensor in tensors.items()}
+    faults.refuse()
+    read = {name: columns[name] for name in contract.schema.names}
+    return ColumnRequest(contract.read_columns(read, n_records), request.get("id"), outputs)
+
+
+class _Faults:
+    """Faults of a request as problems: the first MAX_PROBLEMS, and how many there are."""
+
+    def __init__(self) -> None:
+        self._listed: list[dict[str, Any]] = []
+        self._count = 0
+
+    def add(self, name: str | None, actual: str, wanted: str, record: int | None = None) -> None:
+        self._count += 1
+        if len(self._listed) < MAX_PROBLEMS:
+            field = None if name is None else shown(name)
+            self._listed.append({"record": record, "field": field, "found": actual, "wanted": wanted})
+
+    def refuse(self) -> None:
+        """Raise ContractError if there are any."""
+        if self._count:
+            message = f"Found {self._count} fault(s) in an inference request; nothing was scored."
+            raise ContractError(message, self._listed, self._count)
+
+    def check_fields(self, part: Mapping[str, Any], wanted: _Fields, needed: Iterable[str], path: str) -> None:
+        """Whether an object has the fields that it needs, and no others, each of its type."""
+        for name in needed:
+            if name not in part:
+                self.add(path + name, "nothing", _KINDS[wanted[name]])
+        for name, value in part.items():
+            if name not in wanted:
+                self.add(path + name, "an unknown field", f"one of {', '.join(wanted)}")
+            elif type(value) is not wanted[name]:
+                self.add(path + name, shown(value), _KINDS[wanted[name]])
+
+
+def _parsed(body: bytes, contract: RequestContract) -> dict[str, Any]:
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLargeError(f"The body has {len(body)} bytes, wanted at most {MAX_BODY_BYTES}. Send less.")
+    # A short text can stand for millions of values, which take seconds and a gigabyte.
+    if body.count(b",") > MAX_RECORDS * len(contract.allowed) + _FRAME_COMMAS:
+        raise TooLargeError(f"The body has more values than {MAX_RECORDS} records can have. Send less.")
+    try:
+        request = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(f"The body is not JSON ({error}), wanted an inference request.") from error
+    if not isinstance(request, dict):
+        raise RequestError(f'The body is {shown(request)}, wanted an inference request: {{"inputs": […]}}.')
+    # Every text, names of fields included, stands between two quotation marks; of a name that stands twice the parser
+    # drops the first. So it is known whether one was dropped.
+    marks = (_ESCAPED.sub(b"", body) if b"\\" in body else body).count(b'"')
+    if marks != 2 * _n_texts(request):
+        raise RequestError("The body has the same field more than once in an object, wanted each field once.")
+    return request
+
+
+def _n_texts(value: Any) -> int:
+    if isinstance(value, str):
+        return 1
+    if isinstance(value, dict):
+        return len(value) + sum(map(_n_texts, value.values()))
+    if isinstance(value, list):
+        types = list(map(type, value))
+        return sum(map(_n_texts, value)) if list in types or dict in types else types.count(str)
+    return 0
+
+
+def _outputs(wanted: Any, faults: _Faults) -> tuple[str, ...]:
+    if not isinstance(wanted, list) or not wanted:
+        return tuple(OUTPUTS)
+    names = []
+    for number, output in enumerate(wanted):
+        path = f"outputs[{number}]."
+        if not isinstance(output, dict):
+            faults.add(path[:-1], shown(output), "an object")
+            continue
+        faults.check_fields(output, _OUTPUT_FIELDS, ("name",), path)
+        names.append(output.get("name"))
+        if isinstance(names[-1], str) and (names[-1] not in OUTPUTS or names.count(names[-1]) > 1):
+            faults.add(f"{path}name", shown(names[-1]), f"one of {', '.join(OUTPUTS)}, each once")
+    return tuple(name for name in OUTPUTS if name in names)
+
+
+def _tensors(inputs: list[Any], contract: RequestContract, faults: _Faults) -> list[dict[str, Any]]:
+    """The tensors that are whole, each of a column once; what is missing or strange is a fault."""
+    types = datatypes(contract)
+    whole: dict[str, dict[str, Any]] = {}
+    for number, tensor in enumerate(inputs):
+        path = f"inputs[{number}]."
+        if not isinstance(tensor, dict):
+            faults.add(path[:-1], shown(tensor), "an object")
+            continue
+        faults.check_fields(tensor, _INPUT_FIELDS, ("name", "shape", "datatype", "data"), path)
+        name = tensor.get("name")
+        if not isinstance(name, str):
+            continue
+        if name in whole:
+            faults.add(name, "the same input more than once", "each input once")
+        elif name not in contract.allowed:
+            faults.add(name, "an unknown input", "a field of the contract")
+        wanted = types.get(name, ALL_TYPES)
+        datatype = tensor.get("datatype")
+        if isinstance(datatype, str) and datatype not in wanted:
+            faults.add(name, f"datatype {shown(datatype)}", f"datatype {' or '.join(wanted)}")
+        whole[name] = tensor
+    for name in types:
+        if name not in whole:
+            faults.add(name, "nothing", f"an input of datatype {types[name][0]}")
+    faults.refuse()
+    return list(whole.values())
+
+
+def _n_records(tensors: Mapping[str, Mapping[str, Any]], faults: _Faults) -> int:
+    n_records: int | None = None
+    for name, tensor in tensors.items():
+        shape = tensor["shape"]
+        is_column = set(map(type, shape)) == {int} and shape[1:] in ([], [1]) and shape[0] >= 0
+        if not is_column:
+            faults.add(name, f"shape {orjson.dumps(shape[:4]).decode()}", "shape [n] or [n, 1]")
+        elif n_records is None:
+            n_records = shape[0]
+        elif n_records != shape[0]:
+            faults.add(name, f"{shape[0]} record(s)", f"{n_records}, as the other inputs have")
+    return n_records or 0
+
+
+def _values(tensor: Mapping[str, Any], n_records: int, faults: _Faults) -> list[Any]:
+    name, data = tensor["name"], tensor["data"]
+    if len(tensor["shape"]) > 1 and all(type(row) is list and len(row) == 1 for row in data):
+        data = [row[0] for row in data]
+    if len(data) != n_records:
+        faults.add(name, f"{len(data)} value(s)", f"{n_records}, as the shape says")
+    elif tensor["datatype"] in WHOLE and float in set(map(type, data)):
+        for record, value in enumerate(data):
+            if type(value) is float:
+                faults.add(name, shown(value), f"an integer, as datatype {tensor['datatype']} says", record)
+    return list(data)
