@@ -13,6 +13,7 @@ import pytest
 import runs
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError
+from loadcast.kernels.features import CLASSIC
 from loadcast.kernels.labels import LabelRule
 from loadcast.models.registry import load_model
 from loadcast.models.saved import read_saved
@@ -84,6 +85,7 @@ def task(run: runs.Run, source: Path, target: Path, **changes: object) -> ScoreT
         "files": tuple(tables.names(paths.FEATURES)),
         "source": tables,
         "predictions": FolderTables(str(target)),
+        "record_columns": tuple(CLASSIC.request_schema.names),
         "columns": columns,
         "model": load_model(read_saved(run.folder, [paths.FOREST_MODEL]), matrix.shape[1]),
         "split": settings.split,
@@ -95,7 +97,7 @@ def task(run: runs.Run, source: Path, target: Path, **changes: object) -> ScoreT
 
 def test_without_a_test_row_there_is_an_empty_table(spark: SparkSession, hostile: runs.Run, tmp_path: Path) -> None:
     later = hostile.settings.train_end.replace(year=2030)
-    _, test = score_features(spark, task(hostile, hostile.folder, tmp_path, split=later))
+    _, test, _ = score_features(spark, task(hostile, hostile.folder, tmp_path, split=later))
     assert sum(counts.sum() for counts in test.confusion.values()) == 0
     empty = in_file_order(tmp_path / paths.PREDICTIONS)
     assert empty.num_rows == 0

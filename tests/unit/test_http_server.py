@@ -18,6 +18,7 @@ from bundles import random_features, records, write_bundle
 from loadcast.errors import ConfigError, EnvironmentNotReadyError
 from loadcast.kernels.features import CLASSIC
 from loadcast.serving import http_server
+from loadcast.serving.keys import Keys
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.request_contract import RequestContract
 
@@ -56,7 +57,7 @@ def test_an_address_of_another_machine_cannot_be_bound() -> None:
 
 
 def test_the_options_do_not_show_the_key() -> None:
-    options = http_server.ServeOptions("Model", key=KEY)
+    options = http_server.ServeOptions("Model", keys=Keys.parse(KEY.encode(), "key"))
     assert KEY not in repr(options)
     assert KEY not in http_server.start_lines(options, 5000)
 
@@ -114,7 +115,7 @@ def test_a_body_without_a_length_is_limited_too(served: str) -> None:
     try:
         connection.request("POST", "/score", iter([b" " * (1 << 20)] * 9), headers, encode_chunked=True)
         answer = connection.getresponse()
-        assert (answer.status, answer.headers["Content-Type"]) == (413, "application/json")
+        assert (answer.status, answer.headers["Content-Type"]) == (413, "application/problem+json")
         answer.read()
     finally:
         connection.close()

@@ -50,6 +50,17 @@ class FeatureSetVersion(Part):
     version: Number
 
 
+class SelfCheck(Part):
+    """Some feature records and what the model answered to them in training: a service that answers otherwise is wrong.
+
+    `predictions`: classes. `probabilities`: of each class, in the classes' order.
+    """
+
+    records: list[dict[str, Any]]
+    predictions: list[int]
+    probabilities: list[list[float]]
+
+
 def periods(begin: datetime, split: datetime, end: datetime) -> tuple[Period, Period]:
     """The training and the test period of a run from `begin` to `end`."""
     return _period(begin, split - timedelta(seconds=1)), _period(split, end)
@@ -90,8 +101,8 @@ class Info(Artefact):
     """What made a run, and the sha-256 of each file of its bundle.
 
     A run that names no feature set is of the time before there were any, and so has the classic one. Until training,
-    `files` is empty, and absent are `model`, its family's name, `modelSettings`, and `forest`, a forest's
-    settings.
+    `files` is empty, and absent are `model`, its family's name, `modelSettings`, `forest`, a forest's settings, and
+    `selfCheck`.
     """
 
     FILE: ClassVar[str] = paths.INFO
@@ -121,6 +132,7 @@ class Info(Artefact):
     model: str | None = None
     model_settings: dict[str, Any] | None = None
     forest: dict[str, Any] | None = None
+    self_check: SelfCheck | None = None
 
     @property
     def features(self) -> FeatureSet:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from loadcast import paths
 from loadcast.cli.common import friendly
 from loadcast.cli.usage import Command
+
+_SECONDS = click.FloatRange(0.1, 3600)
 
 
 @click.command(cls=Command)
@@ -19,23 +24,74 @@ from loadcast.cli.usage import Command
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address; others than loopback need a key.")
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Processes.")
-@click.option("--key-file", type=click.Path(), help="File with the key; else LOADCAST_SERVICE_KEY holds it.")
+@click.option("--key-file", type=click.Path(), help="File with one or two keys; else LOADCAST_SERVICE_KEY holds one.")
 @click.option("--name", default="loadcast", show_default=True, help="Name in /api/v1/service/NAME/score.")
+@click.option(
+    "--watch", is_flag=True, help="Follow what --model names: serve a newer model as soon as it is published."
+)
+@click.option(
+    "--statistics", metavar="OUTPUT", help="Output folder or configuration whose statistics answer /forecast."
+)
+@click.option("--rate-limit", type=click.FloatRange(0, min_open=True), help="Requests a second of each key.")
+@click.option("--head-seconds", default=5.0, show_default=True, type=_SECONDS, help="Time for a request's head.")
+@click.option("--body-seconds", default=30.0, show_default=True, type=_SECONDS, help="Time for a request's body.")
+@click.option(
+    "--connections-per-address",
+    default=2048,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Connections of one address; a new one takes the place of the slowest.",
+)
+@click.option("--tls-cert", type=click.Path(), help="Certificates in PEM: the service speaks TLS; wants --tls-key.")
+@click.option("--tls-key", type=click.Path(), help="Their private key in PEM, without a password.")
 @click.option("--access-log", is_flag=True, help="Log successful health probes, too.")
 @friendly
-def serve(model: str, key_file: str | None, **options: object) -> None:
+def serve(model: str, **options: Any) -> None:
     """Serve a trained bundle over HTTP.
 
     \b
     Examples:
       python Code/webservice.py --model Model --port 5000
-      python Code/webservice.py --model Config/storageconfig.json
+      python Code/webservice.py --model output/demo --watch --statistics output/demo
       LOADCAST_SERVICE_KEY=... python Code/webservice.py --model output/demo --host 0.0.0.0
     """
+    from loadcast.serving.front.limits import Limits
     from loadcast.serving.http_server import ServeOptions
     from loadcast.serving.http_server import serve as run_server
-    from loadcast.serving.keys import read_key
+    from loadcast.serving.keys import service_keys
     from loadcast.storage.named import folder_of
 
-    bundle = str(folder_of(model, paths.MODEL, paths.BUNDLE))
-    run_server(ServeOptions(bundle, key=read_key(key_file), **options), click.echo)  # type: ignore[arg-type]
+    def find() -> Path:
+        return folder_of(model, paths.MODEL, paths.BUNDLE)
+
+    tls = _tls(options.pop("tls_cert"), options.pop("tls_key"))
+    statistics = options.pop("statistics")
+    limits = Limits(
+        head_s=options.pop("head_seconds"),
+        body_s=options.pop("body_seconds"),
+        address_connections=max(1, options.pop("connections_per_address") // options["workers"]),
+    )
+    settings = ServeOptions(
+        str(find()),
+        keys=service_keys(options.pop("key_file")),
+        find=find if options.pop("watch") else None,
+        statistics=None if statistics is None else _output_folder(statistics),
+        limits=limits,
+        tls=tls,
+        **options,
+    )
+    run_server(settings, click.echo)
+
+
+def _tls(certificate: str | None, key: str | None) -> tuple[Path, Path] | None:
+    if (certificate is None) != (key is None):
+        raise click.UsageError("--tls-cert and --tls-key: found one of them, wanted both or none.")
+    return None if certificate is None or key is None else (Path(certificate), Path(key))
+
+
+def _output_folder(name: str) -> Path:
+    """The output that a folder or a configuration names."""
+    from loadcast.settings import load_settings
+
+    path = Path(name)
+    return path if path.is_dir() else Path(load_settings(path).output or path)

@@ -21,8 +21,8 @@ from loadcast.settings import Settings
 Floats = NDArray[np.float64]
 Labels = NDArray[np.intp]
 
-#: Entries of `info` that say which model was fitted, and with what; `forest` is loadcast's own.
-INFO_ENTRIES = ("model", "modelSettings", "forest")
+#: Entries of `info` that training makes: which model, fitted with what (`forest` is loadcast's own), and its answers.
+INFO_ENTRIES = ("model", "modelSettings", "forest", "selfCheck")
 
 #: What makes the class of the largest probability out of its column.
 _LABELS = np.array(list(schema.CLASS_NAMES), dtype=np.intp)

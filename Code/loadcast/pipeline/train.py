@@ -22,7 +22,7 @@ from loadcast.settings import Settings
 from loadcast.spark.azure import connect
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
-from loadcast.spark.scoring import ScoreTask, predictions_schema, score_features
+from loadcast.spark.scoring import Scores, ScoreTask, predictions_schema, score_features
 from loadcast.spark.session import Spark, create_session, wake_workers
 from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.output import open_output
@@ -54,12 +54,14 @@ def train(request: RunRequest, progress: Progress) -> Published:
         connect(spark, staging)
         model = _fit(spark, staging, info.feature_columns, settings, progress)
         with watched(spark, progress, "Scoring train and test"):
-            metrics = _score(spark, staging, info, model, rules)
+            scores = _score(spark, staging, info, model, rules)
+        metrics = Metrics.of(evaluate(scores.train, scores.test))
         metrics.write(staging.folder)
         staging.fetch(name for name in paths.BUNDLE_FOLDERS if name != paths.FOREST_MODEL)  # that is here already
         trained = {
             **{name: value for name, value in info.document().items() if name not in INFO_ENTRIES},
             **{"versions": versions(), "model": family.name, **family.record(settings)},
+            **({} if scores.check is None else {"selfCheck": scores.check}),
             "files": sha256_of_files(staging.folder, [*paths.BUNDLE_FOLDERS, paths.METRICS]),
         }
         Info.of(trained).write(staging.folder)
@@ -80,20 +82,21 @@ def _fit(spark: Spark, staging: Staging, columns: list[str], settings: Settings,
     return load_model(read_saved(staging.folder, [paths.FOREST_MODEL]), fitting.number_of_features(rows))
 
 
-def _score(spark: Spark, staging: Staging, info: Info, model: Model, rules: Rules) -> Metrics:
-    """Write the test period's predictions; returns the metrics."""
+def _score(spark: Spark, staging: Staging, info: Info, model: Model, rules: Rules) -> Scores:
+    """Write the test period's predictions; returns how good they are."""
     source = staging.carried_tables(paths.FEATURES)
     task = ScoreTask(
         files=tuple(source.names(paths.FEATURES)),
         source=source,
         predictions=staging.tables,
         columns=tuple(info.feature_columns),
+        record_columns=tuple(info.features.request_schema.names),
         model=model,
         split=info.test_split_start,  # as the configuration has it: that was checked
         rule=rules.labels,
         spark_schema=predictions_schema(),
     )
-    return Metrics.of(evaluate(*score_features(spark, task)))
+    return score_features(spark, task)
 
 
 def _check_same(info: Info, settings: Settings, rules: Rules) -> None:

@@ -25,6 +25,8 @@ from loadcast.serving.service import Scorer, Service
 SERVICE = "loadcast"
 PROBES = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 DOCS = "/docs"
+#: Targets that begin so may take long, however short the request: files are read for them, or much is written.
+SLOW_PATHS = (b"/forecast", b"/metrics", b"/openapi.json", b"/docs")
 _SCORE = "/score"
 _NAMED_SCORE = "/api/v1/service/<service>/score"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

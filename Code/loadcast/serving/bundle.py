@@ -50,7 +50,7 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
 
     Raises ArtefactError when anything is missing, changed, unlisted, too large, or not what this version expects.
     """
-    folder = _bundle_folder(Path(path))
+    folder = bundle_folder(Path(path))
     info = Info.parse(_read_bytes(folder, paths.INFO, MAX_BYTES), f"{paths.INFO} in {folder}")
     files = SavedFiles(folder, _verified_files(folder, info))
     try:
@@ -64,7 +64,8 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
     return Bundle(folder, info, encoders, model)
 
 
-def _bundle_folder(path: Path) -> Path:
+def bundle_folder(path: Path) -> Path:
+    """The folder of a bundle, where a path leads to it by an output's link; links resolved. Raises ArtefactError."""
     link = path / paths.MODEL
     try:
         # Resolved once: a run published while we read cannot mix its files with those of the run before.

@@ -5,31 +5,48 @@ from __future__ import annotations
 import ipaddress
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from loadcast.errors import ConfigError, EnvironmentNotReadyError
-from loadcast.logs.events import SERVICE
+from flask import Flask
+
+from loadcast.errors import ConfigError, EnvironmentNotReadyError, LoadcastError
+from loadcast.logs.events import SERVICE, log_event
 from loadcast.secrets import shown
-from loadcast.serving.app import create_app
+from loadcast.serving.app import SERVICE as APPLICATION
+from loadcast.serving.app import SLOW_PATHS, create_app
 from loadcast.serving.front.arbiter import Server
+from loadcast.serving.front.limits import Limits
 from loadcast.serving.front.worker import FrontOptions
-from loadcast.serving.keys import KEY_VARIABLE, Keys
+from loadcast.serving.keys import KEY_VARIABLE, KeyFile, Keys
 from loadcast.serving.predictor import Predictor
+from loadcast.serving.watch import Watcher
 
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """How to serve: model folder, address, processes, the service's name, its key (None: loopback only)."""
+    """How to serve.
+
+    `model`: a folder, as it is shown to users. `keys`: None serves loopback alone. `find`: gives the folder of the
+    newest model, for a service that follows it. `statistics`: an output folder for /forecast. `rate_limit`: requests a
+    second of each key. `tls`: files of the certificate's chain and of its private key.
+    """
 
     model: str
     host: str = "127.0.0.1"
     port: int = 5000
     workers: int = 2
     name: str = "loadcast"
-    key: str | None = field(default=None, repr=False)
+    keys: Keys | KeyFile | None = None
     access_log: bool = False
+    find: Callable[[], Path] | None = None
+    statistics: Path | None = None
+    rate_limit: float | None = None
+    limits: Limits = field(default_factory=Limits)
+    tls: tuple[Path, Path] | None = None
 
 
 def open_socket(host: str, port: int, *, loopback_only: bool) -> socket.socket:
@@ -82,9 +99,9 @@ def gunicorn_settings(options: ServeOptions, descriptor: int, when_ready: Callab
 def start_lines(options: ServeOptions, port: int) -> str:
     """What the user reads once the service answers."""
     host = f"[{options.host}]" if ":" in options.host else options.host
-    url = f"http://{host}:{port}"
-    guard = "key required" if options.key else "no key: this machine only"
-    header = f' -H "Authorization: Bearer ${KEY_VARIABLE}"' if options.key else ""
+    url = f"{'https' if options.tls else 'http'}://{host}:{port}"
+    guard = "key required" if options.keys else "no key: this machine only"
+    header = f' -H "Authorization: Bearer ${KEY_VARIABLE}"' if options.keys else ""
     return (
         f"loadcast serves {shown(options.model)} at {url}/score ({guard}). Stop with Ctrl+C.\n"
         f"Try: curl{header} -H 'Content-Type: application/json' -d '[]' {url}/score"
@@ -96,12 +113,54 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
 
     Raises ArtefactError, ConfigError or EnvironmentNotReadyError before anything listens, and in the end Interrupted.
     """
-    keys = None if options.key is None else Keys.parse(options.key.encode(), "key")
-    application = create_app(Predictor.load(options.model), keys=keys, name=options.name)
+    tls = None if options.tls is None else tls_context(*options.tls)
+    watcher = None if options.find is None else Watcher(options.find)
+    share = None if options.rate_limit is None else options.rate_limit / options.workers
+    application = create_app(
+        Predictor.load(options.model),
+        keys=options.keys,
+        name=options.name,
+        statistics=options.statistics,
+        rate_limit=share,
+    )
     if options.access_log:
         SERVICE.setLevel(logging.DEBUG)
-    listener = open_socket(options.host, options.port, loopback_only=options.key is None)
+    listener = open_socket(options.host, options.port, loopback_only=options.keys is None)
     port = listener.getsockname()[1]
     # gunicorn takes the descriptor over, and closes it when it stops.
     settings = gunicorn_settings(options, listener.detach(), lambda _: say(start_lines(options, port)))
-    Server(application, settings, FrontOptions()).run()
+    front = FrontOptions(options.limits, SLOW_PATHS, tls)
+    Server(application, settings, front, None if watcher is None else _renewal(watcher, application)).run()
+
+
+def _renewal(watcher: Watcher, application: Flask) -> Callable[[], bool]:
+    """Replace the model of an application where there is a newer one; say whether that was so."""
+
+    def renew() -> bool:
+        folder = watcher.newer()
+        if folder is None:
+            return False
+        try:
+            application.extensions[APPLICATION].use(Predictor.load(folder))
+        except LoadcastError as error:
+            message = "A newer model is gone again; the one from before still answers."
+            log_event(SERVICE, logging.WARNING, "model", message, why=str(error))
+            return False
+        return True
+
+    return renew
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """What TLS is spoken with. Raises ConfigError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: b"")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigError(
+            f"TLS: {certificate} and {key} cannot be used ({why}), wanted a chain of certificates and its private key "
+            "without a password, both in PEM."
+        ) from None
+    return context

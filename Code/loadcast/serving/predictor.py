@@ -7,11 +7,13 @@ import os
 import time
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from loadcast import schema
 from loadcast.artefacts.info import Info
+from loadcast.errors import ArtefactError, RequestError
 from loadcast.kernels.encode import cold_start, feature_matrix
 from loadcast.logs.events import MODEL, log_event
 from loadcast.serving.bundle import Bundle, load_bundle
@@ -20,6 +22,8 @@ from loadcast.serving.fast_request import FastReader
 from loadcast.serving.request_contract import RequestContract
 from loadcast.serving.scored import Scored
 
+#: Of probabilities: a processor may add in another order where a family of models leaves that open.
+_TOLERANCE = 1e-9
 Answers = dict[str, dict[str, Any]]
 
 
@@ -49,7 +53,28 @@ class Predictor:
             family=family,
             duration_s=took_s,
         )
-        return cls(bundle)
+        predictor = cls(bundle)
+        predictor.check()
+        return predictor
+
+    def check(self) -> None:
+        """Answer the records that the bundle keeps with their answers. Raises ArtefactError where these differ."""
+        kept = self.info.self_check
+        if kept is None:
+            return
+        try:
+            scored = self.score_table(self.contract.read_records(kept.records))
+            differs = np.abs(scored.probabilities - np.array(kept.probabilities, dtype=np.float64)).max(initial=0.0)
+            is_same = scored.labels.tolist() == kept.predictions and differs <= _TOLERANCE
+        except (RequestError, ValueError, TypeError) as error:
+            raise ArtefactError(
+                f"The records by which the model in {self._bundle.folder} is checked cannot be used. Train again."
+            ) from error
+        if not is_same:
+            raise ArtefactError(
+                f"The model in {self._bundle.folder} answers otherwise than it did in training. "
+                "Serve it with the version of loadcast that `versions` in its info names, or train again."
+            )
 
     @property
     def info(self) -> Info:

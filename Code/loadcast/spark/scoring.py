@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,22 +25,37 @@ from loadcast.spark.types import SPARK_SCHEMA_KEY, to_struct
 from loadcast.storage.parts import PartWriter
 from loadcast.storage.table_files import Tables
 
-_REPORT_TALLY = "tally"
+_REPORT_TALLY, _REPORT_CHECK = "tally", "check"
+_CHECKED_ROWS = 16
 #: What a prediction takes over from its feature row.
 _TAKEN_OVER = (schema.KEY, schema.SERVER, schema.HOUR, schema.OBSERVED, schema.LABEL)
+
+
+#: What artefacts.info.SelfCheck is made of.
+Check = dict[str, list[Any]]
+
+
+class Scores(NamedTuple):
+    """The tallies of the train and the test part, and rows by which a service can check itself, if there are any."""
+
+    train: PartTally
+    test: PartTally
+    check: Check | None
 
 
 @dataclass(frozen=True)
 class ScoreTask:
     """The function that Spark runs: number of a file of mlSource → its tally; the test period's rows are written.
 
-    `files`, which lie in `source`; `columns`, the model's input in order; `predictions`, where those rows go.
+    `files`, which lie in `source`; `columns`, the model's input in order; `predictions`, where those rows go;
+    `record_columns`, what a feature record for the service holds.
     """
 
     files: tuple[str, ...]
     source: Tables
     predictions: Tables
     columns: tuple[str, ...]
+    record_columns: tuple[str, ...]
     model: Model
     split: datetime
     rule: LabelRule
@@ -48,18 +64,21 @@ class ScoreTask:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with PartWriter(self.predictions, task_name()) as parts:
             for number in numbers_in(batches):
-                tally = self._score(number, parts)
+                tally, check = self._score(number, parts)
                 train, test = (part.as_json() for part in tally.parts())
                 content = {"file": number, "servers": tally.servers, "train": train, "test": test}
                 yield report(_REPORT_TALLY, json.dumps(content))
+                if check:
+                    yield report(_REPORT_CHECK, json.dumps(check))
         yield report_files(parts)
 
-    def _score(self, number: int, parts: PartWriter) -> Tally:
-        tally = Tally(self.split, self.rule)
+    def _score(self, number: int, parts: PartWriter) -> tuple[Tally, Check | None]:
+        tally, check = Tally(self.split, self.rule), None
         names = list(dict.fromkeys([*_TAKEN_OVER, *TALLIED, *self.columns]))
         with self.source.reading(self.files[number]) as path, pq.ParquetFile(path) as file:
             if number == 0:  # there is a table, were no row of the test period
                 self._write(schema.PREDICTIONS_SCHEMA.empty_table(), parts)
+                check = self._check(file)
             for batch in file.iter_batches(ROWS_PER_BATCH, columns=names, use_threads=False):
                 rows = pa.Table.from_batches([batch])
                 answers = _answers(self.model, rows, self.columns)
@@ -67,14 +86,30 @@ class ScoreTask:
                 tested = rows.column(schema.HOUR).to_numpy() >= np.datetime64(self.split, "us")
                 if tested.any():
                     self._write(_prediction_rows(rows, answers).filter(pa.array(tested)), parts)
-        return tally
+        return tally, check
+
+    def _check(self, file: pq.ParquetFile) -> Check | None:
+        """Some rows of a file as the service takes them, with the model's answers; None where it has no rows."""
+        names = list(dict.fromkeys([*self.record_columns, *self.columns]))
+        first = next(file.iter_batches(ROWS_PER_BATCH, columns=names, use_threads=False), None)
+        if not first:
+            return None
+        chosen = np.unique(np.linspace(0, len(first) - 1, _CHECKED_ROWS).astype(np.int64))
+        rows = pa.Table.from_batches([first]).take(pa.array(chosen))
+        answers = _answers(self.model, rows, self.columns)
+        records = [
+            {**record, schema.HOUR: record[schema.HOUR].strftime(schema.TIME_FORMAT)}
+            for record in rows.select(self.record_columns).to_pylist()
+        ]
+        labels, probabilities = answers.labels.tolist(), answers.probabilities.tolist()
+        return {"records": records, "predictions": labels, "probabilities": probabilities}
 
     def _write(self, rows: pa.Table, parts: PartWriter) -> None:
         parts.write(paths.PREDICTIONS, rows.replace_schema_metadata({SPARK_SCHEMA_KEY: self.spark_schema}))
 
 
-def score_features(spark: SparkSession, task: ScoreTask) -> tuple[PartTally, PartTally]:
-    """Score mlSource, one Spark task a file; the tallies of the train and the test part.
+def score_features(spark: SparkSession, task: ScoreTask) -> Scores:
+    """Score mlSource, one Spark task a file.
 
     The rows of a server lie in one file, as ETL writes them. Raises ArtefactError where they do not.
     """
@@ -85,7 +120,8 @@ def score_features(spark: SparkSession, task: ScoreTask) -> tuple[PartTally, Par
     train, test = no_tally(), no_tally()
     for tally in tallies:  # in the order of the files: sums of losses depend on it
         train, test = train.plus(PartTally.from_json(tally["train"])), test.plus(PartTally.from_json(tally["test"]))
-    return train, test
+    check = next((json.loads(text) for text in reports.get(_REPORT_CHECK, ())), None)
+    return Scores(train, test, check)
 
 
 def predictions_schema() -> str:

@@ -14,15 +14,15 @@ from loadcast.serving.front.replies import Application
 from loadcast.serving.front.worker import FrontOptions, FrontWorker
 from loadcast.system.signals import hand_over, stopped_by
 
-#: Another application to serve from now on, or None where it stays.
-Renewal = Callable[[], Application | None]
+#: Changes what the application answers with, where there is something newer; says whether it has.
+Renewal = Callable[[], bool]
 
 
 class Server(BaseApplication):  # type: ignore[misc]
     """gunicorn around an application that is loaded already, on a socket that is bound already.
 
-    `renewal` is asked each second; an application that it gives is served from then on by new workers, while the old
-    ones answer what they have been asked and end.
+    `renewal` is asked each second; where it has changed the application, new workers take over, while those from before
+    answer what they have been asked and end.
     """
 
     def __init__(
@@ -84,10 +84,8 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
                 self.kill_worker(pid, signal.SIGKILL)
 
     def _renew(self) -> None:
-        application = self.app.renewal() if self.app.renewal else None
-        if application is None:
+        if self.app.renewal is None or not self.app.renewal():
             return
-        self.app.application = self.app.callable = application
         before = list(self.WORKERS)
         for _ in range(self.num_workers):
             self.spawn_worker()

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import enum
 import math
+import socket
+import struct
 import time
 from collections import deque
 from contextlib import suppress
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _WRITE_BUFFER = 256 << 10
 _NEVER = math.inf
+_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class State(enum.Enum):
@@ -156,7 +159,7 @@ class Connection(asyncio.Protocol):
     def expire(self) -> None:
         """The time is up for what this waits for."""
         if self._is_blocked or self.state is State.LINGER or self._is_refused:
-            self._transport.abort()
+            self._abort()
         elif self.state is State.IDLE:
             self.close()
         else:
@@ -170,9 +173,15 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close once all that was written is sent, or at once where the client does not read it."""
         if self._transport.get_write_buffer_size():
-            self._transport.abort()
+            self._abort()
         else:
             self._transport.close()
+
+    def _abort(self) -> None:
+        """End at once; what the system still holds for a client that does not read is thrown away, too."""
+        with suppress(OSError):
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self._transport.abort()
 
     # Its own.
 

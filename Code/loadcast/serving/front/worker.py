@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,8 +24,9 @@ from loadcast.serving.front.front import Front
 from loadcast.serving.front.limits import LOOK_EVERY_S, Limits
 from loadcast.serving.front.share import Share
 
-#: An ending worker accepts until so long nobody has come: who waits at a socket that closes is reset.
-_QUIET_S = 0.2
+#: An ending worker accepts until so long nobody has come, as who waits at a socket that closes is reset; but those who
+#: come all the same do not keep it for longer than this.
+_QUIET_S, _LONGEST_WELCOME_S = 0.2, 5.0
 #: A worker that has more connections than another leaves a new one to that one for so long.
 _YIELD_S = 0.001
 #: How long nothing is accepted where there are no files left.
@@ -86,7 +88,6 @@ class FrontWorker(Worker):  # type: ignore[misc]
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), LOOK_EVERY_S)
         await self._drain()
-        loop.remove_reader(self._listener.fileno())
         self._front.end()
 
     def _end(self, signum: int) -> None:
@@ -105,17 +106,24 @@ class FrontWorker(Worker):  # type: ignore[misc]
         """Answer whoever is connected; the arbiter ends this process where that takes too long."""
         self._options.share.leave(self.slot)
         self._front.drain()
-        self._accepted_s = time.monotonic()
-        while self._front.connections or time.monotonic() - self._accepted_s < _QUIET_S:
+        begin_s = self._accepted_s = time.monotonic()
+        while time.monotonic() < min(self._accepted_s + _QUIET_S, begin_s + _LONGEST_WELCOME_S):
+            self._look()
+            await asyncio.sleep(_QUIET_S / 4)
+        self._front.loop.remove_reader(self._listener.fileno())
+        while self._accept_one():
+            pass
+        self._listener.close()
+        while self._front.connections or self._tasks:
             self._look()
             await asyncio.sleep(_QUIET_S / 4)
 
     def _listen(self) -> None:
         self._front.loop.add_reader(self._listener.fileno(), self._accept)
 
-    def _pause(self, seconds: float, then: Any) -> None:
+    def _pause(self, seconds: float, then: Callable[[], Any]) -> None:
         self._front.loop.remove_reader(self._listener.fileno())
-        self._front.loop.call_later(seconds, then)
+        self._front.loop.call_later(seconds, lambda: self._listener.fileno() < 0 or then())
 
     def _accept(self) -> None:
         """Accept one, for others to have their turn, unless another worker has fewer."""
@@ -128,13 +136,14 @@ class FrontWorker(Worker):  # type: ignore[misc]
         self._listen()
         self._accept_one()
 
-    def _accept_one(self) -> None:
+    def _accept_one(self) -> bool:
+        """Accept one, if there is one."""
         try:
             client, address = self._listener.accept()
         except OSError as error:  # most often another worker has it by now
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 self._pause(_NO_FILES_S, self._listen)
-            return
+            return False
         self._accepted_s = time.monotonic()
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -142,6 +151,7 @@ class FrontWorker(Worker):  # type: ignore[misc]
         task = self._front.loop.create_task(self._connect(client, (str(address[0]), int(address[1]))))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
     async def _connect(self, client: socket.socket, address: tuple[str, int]) -> None:
         options: dict[str, Any] = {}
