@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from loadcast.logs.events import SERVICE, log_event
 from loadcast.secrets import shown
 from loadcast.serving.app import SERVICE as APPLICATION
 from loadcast.serving.app import SLOW_PATHS, create_app
+from loadcast.serving.exchange import Exchange
 from loadcast.serving.front.arbiter import Server
 from loadcast.serving.front.limits import Limits
 from loadcast.serving.front.worker import FrontOptions
@@ -129,8 +131,14 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
     port = listener.getsockname()[1]
     # gunicorn takes the descriptor over, and closes it when it stops.
     settings = gunicorn_settings(options, listener.detach(), lambda _: say(start_lines(options, port)))
-    front = FrontOptions(options.limits, SLOW_PATHS, tls)
+    front = FrontOptions(options.limits, SLOW_PATHS, tls, partial(_count_refusal, application))
     Server(application, settings, front, None if watcher is None else _renewal(watcher, application)).run()
+
+
+def _count_refusal(application: Flask, status: int) -> None:
+    """Log and count a request that the front refused."""
+    log_event(SERVICE, logging.INFO, "refused", "A request was refused before it was whole.", status=status)
+    application.extensions[APPLICATION].metrics.count(Exchange("", "", ""), status, 0.0)
 
 
 def _renewal(watcher: Watcher, application: Flask) -> Callable[[], bool]:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from loadcast.logs.events import SERVICE, log_event
 from loadcast.serving.front.connection import Connection, State
 from loadcast.serving.front.limits import LARGEST_QUICK_BODY, Limits
 from loadcast.serving.front.message import DRAINING, Message, Refused, environ_of
@@ -31,6 +30,7 @@ class Front:
         server: tuple[str, int],
         scheme: str = "http",
         slow_paths: tuple[bytes, ...] = (),
+        count_refusal: Callable[[int], None] = lambda status: None,
     ) -> None:
         self.loop, self.limits = loop, limits
         self.is_draining = False
@@ -38,6 +38,8 @@ class Front:
         self.connections: set[Connection] = set()
         self._counted: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
+        #: Called with the status of each request that never reaches the application.
+        self.count_refusal = count_refusal
         self._application, self._server, self._scheme, self._slow_paths = application, server, scheme, slow_paths
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="loadcast-answer")
 
@@ -104,16 +106,13 @@ class Front:
             connection.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def count_refusal(self, status: int) -> None:
-        """A request that never reached the application."""
-        log_event(SERVICE, 20, "refused", "A request was refused before it was whole.", status=status)
-
     def answer(self, message: Message, client: tuple[str, int], then: Callable[[Answer], None]) -> None:
         """Answer a request, now or by a thread, and call `then`."""
         try:
             environ = environ_of(message, self._scheme, client, self._server)
         except Refused as refused:
             message.keeps_alive = False
+            self.count_refusal(refused.status)
             then(refusal(refused.status, refused.detail))
             return
         environ[DRAINING] = self.is_draining

@@ -36,11 +36,16 @@ _SPARE_FILES = 128
 
 @dataclass(frozen=True)
 class FrontOptions:
-    """What the workers share. `slow_paths` begin the targets that a thread answers."""
+    """What the workers share.
+
+    `slow_paths` begin the targets that a thread answers. `count_refusal` is told the status of each request that never
+    reaches the application.
+    """
 
     limits: Limits = field(default_factory=Limits)
     slow_paths: tuple[bytes, ...] = ()
     tls: ssl.SSLContext | None = None
+    count_refusal: Callable[[int], None] = lambda status: None
     share: Share = field(default_factory=Share)
 
 
@@ -79,6 +84,7 @@ class FrontWorker(Worker):  # type: ignore[misc]
             (str(address[0]), int(address[1])),
             "https" if options.tls else "http",
             options.slow_paths,
+            options.count_refusal,
         )
         for signum in (signal.SIGTERM, signal.SIGQUIT):
             loop.add_signal_handler(signum, self._end, signum)

@@ -1,0 +1,129 @@
+"""A service that follows its model: replaced between two requests; the last good one stays where a new one is bad."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from bundles import random_features, records, write_bundle
+from loadcast import paths
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+BATCH = records(random_features(24, seed=9, servers=("10.0.0.1", "192.0.2.1")))
+_PATIENCE_S = 30.0
+
+
+@contextmanager
+def following(output: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address of a service that follows the model of an output, and its process."""
+    command = [sys.executable, "Code/webservice.py", "--model", str(output), "--port", "0", "--watch", *options]
+    environment = {**os.environ, "LOADCAST_LOG_LEVEL": "warning"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().partition(" at ")[2].partition("/score")[0], process
+        finally:
+            process.terminate()
+
+
+def point(output: Path, bundle: Path) -> None:
+    """Publish a bundle as an output's model, in one step as a run does."""
+    output.mkdir(exist_ok=True)
+    link = output / ".link"
+    link.symlink_to(bundle)
+    os.replace(link, output / paths.MODEL)
+
+
+def with_self_check(bundle: Path, target: Path, **changes: Any) -> Path:
+    """A copy of a bundle that keeps some records with answers, which `changes` may make wrong."""
+    from loadcast.serving.predictor import Predictor
+
+    shutil.copytree(bundle, target)
+    predictor = Predictor.load(bundle)
+    scored = predictor.score(json.dumps(BATCH[:4]).encode())
+    check = {
+        "records": BATCH[:4],
+        "predictions": scored.labels.tolist(),
+        "probabilities": scored.probabilities.tolist(),
+    }
+    info = json.loads((target / paths.INFO).read_text())
+    (target / paths.INFO).write_text(json.dumps({**info, "selfCheck": {**check, **changes}}))
+    return target
+
+
+def answers_of(bundle: Path) -> dict[str, Any]:
+    from loadcast.serving.predictor import Predictor
+
+    return Predictor.load(bundle).score(json.dumps(BATCH).encode()).answers()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + _PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end_s, "waited too long"
+        time.sleep(0.05)
+
+
+def test_a_newer_model_takes_over_and_a_bad_one_never_does(tmp_path: Path) -> None:
+    old = write_bundle(tmp_path / "old", random_features(300, seed=1))
+    new = with_self_check(write_bundle(tmp_path / "plain", random_features(300, seed=2)), tmp_path / "new")
+    bad = with_self_check(old, tmp_path / "bad", predictions=[0, 0, 0, 0])
+    torn = Path(shutil.copytree(new, tmp_path / "torn"))
+    next((torn / paths.FOREST_MODEL).rglob("*.parquet")).write_bytes(b"PAR1")
+    before, after = answers_of(old), answers_of(new)
+    assert before != after
+    output = tmp_path / "output"
+    point(output, old)
+    seen: list[dict[str, Any]] = []
+    problems: list[object] = []
+    stop = threading.Event()
+
+    def ask(url: str) -> None:
+        with requests.Session() as session:  # one kept connection, as a scheduler has
+            while not stop.is_set():
+                try:
+                    answer = session.post(f"{url}/score", json=BATCH, timeout=20)
+                    seen.append(answer.json()) if answer.status_code == 200 else problems.append(answer.text)
+                except requests.RequestException as error:
+                    problems.append(error)
+
+    with following(output) as (url, process):
+        asker = threading.Thread(target=ask, args=(url,))
+        asker.start()
+        try:
+            until(lambda: before in seen)
+            point(output, new)
+            until(lambda: after in seen[-1:])
+            versions = requests.get(f"{url}/metrics", timeout=20).text
+            for broken in (bad, torn):
+                n_seen = len(seen)
+                point(output, broken)
+                time.sleep(2.5)
+                assert all(answer == after for answer in seen[n_seen:])
+            point(output, old)
+            until(lambda: before in seen[-1:])
+        finally:
+            stop.set()
+            asker.join()
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert problems == []
+    assert [answer for answer in seen if answer not in (before, after)] == []
+    assert "loadcast_model_info" in versions
+    assert "answers otherwise than it did in training" in errors
+    assert errors.count("A newer model cannot be served") == 2
