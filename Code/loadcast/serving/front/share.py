@@ -37,8 +37,7 @@ class Share:
         """The worker takes no more connections where another can."""
         self._counts[slot] = _LEAVING
 
-    def has_more(self, slot: int, n_connections: int) -> bool:
-        """Whether another worker has fewer connections than so many."""
+    def has_most(self, slot: int) -> bool:
+        """Whether another worker has fewer connections."""
         counts = self._counts.tolist()
-        counts[slot] = _FREE
-        return any(_FREE < count < n_connections for count in counts)
+        return any(_FREE < count < counts[slot] for count in counts)

@@ -104,7 +104,7 @@ class FrontWorker(Worker):  # type: ignore[misc]
     def _look(self) -> None:
         self.notify()
         self._front.look()
-        self._options.share.set(self.slot, self._front.n_connections)
+        self._tell_load()
         if os.getppid() != self.ppid:  # the arbiter is gone
             self._ending.set()
 
@@ -124,6 +124,9 @@ class FrontWorker(Worker):  # type: ignore[misc]
             self._look()
             await asyncio.sleep(_QUIET_S / 4)
 
+    def _tell_load(self) -> None:
+        self._options.share.set(self.slot, self._front.n_connections + len(self._tasks))
+
     def _listen(self) -> None:
         self._front.loop.add_reader(self._listener.fileno(), self._accept)
 
@@ -133,7 +136,8 @@ class FrontWorker(Worker):  # type: ignore[misc]
 
     def _accept(self) -> None:
         """Accept one, for others to have their turn, unless another worker has fewer."""
-        if self._options.share.has_more(self.slot, self._front.n_connections):
+        self._tell_load()
+        if self._options.share.has_most(self.slot):
             self._pause(_YIELD_S, self._accept_and_listen)
         else:
             self._accept_one()
@@ -153,10 +157,10 @@ class FrontWorker(Worker):  # type: ignore[misc]
         self._accepted_s = time.monotonic()
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._options.share.set(self.slot, self._front.n_connections + 1)
         task = self._front.loop.create_task(self._connect(client, (str(address[0]), int(address[1]))))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        self._tell_load()
         return True
 
     async def _connect(self, client: socket.socket, address: tuple[str, int]) -> None:
