@@ -28,7 +28,7 @@ from loadcast.serving.front.share import Share
 #: come all the same do not keep it for longer than this.
 _QUIET_S, _LONGEST_WELCOME_S = 0.2, 5.0
 #: A worker that has more connections than another leaves a new one to that one for so long.
-_YIELD_S = 0.001
+_YIELD_S = 0.005
 #: How long nothing is accepted where there are no files left.
 _NO_FILES_S = 0.1
 _SPARE_FILES = 128
