@@ -65,7 +65,7 @@ def main() -> None:
     chosen = parse(options, other_engines=False)
     with work_folder(None) as (_, scratch):
         body = scratch / "body.json"
-        body.write_text(json.dumps(batch(_example())))
+        body.write_text(json.dumps(batch(example())))
         (scratch / "post.lua").write_text(_LUA.format(body=body))
         contenders = [_service(suffix, root, chosen.model) for suffix, root in trees(chosen.before, scratch)]
         echo = [sys.executable, "-m", "bench.contender_echo"]
@@ -80,7 +80,7 @@ def main() -> None:
     save(chosen.json, "serve", [], {}, figures=middle)
 
 
-def _example() -> dict[str, Any]:
+def example() -> dict[str, Any]:
     """The record that Docs/API.md shows."""
     found = re.search(r"```json\n(\[.*?\])\n```", (ROOT / "Docs" / "API.md").read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None
