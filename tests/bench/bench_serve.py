@@ -32,12 +32,12 @@ from bench.runs import trees
 from bench.slow_clients import slow_connections
 
 _OURS, _ECHO = "ours", "bare echo, same front"
-_HOURS = 48
+HOURS = 48
 _WORKERS = 2
 _SECONDS = 5
 _SLOW = 1_000
 _READY_S = 60.0
-_LUA = """
+LUA = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 local file = io.open("{body}", "rb")
@@ -66,8 +66,8 @@ def main() -> None:
     with work_folder(None) as (_, scratch):
         body = scratch / "body.json"
         body.write_text(json.dumps(batch(example())))
-        (scratch / "post.lua").write_text(_LUA.format(body=body))
-        contenders = [_service(suffix, root, chosen.model) for suffix, root in trees(chosen.before, scratch)]
+        (scratch / "post.lua").write_text(LUA.format(body=body))
+        contenders = [service(suffix, root, chosen.model) for suffix, root in trees(chosen.before, scratch)]
         echo = [sys.executable, "-m", "bench.contender_echo"]
         contenders.append(Contender(_ECHO, echo, None))
         rounds: dict[str, list[Figures]] = {contender.name: [] for contender in contenders}
@@ -88,7 +88,7 @@ def example() -> dict[str, Any]:
     return record
 
 
-def batch(record: dict[str, Any], n: int = _HOURS) -> list[dict[str, Any]]:
+def batch(record: dict[str, Any], n: int = HOURS) -> list[dict[str, Any]]:
     """The record, for so many hours."""
     return [
         {
@@ -100,7 +100,7 @@ def batch(record: dict[str, Any], n: int = _HOURS) -> list[dict[str, Any]]:
     ]
 
 
-def _service(suffix: str, root: Path, model: Path) -> Contender:
+def service(suffix: str, root: Path, model: Path) -> Contender:
     command = [sys.executable, str(root / "Code" / "webservice.py"), "--model", str(model), "--workers", str(_WORKERS)]
     return Contender(_OURS + suffix, [*command, "--port"], root)
 
@@ -109,7 +109,7 @@ def _measure(contender: Contender, scratch: Path, model: Path) -> Figures:
     figures: Figures = {}
     if contender.root is not None:
         figures["core, µs"] = _core(contender.root, scratch, model)
-    with _running(contender) as (port, ready_s, process):
+    with running(contender) as (port, ready_s, process):
         url = f"http://127.0.0.1:{port}/score"
         if contender.root is not None:
             figures["ready, s"] = ready_s
@@ -117,7 +117,7 @@ def _measure(contender: Contender, scratch: Path, model: Path) -> Figures:
         for connections in (1, 4):
             for name, value in _wrk(scratch, url, connections, _SECONDS).items():
                 figures[f"{name}, c={connections}"] = value
-        figures["private, MB a worker"] = max(_private_megabytes(pid) for pid in _children(process.pid))
+        figures["private, MB a worker"] = max(private_megabytes(pid) for pid in children(process.pid))
         if contender.root not in (ROOT, None):
             return figures  # it answers nobody while there are slow connections
         quiet = _health_p99(port)
@@ -145,7 +145,7 @@ def _environment(root: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _running(contender: Contender) -> Iterator[tuple[int, float, subprocess.Popen[bytes]]]:
+def running(contender: Contender) -> Iterator[tuple[int, float, subprocess.Popen[bytes]]]:
     """The service's port, the seconds until it was ready, and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -200,11 +200,11 @@ def _health_p99(port: int) -> float:
     return sorted(took)[int(0.99 * len(took))] * 1e3
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _private_megabytes(pid: int) -> float:
+def private_megabytes(pid: int) -> float:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1e3
 
@@ -214,7 +214,7 @@ def _medians(rounds: list[Figures]) -> Figures:
 
 
 def _show(middle: dict[str, Figures], runs: int) -> None:
-    table = Table(title=f"{_HOURS} records a request, {_WORKERS} workers; medians of {runs}", box=SIMPLE_HEAD)
+    table = Table(title=f"{HOURS} records a request, {_WORKERS} workers; medians of {runs}", box=SIMPLE_HEAD)
     table.add_column("")
     for name in middle:
         table.add_column(name, justify="right")
