@@ -63,7 +63,7 @@ class Envelope:
         """The reply, or None where the application behind has to find it."""
         path = exchange.path
         exchange.route = self._paths.plain.get(path, NO_ROUTE)
-        _make_plain(environ)
+        _make_plain(environ, path)
         if not path.startswith("/"):
             raise RequestError(f"The target {path[:100]!r} is no path, wanted one such as /score.")
         if path not in self._paths.open:
@@ -89,9 +89,9 @@ class Envelope:
         log_request(exchange, status, duration_s, self._paths.probes)
 
 
-def _make_plain(environ: Environ) -> None:
+def _make_plain(environ: Environ, path: str) -> None:
     """Take from a request what its sender may claim about where the service is; headers of proxies nobody reads."""
-    environ["SCRIPT_NAME"] = ""
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = "", path
     environ["SERVER_NAME"] = "localhost"
     environ.pop("HTTP_HOST", None)
 
