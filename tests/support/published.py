@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,9 @@ from loadcast.serving.app import create_app
 from loadcast.serving.keys import Keys
 from loadcast.serving.request_contract import RequestContract
 from loadcast.serving.scored import Scored
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 TRAIN_BEGIN = datetime(2016, 5, 1)
 EPOCH = datetime(1970, 1, 1)
@@ -124,12 +127,15 @@ def answer_to(record: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def running_service(predictor: HourPredictor, key: str | None = None) -> Iterator[str]:
     """The scoring service on a free port of this machine; gives its address."""
-    server = make_server(
-        "127.0.0.1",
-        0,
-        create_app(predictor, keys=key and Keys.parse(key.encode(), "key"), name="loadcast"),
-        threaded=True,
-    )
+    keys = None if key is None else Keys.parse(key.encode(), "key")
+    with served(create_app(predictor, keys=keys, name="loadcast")) as address:
+        yield address
+
+
+@contextmanager
+def served(application: WSGIApplication) -> Iterator[str]:
+    """An application on a free port of this machine; gives its address."""
+    server = make_server("127.0.0.1", 0, application, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
