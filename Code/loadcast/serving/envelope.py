@@ -13,10 +13,10 @@ from loadcast.serving.exchange import IN_ENVIRON, JSON, NO_ROUTE, REQUEST_ID, Ex
 from loadcast.serving.faults import reply_to
 from loadcast.serving.request_contract import MAX_BODY_BYTES
 from loadcast.serving.request_log import log_request
-from loadcast.serving.routes.score import score
 from loadcast.serving.service import Service
 
 Environ = dict[str, Any]
+BatchHandler = Callable[[Service, Exchange, bytes], Reply]
 WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _NOSNIFF = ("X-Content-Type-Options", "nosniff")
@@ -26,13 +26,13 @@ _NOSNIFF = ("X-Content-Type-Options", "nosniff")
 class Paths:
     """What the envelope has to know of paths.
 
-    `open`: those that need no key. `plain`: path → route of those that hold no variable part. `batches`: the same of
-    those where batches are scored. `probes`: routes whose success is not worth a line of the log.
+    `open`: those that need no key. `plain`: path → route of those that hold no variable part. `batches`: path → route
+    and function of those where batches are scored. `probes`: routes whose success is not worth a line of the log.
     """
 
     open: frozenset[str]
     plain: Mapping[str, str]
-    batches: Mapping[str, str]
+    batches: Mapping[str, tuple[str, BatchHandler]]
     probes: frozenset[str]
 
 
@@ -71,8 +71,8 @@ class Envelope:
         if exchange.method == "POST" and path in self._paths.batches:
             body = _plain_body(environ)
             if body is not None:
-                exchange.route = self._paths.batches[path]
-                return score(self._service, exchange, body)
+                exchange.route, answer = self._paths.batches[path]
+                return answer(self._service, exchange, body)
         exchange.route = NO_ROUTE
         return None
 
