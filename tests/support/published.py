@@ -22,6 +22,7 @@ from loadcast.artefacts.info import Info
 from loadcast.kernels.features import CLASSIC
 from loadcast.kernels.grid import daily_table, grid_from_hourly
 from loadcast.serving.app import create_app
+from loadcast.serving.columns import Columns, number_names, whole_names
 from loadcast.serving.keys import Keys
 from loadcast.serving.request_contract import RequestContract
 from loadcast.serving.scored import Scored
@@ -84,6 +85,15 @@ class HourPredictor:
 
     def score(self, body: bytes) -> Scored:
         return self.score_table(self.contract.read_request(body))
+
+    def score_columns(self, columns: Columns) -> Scored:
+        given = {
+            schema.SERVER: columns.servers,
+            schema.HOUR: [datetime.fromisoformat(hour) for hour in columns.hours],
+            **dict(zip(whole_names(CLASSIC), columns.whole.T, strict=True)),
+            **dict(zip(number_names(CLASSIC), columns.numbers.T, strict=True)),
+        }
+        return self.score_table(pa.table({name: given[name] for name in self.contract.schema.names}))
 
     def score_table(self, table: pa.Table) -> Scored:
         self.tables.append(table)

@@ -99,7 +99,7 @@ def test_a_bad_batch_is_400_with_every_fault(client: FlaskClient) -> None:
         ("GET", "/nothing", 404),
         ("POST", "/score/", 404),
         ("GET", "/static/x", 404),
-        ("POST", "//score", 404),
+        ("POST", "/%2Fscore", 404),
         ("GET", "/score", 405),
         ("PUT", "/api/v1/service/loadcast/score", 405),
         ("POST", "/health/live", 405),

@@ -20,6 +20,7 @@ from loadcast.errors import RequestError
 from loadcast.kernels.features import CLASSIC
 from loadcast.serving.app import create_app
 from loadcast.serving.column_request import MAX_BODY_BYTES, OUTPUTS, read_column_request
+from loadcast.serving.columns import Columns, columns_of, number_names
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.request_contract import ContractError, RequestContract
 
@@ -47,8 +48,13 @@ def tensor(body: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def read(body: Any) -> pa.Table:
-    return read_column_request(json.dumps(body).encode(), CONTRACT).table
+def read(body: Any) -> list[Any]:
+    return plain(read_column_request(json.dumps(body).encode(), CONTRACT).columns)
+
+
+def plain(columns: Columns) -> list[Any]:
+    """Columns as lists, which can be compared."""
+    return [list(columns.servers), list(columns.hours), columns.whole.tolist(), columns.numbers.tolist()]
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +107,16 @@ def test_only_the_outputs_that_are_asked_for_are_given(client: FlaskClient) -> N
 
 
 def test_columns_may_be_nested_and_numbers_whole() -> None:
-    plain, other = request(BATCH), request(BATCH)
+    given, other = request(BATCH), request(BATCH)
     for tensor in other["inputs"]:
         tensor["shape"].append(1)
         tensor["data"] = [[value] for value in tensor["data"]]
         if tensor["datatype"] == "INT32":
             tensor["datatype"] = "INT64"
-    assert read(other) == read(plain) == CONTRACT.read_records(BATCH)
-    lag = tensor_of_whole_numbers(plain)
-    assert read(plain).column("peakLoadLag48").to_pylist() == [float(value) for value in lag["data"]]
+    assert read(other) == read(given) == plain(columns_of(CONTRACT.read_records(BATCH), CLASSIC))
+    lag = tensor_of_whole_numbers(given)
+    at = number_names(CLASSIC).index("peakLoadLag48")
+    assert [row[at] for row in read(given)[3]] == lag["data"]
 
 
 def tensor_of_whole_numbers(body: dict[str, Any]) -> dict[str, Any]:
@@ -213,11 +220,11 @@ def test_columns_are_read_as_records_are(data: st.DataObject) -> None:
         batch[record][data.draw(st.sampled_from(CONTRACT.schema.names))] = data.draw(values)
     columns = {name: [record[name] for record in batch] for name in CONTRACT.schema.names}
 
-    def outcome(read: Callable[[], pa.Table]) -> Any:
+    def outcome(read: Callable[[], Columns]) -> Any:
         try:
-            return read()
+            return plain(read())
         except ContractError as error:
             return error.problems
 
-    expected = outcome(lambda: CONTRACT.read_records(batch))
+    expected = outcome(lambda: columns_of(CONTRACT.read_records(batch), CLASSIC))
     assert outcome(lambda: CONTRACT.read_columns(columns, len(batch))) == expected

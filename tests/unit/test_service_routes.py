@@ -281,7 +281,19 @@ def asked(app: Flask, **environ: Any) -> tuple[int, dict[str, str], bytes]:
 
 
 HOSTS = {"HTTP_HOST": "evil.example", "HTTP_X_FORWARDED_HOST": "evil.example", "HTTP_FORWARDED": "host=evil.example"}
-PATHS = ("/", "/score", "/health/live/", "//evil.example", "/v2", "*", "", "http://evil.example/", "/..", "/%")
+PATHS = (
+    "/",
+    "/score",
+    "/health/live/",
+    "//evil.example",
+    "//score",
+    "/v2",
+    "*",
+    "",
+    "http://evil.example/",
+    "/..",
+    "/%",
+)
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "PATCH", "CONNECT", "BREW", "get", "")
 
 
@@ -299,6 +311,7 @@ def test_odd_requests_get_problems_and_never_lead_elsewhere(method: str, path: s
     assert (headers["Content-Type"] == PROBLEM_JSON) == (status >= 400)
     assert headers["X-Request-ID"]
     assert (body == b"") == (method == "HEAD")
+    assert path.startswith("//") <= (status == 404)
 
 
 APP = service()

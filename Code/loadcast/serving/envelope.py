@@ -10,7 +10,7 @@ from typing import Any
 
 from loadcast.errors import RequestError
 from loadcast.serving.exchange import IN_ENVIRON, JSON, NO_ROUTE, REQUEST_ID, Exchange, Reply
-from loadcast.serving.faults import reply_to
+from loadcast.serving.faults import NotFoundError, reply_to
 from loadcast.serving.request_contract import MAX_BODY_BYTES
 from loadcast.serving.request_log import log_request
 from loadcast.serving.service import Service
@@ -66,6 +66,9 @@ class Envelope:
         _make_plain(environ, path)
         if not path.startswith("/"):
             raise RequestError(f"The target {path[:100]!r} is no path, wanted one such as /score.")
+        # The application behind would take these for one.
+        if path.startswith("//"):
+            raise NotFoundError(f"There is nothing at {path[:100]}. GET / lists what there is.")
         if path not in self._paths.open:
             exchange.key = self._service.gate.enter(environ)
         if exchange.method == "POST" and path in self._paths.batches:
