@@ -35,6 +35,7 @@ from loadcast.serving.problems import KINDS, PROBLEM_JSON
 from loadcast.serving.request_contract import RequestContract, hour_text
 from published import BrokenPredictor, HourPredictor, hourly_statistics, load_at, publish
 
+ROOT = Path(__file__).parents[2]
 SERVER = "192.0.2.1"
 BEGIN = datetime(2016, 5, 1)
 HOURS = 900
@@ -79,6 +80,17 @@ def test_the_document_has_every_route_and_its_routes_exist(client: FlaskClient) 
         for operation in methods.values():
             wanted = {"200", "400", "401", "405", "408", "413", "429", "431", "500", "503"}
             assert wanted <= operation["responses"].keys()
+
+
+def test_the_documentation_has_every_route_problem_and_count(client: FlaskClient) -> None:
+    text = (ROOT / "Docs" / "API.md").read_text(encoding="utf-8")
+    section = text.partition("## Routes")[2].partition("\n## ")[0]
+    table = "\n".join(line for line in section.splitlines() if line.startswith("|"))
+    assert sorted(re.findall(r"`((?:GET|POST) /\S*)`", table)) == sorted(client.get("/").json["routes"])
+    kinds = re.findall(r"^\| (\d+) \| `/problems/(\S+)` \|", text, re.MULTILINE)
+    assert sorted(kinds) == sorted((str(kind.status), kind.name) for kind in KINDS.values())
+    told = set(re.findall(r"^# TYPE (\S+) ", client.get("/metrics").text, re.MULTILINE))
+    assert set(re.findall(r"^\| `(loadcast_\w+)` \|", text, re.MULTILINE)) == told
 
 
 def test_the_example_is_one_that_is_answered(client: FlaskClient) -> None:
