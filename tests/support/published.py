@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +22,13 @@ from loadcast.artefacts.info import Info
 from loadcast.kernels.features import CLASSIC
 from loadcast.kernels.grid import daily_table, grid_from_hourly
 from loadcast.serving.app import create_app
+from loadcast.serving.columns import Columns, number_names, whole_names
 from loadcast.serving.keys import Keys
 from loadcast.serving.request_contract import RequestContract
 from loadcast.serving.scored import Scored
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 TRAIN_BEGIN = datetime(2016, 5, 1)
 EPOCH = datetime(1970, 1, 1)
@@ -82,6 +86,15 @@ class HourPredictor:
     def score(self, body: bytes) -> Scored:
         return self.score_table(self.contract.read_request(body))
 
+    def score_columns(self, columns: Columns) -> Scored:
+        given = {
+            schema.SERVER: columns.servers,
+            schema.HOUR: [datetime.fromisoformat(hour) for hour in columns.hours],
+            **dict(zip(whole_names(CLASSIC), columns.whole.T, strict=True)),
+            **dict(zip(number_names(CLASSIC), columns.numbers.T, strict=True)),
+        }
+        return self.score_table(pa.table({name: given[name] for name in self.contract.schema.names}))
+
     def score_table(self, table: pa.Table) -> Scored:
         self.tables.append(table)
         answers = [answer_to(record) for record in table.to_pylist()]
@@ -124,12 +137,15 @@ def answer_to(record: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def running_service(predictor: HourPredictor, key: str | None = None) -> Iterator[str]:
     """The scoring service on a free port of this machine; gives its address."""
-    server = make_server(
-        "127.0.0.1",
-        0,
-        create_app(predictor, keys=key and Keys.parse(key.encode(), "key"), name="loadcast"),
-        threaded=True,
-    )
+    keys = None if key is None else Keys.parse(key.encode(), "key")
+    with served(create_app(predictor, keys=keys, name="loadcast")) as address:
+        yield address
+
+
+@contextmanager
+def served(application: WSGIApplication) -> Iterator[str]:
+    """An application on a free port of this machine; gives its address."""
+    server = make_server("127.0.0.1", 0, application, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

@@ -19,6 +19,7 @@ from loadcast.errors import ArtefactError, ConfigError, RequestError
 from loadcast.kernels.features import CLASSIC
 from loadcast.serving import api, request_contract
 from loadcast.serving.app import create_app
+from loadcast.serving.column_request import OUTPUTS
 from loadcast.serving.keys import Keys
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.problems import PROBLEM_JSON
@@ -99,7 +100,7 @@ def test_a_bad_batch_is_400_with_every_fault(client: FlaskClient) -> None:
         ("GET", "/nothing", 404),
         ("POST", "/score/", 404),
         ("GET", "/static/x", 404),
-        ("POST", "//score", 404),
+        ("POST", "/%2Fscore", 404),
         ("GET", "/score", 405),
         ("PUT", "/api/v1/service/loadcast/score", 405),
         ("POST", "/health/live", 405),
@@ -238,13 +239,20 @@ def test_one_predictor_serves_many_threads(predictor: Predictor) -> None:
 
 def test_the_documented_request_is_one_that_is_answered(client: FlaskClient) -> None:
     blocks = (ROOT / "Docs" / "API.md").read_text(encoding="utf-8").split("```json\n")[1:]
-    request, answer, fault = (json.loads(block.partition("```")[0]) for block in blocks)
+    request, answer, fault, forecast, inferred = (json.loads(block.partition("```")[0]) for block in blocks)
     answers = client.post("/score", json=request).json
     assert list(answers["0"]) == list(answer["0"])
     assert answers["0"]["SessionStartHourTime"] == answer["0"]["SessionStartHourTime"]
     bad = client.post("/score", json=[*request * 3, {**request[0], "peakLoadLag48": "abc"}]).json
+    assert list(bad) == list(fault)
     assert list(bad["error"]) == list(fault["error"])
-    assert bad["error"]["problems"] == fault["error"]["problems"]
+    assert bad["problems"] == fault["problems"] == bad["error"]["problems"] == fault["error"]["problems"]
+    document = client.get("/openapi.json").json
+    schemas = document["components"]["schemas"]
+    assert list(forecast) == list(schemas["Forecast"]["properties"])
+    assert list(forecast["hours"][0]) == list(answer["0"])
+    assert list(inferred) == list(schemas["InferenceAnswer"]["properties"])
+    assert {tensor["name"]: tensor["datatype"] for tensor in inferred["outputs"]} == OUTPUTS
 
 
 def test_the_documented_fields_and_ranges_are_those_of_the_contract() -> None:

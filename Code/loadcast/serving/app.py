@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from loadcast.errors import ConfigError
-from loadcast.serving.envelope import Envelope, Paths
+from loadcast.serving.envelope import BatchHandler, Envelope, Paths
 from loadcast.serving.exchange import IN_ENVIRON, JSON, Exchange, Reply
 from loadcast.serving.faults import MediaTypeError, fault, reply_to
 from loadcast.serving.gate import Gate, KeySource, RateLimit
@@ -29,6 +30,8 @@ DOCS = "/docs"
 SLOW_PATHS = (b"/forecast", b"/metrics", b"/openapi.json", b"/docs")
 _SCORE = "/score"
 _NAMED_SCORE = "/api/v1/service/<service>/score"
+_MODEL = "/v2/models/<model>"
+_INFER = f"{_MODEL}/infer"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 Handler = Callable[..., Reply]
 
@@ -70,8 +73,7 @@ def create_app(
 
 def _routes() -> list[tuple[str, str, Handler]]:
     """Rule, method and handler of each route."""
-    named = "/v2/models/<model>"
-    versioned = f"{named}/versions/<version>"
+    versioned = f"{_MODEL}/versions/<version>"
     return [
         (_SCORE, "POST", _score),
         (_NAMED_SCORE, "POST", _score),
@@ -86,15 +88,19 @@ def _routes() -> list[tuple[str, str, Handler]]:
         ("/v2", "GET", inference.server),
         ("/v2/health/live", "GET", inference.live),
         ("/v2/health/ready", "GET", inference.ready),
-        *((prefix, "GET", inference.model) for prefix in (named, versioned)),
-        *((f"{prefix}/ready", "GET", inference.model_ready) for prefix in (named, versioned)),
-        *((f"{prefix}/infer", "POST", _infer) for prefix in (named, versioned)),
+        *((prefix, "GET", inference.model) for prefix in (_MODEL, versioned)),
+        *((f"{prefix}/ready", "GET", inference.model_ready) for prefix in (_MODEL, versioned)),
+        *((f"{prefix}/infer", "POST", _infer) for prefix in (_MODEL, versioned)),
     ]
 
 
 def _paths(name: str, routes: list[tuple[str, str, Handler]]) -> Paths:
     plain = {rule: rule for rule, _, _ in routes if "<" not in rule}
-    batches = {_SCORE: _SCORE, _NAMED_SCORE.replace("<service>", name): _NAMED_SCORE}
+    batches: dict[str, tuple[str, BatchHandler]] = {
+        _SCORE: (_SCORE, score),
+        _NAMED_SCORE.replace("<service>", name): (_NAMED_SCORE, score),
+        _INFER.replace("<model>", name): (_INFER, partial(inference.infer, model=name)),
+    }
     return Paths(frozenset((*PROBES, DOCS)), plain, batches, frozenset(PROBES))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from loadcast import schema
 from loadcast.errors import RequestError, TooLargeError
+from loadcast.serving.columns import Columns
 from loadcast.serving.defaults import MAX_RECORDS
 from loadcast.serving.request_contract import MAX_BODY_BYTES, MAX_PROBLEMS, ContractError, RequestContract, shown
 
@@ -44,13 +46,14 @@ _FRAME_COMMAS = 10_000
 
 @dataclass(frozen=True)
 class ColumnRequest:
-    """Records in columns: `table` by the contract's schema, the request's id, and which outputs it wants."""
+    """Records in columns, the request's id, and which outputs it wants."""
 
-    table: pa.Table
+    columns: Columns
     request_id: str | None
     outputs: tuple[str, ...]
 
 
+@lru_cache(maxsize=4)
 def datatypes(contract: RequestContract) -> dict[str, tuple[str, ...]]:
     """The datatypes that each column of the contract may have; the first is the usual one."""
     by_type = {pa.int32(): WHOLE, pa.float64(): NUMBERS}
@@ -130,8 +133,10 @@ def _n_texts(value: Any) -> int:
     if isinstance(value, dict):
         return len(value) + sum(map(_n_texts, value.values()))
     if isinstance(value, list):
-        types = list(map(type, value))
-        return sum(map(_n_texts, value)) if list in types or dict in types else types.count(str)
+        types = set(map(type, value))
+        if not types & {str, list, dict}:
+            return 0
+        return len(value) if types == {str} else sum(map(_n_texts, value))
     return 0
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from loadcast.errors import RequestError
 from loadcast.serving.exchange import IN_ENVIRON, JSON, NO_ROUTE, REQUEST_ID, Exchange, Reply
-from loadcast.serving.faults import reply_to
+from loadcast.serving.faults import NotFoundError, reply_to
 from loadcast.serving.request_contract import MAX_BODY_BYTES
 from loadcast.serving.request_log import log_request
-from loadcast.serving.routes.score import score
 from loadcast.serving.service import Service
 
 Environ = dict[str, Any]
+BatchHandler = Callable[[Service, Exchange, bytes], Reply]
 WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _NOSNIFF = ("X-Content-Type-Options", "nosniff")
@@ -26,13 +26,13 @@ _NOSNIFF = ("X-Content-Type-Options", "nosniff")
 class Paths:
     """What the envelope has to know of paths.
 
-    `open`: those that need no key. `plain`: path → route of those that hold no variable part. `batches`: the same of
-    those where batches are scored. `probes`: routes whose success is not worth a line of the log.
+    `open`: those that need no key. `plain`: path → route of those that hold no variable part. `batches`: path → route
+    and function of those where batches are scored. `probes`: routes whose success is not worth a line of the log.
     """
 
     open: frozenset[str]
     plain: Mapping[str, str]
-    batches: Mapping[str, str]
+    batches: Mapping[str, tuple[str, BatchHandler]]
     probes: frozenset[str]
 
 
@@ -63,16 +63,19 @@ class Envelope:
         """The reply, or None where the application behind has to find it."""
         path = exchange.path
         exchange.route = self._paths.plain.get(path, NO_ROUTE)
-        _make_plain(environ)
+        _make_plain(environ, path)
         if not path.startswith("/"):
             raise RequestError(f"The target {path[:100]!r} is no path, wanted one such as /score.")
+        # The application behind would take these for one.
+        if path.startswith("//"):
+            raise NotFoundError(f"There is nothing at {path[:100]}. GET / lists what there is.")
         if path not in self._paths.open:
             exchange.key = self._service.gate.enter(environ)
         if exchange.method == "POST" and path in self._paths.batches:
             body = _plain_body(environ)
             if body is not None:
-                exchange.route = self._paths.batches[path]
-                return score(self._service, exchange, body)
+                exchange.route, answer = self._paths.batches[path]
+                return answer(self._service, exchange, body)
         exchange.route = NO_ROUTE
         return None
 
@@ -89,9 +92,9 @@ class Envelope:
         log_request(exchange, status, duration_s, self._paths.probes)
 
 
-def _make_plain(environ: Environ) -> None:
+def _make_plain(environ: Environ, path: str) -> None:
     """Take from a request what its sender may claim about where the service is; headers of proxies nobody reads."""
-    environ["SCRIPT_NAME"] = ""
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = "", path
     environ["SERVER_NAME"] = "localhost"
     environ.pop("HTTP_HOST", None)
 

@@ -84,7 +84,7 @@ class Predictor:
     def score(self, body: bytes) -> Scored:
         """Answers to a request's body, in order. Raises RequestError that names every fault."""
         columns = self._reader.read(body)
-        return self.score_table(self.contract.read_request(body)) if columns is None else self._score(columns)
+        return self.score_table(self.contract.read_request(body)) if columns is None else self.score_columns(columns)
 
     def score_text(self, body: str) -> Scored:
         """The same for text. Raises RequestError."""
@@ -95,9 +95,10 @@ class Predictor:
 
     def score_table(self, table: pa.Table) -> Scored:
         """Answers to records that are read already; `table` holds the columns of `contract.schema`."""
-        return self._score(columns_of(table, self._bundle.encoders.features))
+        return self.score_columns(columns_of(table, self._bundle.encoders.features))
 
-    def _score(self, columns: Columns) -> Scored:
+    def score_columns(self, columns: Columns) -> Scored:
+        """The same for columns."""
         matrix, cold_start = self._builder.matrix(columns)
         answers = self._bundle.model.predict(matrix)
         return Scored(columns.servers, columns.hours, answers.labels, answers.probabilities, cold_start)

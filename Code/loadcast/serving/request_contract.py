@@ -28,6 +28,7 @@ from loadcast.addresses import canonical_address
 from loadcast.errors import RequestError, TooLargeError
 from loadcast.kernels.features import Encoding, Feature, FeatureSet
 from loadcast.serving.body_weight import check_weight
+from loadcast.serving.columns import Columns, columns_of
 from loadcast.serving.defaults import MAX_RECORDS
 
 MAX_BODY_BYTES = 8 << 20
@@ -35,6 +36,7 @@ MAX_PROBLEMS = 100
 _MAX_SHOWN = 60
 _MAX_ADDRESS = 45
 
+_TIME_CHARACTERS = len("yyyy-MM-dd HH:mm:ss")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d", re.ASCII)
 _server_of = itemgetter(schema.SERVER)
 _hour_of = itemgetter(schema.HOUR)
@@ -138,15 +140,28 @@ class RequestContract:
         """The same for records that are parsed already: a list of dicts."""
         return self._read(records, [])
 
-    def read_columns(self, columns: Mapping[str, Sequence[object]], n_records: int) -> pa.Table:
+    def read_columns(self, columns: Mapping[str, Sequence[Any]], n_records: int) -> Columns:
         """The same for `n_records` records in columns, each with as many values, which `schema` names all."""
         if n_records > MAX_RECORDS:
             raise TooLargeError(f"The batch has {n_records} records, wanted at most {MAX_RECORDS}. Send less.")
         try:
-            return self._table_of(columns)
+            return self._plain_columns(columns, n_records)
         except _DOUBTS:
             names, rows = tuple(columns), zip(*columns.values(), strict=True)
-            return self.read_records([dict(zip(names, row, strict=True)) for row in rows])
+            table = self.read_records([dict(zip(names, row, strict=True)) for row in rows])
+            return columns_of(table, self.features)
+
+    def _plain_columns(self, columns: Mapping[str, Sequence[Any]], n_records: int) -> Columns:
+        """Columns as they are; raises, without saying where, unless all of them are plainly right."""
+        if set(map(len, columns[schema.HOUR])) - {_TIME_CHARACTERS}:
+            raise _Fault
+        servers, hours = list(map(address_text, columns[schema.SERVER])), list(map(hour_text, columns[schema.HOUR]))
+        if None in servers or None in hours:
+            raise _Fault
+        values = {block.kind: block.values(columns).T for block in self._blocks}
+        whole = values.get(int, np.empty((n_records, 0), dtype=np.int64))
+        numbers = values.get(float, np.empty((n_records, 0)))
+        return Columns(servers, hours, whole, numbers)  # type: ignore[arg-type]  # None is in neither
 
     def _read(self, records: object, odd_constants: list[str]) -> pa.Table:
         if not isinstance(records, list):
@@ -227,6 +242,7 @@ class _Block:
     """Features of one type, whose values are taken out of the records and judged together."""
 
     def __init__(self, kind: type, features: list[Feature]) -> None:
+        self.kind = kind
         self._names = [feature.name for feature in features]
         self._types = {int} if kind is int else {int, float}
         self._dtype = np.int64 if kind is int else np.float64
@@ -241,13 +257,17 @@ class _Block:
 
     def columns(self, given: Mapping[str, Sequence[object]]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """The columns by name; raises, without saying where, unless all values are plainly right."""
+        return zip(self._names, self.values(given).astype(self._target), strict=True)
+
+    def values(self, given: Mapping[str, Sequence[object]]) -> npt.NDArray[Any]:
+        """The same as one array, (features, n)."""
         columns = [given[name] for name in self._names]
         if not set(map(type, chain.from_iterable(columns))) <= self._types:
             raise _Fault
         values = np.array(columns, dtype=self._dtype)
         if not np.isfinite(values).all() or (self._low > values.T).any() or (self._high < values.T).any():
             raise _Fault
-        return zip(self._names, values.astype(self._target), strict=True)
+        return values
 
 
 def _time(value: object) -> datetime:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError
+from loadcast.serving.columns import Columns
 from loadcast.serving.gate import Gate
 from loadcast.serving.metrics import Metrics
 from loadcast.serving.request_contract import RequestContract
@@ -32,6 +33,9 @@ class Scorer(Protocol):
 
     def score(self, body: bytes) -> Scored:
         """Answers to the body of a request, in order. Raises RequestError."""
+
+    def score_columns(self, columns: Columns) -> Scored:
+        """Answers to records that the contract has read already, in order."""
 
     def score_table(self, table: pa.Table) -> Scored:
         """Answers to records of `contract.schema`, in order."""

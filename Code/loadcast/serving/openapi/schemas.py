@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import Any
 
@@ -31,6 +30,13 @@ ADDRESS: Schema = {
     "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}],
     "description": "An IPv4 or IPv6 address.",
 }
+_EXAMPLE_HOUR = "2016-07-01 00:00:00"
+#: What features of that hour usually hold; others have some load.
+_LIKELY = {
+    **{"year": 2016.0, "month": 7.0, "weekofyear": 26.0, "dayofmonth": 1.0, "dayofweek": 5.0, "hourofday": 0.0},
+    **{"Holiday": 0.0, "BusinessHour": 0.0, "Morning": 0.0, "linearTrend": 0.08},
+}
+_LIKELY_LOAD = 100.0
 #: Of the classes' shares in an answer.
 _SHARES = {name: {"type": "number", "minimum": 0, "maximum": 1} for name in schema.CLASS_NAMES.values()}
 
@@ -68,10 +74,10 @@ def _feature(feature: Feature) -> Schema:
 
 def example_record(contract: RequestContract) -> dict[str, Any]:
     """A record that the contract takes."""
-    record: dict[str, Any] = {schema.SERVER: "192.0.2.1", schema.HOUR: "2016-07-01 00:00:00"}
+    record: dict[str, Any] = {schema.SERVER: "192.0.2.1", schema.HOUR: _EXAMPLE_HOUR}
     for feature in contract.features.features:
-        low = feature.low if math.isfinite(feature.low) else min(feature.high, 0.0)
-        record[feature.name] = int(low) if feature.encoding is Encoding.CATEGORY else low
+        value = min(max(_LIKELY.get(feature.name, _LIKELY_LOAD), feature.low), feature.high)
+        record[feature.name] = int(value) if feature.encoding is Encoding.CATEGORY else value
     return record
 
 

@@ -60,7 +60,7 @@ def infer(service: Service, exchange: Exchange, body: bytes, model: str, version
     """Answers in columns. Raises RequestError, NotFoundError, ArtefactError."""
     served = _served(service, model, version)
     request = read_column_request(body, served.predictor.contract)
-    scored = served.predictor.score_table(request.table)
+    scored = served.predictor.score_columns(request.columns)
     exchange.scored = scored
     tensors = _tensors(scored)
     answer = {
