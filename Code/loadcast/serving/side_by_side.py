@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
@@ -10,8 +11,10 @@ from loadcast.serving.patience import Deadline
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-#: For each thread, so many jobs may be begun whose results nobody has taken yet.
-_AHEAD = 2
+#: So many jobs may be begun whose results nobody has taken yet: one that takes long does not stop the others.
+_AHEAD = 512
+#: For threads whose work is done, but that have not ended yet.
+_LAST_WORDS_S = 1.0
 # A wait without end could not be told from one that a signal has to end.
 _LONGEST_WAIT_S = 3600.0
 
@@ -20,9 +23,9 @@ class SideBySide(Generic[Job, Result]):
     """Runs `work(lane, job)` for each job in `threads` threads; `lane` numbers the thread from 0.
 
     Use it in a `with` block and iterate: results come in the order of the jobs, None for those that are not done as
-    the deadline passes. A job is begun only when the results before it are nearly all taken, so what jobs make does not
-    pile up. What `work` raises is raised where its result would come. The threads are daemons: one that hangs holds
-    nothing up.
+    the deadline passes. A job is begun when a thread is free for it, and only so far ahead of the results that were
+    taken that these do not pile up. What `work` raises is raised where its result would come. The threads are daemons:
+    one that hangs holds nothing up.
     """
 
     def __init__(
@@ -35,7 +38,6 @@ class SideBySide(Generic[Job, Result]):
         self._begun = self._taken = 0
         self._ended = False
         self._changed = threading.Condition()
-        self._ahead = _AHEAD * threads
         self._threads = [
             threading.Thread(target=self._run, args=(lane,), name=f"score-{lane}", daemon=True)
             for lane in range(min(threads, len(jobs)))
@@ -50,6 +52,9 @@ class SideBySide(Generic[Job, Result]):
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+        end_s = time.monotonic() + _LAST_WORDS_S
+        for thread in self._threads:
+            thread.join(max(0.0, end_s - time.monotonic()))
 
     def __iter__(self) -> Iterator[Result | None]:
         for number in range(len(self._jobs)):
@@ -70,7 +75,7 @@ class SideBySide(Generic[Job, Result]):
     def _next(self) -> int | None:
         """The number of the next job, once it may be begun; None where there is none."""
         with self._changed:
-            while not self._ended and self._begun < len(self._jobs) and self._begun >= self._taken + self._ahead:
+            while not self._ended and self._begun < len(self._jobs) and self._begun >= self._taken + _AHEAD:
                 self._changed.wait()
             if self._ended or self._begun == len(self._jobs):
                 return None
