@@ -140,6 +140,7 @@ class FakeService(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: FakeService
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are written one after the other
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))

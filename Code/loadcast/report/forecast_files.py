@@ -48,7 +48,9 @@ def encode(picture: Picture, form: str) -> bytes:
     else:
         place = table.schema.get_field_index(schema.HOUR)
         table = table.set_column(place, schema.HOUR, table.column(place).cast(_HOURS))
-        csv.write_csv(table, sink, csv.WriteOptions(quoting_style="needed"))
+        # Addresses, times, numbers and classes have no sign that would have to be quoted.
+        sink.write(f"{','.join(table.column_names)}\n".encode())
+        csv.write_csv(table, sink, csv.WriteOptions(include_header=False, quoting_style="none"))
     return sink.getvalue()
 
 

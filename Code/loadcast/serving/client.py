@@ -16,6 +16,7 @@ from loadcast.serving.answers import HourForecast, ServerForecast, check_answers
 from loadcast.serving.batches import Batch, Record, batched
 from loadcast.serving.connection import Connection, Reply, Unanswered, score_url, unreachable
 from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_URL, MAX_RECORDS
+from loadcast.serving.keys import check_key
 from loadcast.serving.patience import ATTEMPTS, Deadline, Pace, retry_after_s
 from loadcast.serving.request_contract import MAX_BODY_BYTES
 from loadcast.serving.side_by_side import SideBySide
@@ -66,7 +67,7 @@ class ScoringClient:
 
     `url` is the service's address, with or without the path of its score route; `connections` are how many
     `score_servers` has at once; `deadline_s` is how long one call may take, waiting included. Raises ConfigError for an
-    address that cannot be one.
+    address that cannot be one, and for a key that no header can carry.
 
     An answer that is lost, cut short or wrong is asked for again, and so are 408, 429, 500, 502, 503 and 504: five
     times in all, after waits that grow, or that the service's Retry-After names, up to 30 s.
@@ -81,7 +82,9 @@ class ScoringClient:
         deadline_s: float | None = None,
     ) -> None:
         self.url = score_url(url)
-        self._connections = [Connection(self.url, key) for _ in range(max(1, connections))]
+        if key:
+            check_key(key)
+        self._connections = [Connection(self.url, key or None) for _ in range(max(1, connections))]
         self._deadline_s = deadline_s
         self._pace = Pace()
         # A service, or a proxy before it, may take less than ours: then this shrinks.
@@ -224,13 +227,15 @@ class ScoringClient:
             connection.close()
             raise unreachable(self.url, error) from error
         if reply.status != _OK:
-            raise _refusal(self.url, reply)
+            raise _refusal(self.url, reply, explain(connection.without_key(reply.body)))
         try:
             return check_answers(reply.body, batch.records)
         except ServiceError as error:
             # It may be the answer to another request: nothing more is read from this connection.
             connection.close()
-            raise Unanswered(*error.args, attempts=ATTEMPTS) from error
+            harmless = connection.without_key(reply.body) == reply.body
+            said = error.args if harmless else ("The service's answer is wrong, and holds the key.",)
+        raise Unanswered(*said, attempts=ATTEMPTS)
 
     def _wait_after(self, error: Unanswered, attempt: int, deadline: Deadline) -> None:
         wait_s = max(error.wait_s, patience.backoff_s(attempt))
@@ -261,11 +266,10 @@ def _is_of_a_record(error: ServiceError) -> bool:
     return isinstance(error, Unanswered) and error.status in (_BAD_REQUEST, _FAILED)
 
 
-def _refusal(url: str, reply: Reply) -> Unanswered:
+def _refusal(url: str, reply: Reply, explanation: str) -> Unanswered:
     status = reply.status
-    said = f"The service at {url} answered {status}: {explain(reply.body)}".split("\n")
     return Unanswered(
-        *said,
+        *f"The service at {url} answered {status}: {explanation}".split("\n"),
         *([_TODO[status]] if status in _TODO else []),
         attempts=ATTEMPTS if status in _PASSING else 1,
         everywhere=status in _FOR_ALL or 300 <= status < 400,

@@ -76,6 +76,7 @@ class Connection:
 
     def __init__(self, url: str, key: str | None) -> None:
         self._url = url
+        self._key = key
         self._session = requests.Session()
         self._session.auth = _BearerKey(key)
         # A proxy cannot reach this machine's own loopback address.
@@ -86,6 +87,10 @@ class Connection:
     def close(self) -> None:
         """Close the connection; the next request opens another."""
         self._session.close()
+
+    def without_key(self, body: bytes) -> bytes:
+        """What a service said, should it say the key."""
+        return body if self._key is None else body.replace(self._key.encode(), b"REDACTED")
 
     def ask(self, body: bytes, n_records: int, deadline: Deadline) -> Reply:
         """Send a body once. Raises requests.RequestException, and ServiceError for an answer that is far too long."""

@@ -167,6 +167,12 @@ def read_key(key_file: str | os.PathLike[str] | None) -> str | None:
     return sendable[0].decode("ascii")
 
 
+def check_key(key: str) -> None:
+    """Raise ConfigError for a key that no header can carry, without showing it."""
+    if not _VISIBLE.fullmatch(key.encode("utf-8", "surrogatepass")) or len(key) > MAX_KEY_BYTES:
+        raise ConfigError(f"key: found one that no header can carry, wanted up to {MAX_KEY_BYTES} visible ASCII signs.")
+
+
 def _key_of_environment() -> bytes | None:
     key = os.fsencode(os.environ.get(KEY_VARIABLE, ""))
     if b"\n" in key:
