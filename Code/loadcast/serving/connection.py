@@ -29,6 +29,7 @@ ANSWER_TIMEOUT_S = 60.0
 _SEND_TIMEOUT_S = 60.0
 _MAX_ANSWER_BYTES = 4096
 _MAX_BODY_BYTES = 1 << 20
+_SHORTEST_SECRET = 8
 _PIECE_BYTES = 64 << 10
 _START_IT = "Start it (python Code/webservice.py --model Model), or say where it is with --url."
 
@@ -89,8 +90,9 @@ class Connection:
         self._session.close()
 
     def without_key(self, body: bytes) -> bytes:
-        """What a service said, should it say the key."""
-        return body if self._key is None else body.replace(self._key.encode(), b"REDACTED")
+        """What a service said, should it say the key. One that is as short as a word is no secret."""
+        secret = (self._key or "").encode()
+        return body.replace(secret, b"REDACTED") if len(secret) >= _SHORTEST_SECRET else body
 
     def ask(self, body: bytes, n_records: int, deadline: Deadline) -> Reply:
         """Send a body once. Raises requests.RequestException, and ServiceError for an answer that is far too long."""
