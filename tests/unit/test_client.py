@@ -24,10 +24,11 @@ from fake_scoring import (
 )
 from loadcast import schema
 from loadcast.errors import ConfigError, ServiceError
-from loadcast.serving import answers, client, connection, patience
-from loadcast.serving.answers import by_server, check_answers, explain
+from loadcast.serving import client
 from loadcast.serving.client import ScoringClient
-from loadcast.serving.connection import score_url
+from loadcast.serving.remote import answers, connection, patience
+from loadcast.serving.remote.answers import by_server, check_answers, explain
+from loadcast.serving.remote.connection import score_url
 from published import HourPredictor, answer_to, running_service
 
 Patch = pytest.MonkeyPatch

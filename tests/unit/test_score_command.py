@@ -21,7 +21,7 @@ from loadcast import schema
 from loadcast.cli.score import score
 from loadcast.errors import ConfigError, LoadcastError, OutputError, PartialForecastError, ServiceError
 from loadcast.report import forecast_files
-from loadcast.serving import patience
+from loadcast.serving.remote import patience
 from loadcast.system import small_files
 from published import hourly_statistics, publish
 

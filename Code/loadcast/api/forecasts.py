@@ -13,10 +13,10 @@ import pyarrow as pa
 from loadcast import paths, schema
 from loadcast.api.opened import load_model
 from loadcast.errors import ConfigError
-from loadcast.serving.answers import HourForecast, forecast_table
 from loadcast.serving.client import ScoringClient
 from loadcast.serving.defaults import DEFAULT_BATCH
 from loadcast.serving.predictor import Predictor
+from loadcast.serving.remote.answers import HourForecast, forecast_table
 from loadcast.serving.statistics import FeatureSource, newest_hour, open_statistics, scoring_features
 from loadcast.settings import Settings, parse_time
 from loadcast.storage.output import open_output

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from loadcast import schema
 from loadcast.errors import OutputError
-from loadcast.serving.answers import HourForecast, ServerForecast
+from loadcast.serving.remote.answers import HourForecast, ServerForecast
 from loadcast.storage.files import check_writable_name
 
 COLOURS = {1: "green", 2: "yellow", 3: "red"}

@@ -16,7 +16,7 @@ from loadcast import schema
 from loadcast.errors import ConfigError, OutputError
 from loadcast.report.forecast import Picture, as_json, show
 from loadcast.secrets import shown
-from loadcast.serving.answers import forecast_table
+from loadcast.serving.remote.answers import forecast_table
 from loadcast.storage.files import check_writable_name
 from loadcast.system.disk import is_full_disk
 from loadcast.system.small_files import replace_file

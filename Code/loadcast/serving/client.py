@@ -11,15 +11,15 @@ import requests
 
 from loadcast import schema
 from loadcast.errors import LoadcastError, ServiceError
-from loadcast.serving import patience
-from loadcast.serving.answers import HourForecast, ServerForecast, check_answers, explain
-from loadcast.serving.batches import Batch, Record, batched
-from loadcast.serving.connection import Connection, Reply, Unanswered, score_url, unreachable
 from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_URL, MAX_RECORDS
 from loadcast.serving.keys import check_key
-from loadcast.serving.patience import ATTEMPTS, Deadline, Pace, retry_after_s
+from loadcast.serving.remote import patience
+from loadcast.serving.remote.answers import HourForecast, ServerForecast, check_answers, explain
+from loadcast.serving.remote.batches import Batch, Record, batched
+from loadcast.serving.remote.connection import Connection, Reply, Unanswered, score_url, unreachable
+from loadcast.serving.remote.patience import ATTEMPTS, Deadline, Pace, retry_after_s
+from loadcast.serving.remote.side_by_side import SideBySide
 from loadcast.serving.request_contract import MAX_BODY_BYTES
-from loadcast.serving.side_by_side import SideBySide
 
 _OK = 200
 _TOO_LARGE = 413

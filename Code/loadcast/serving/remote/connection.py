@@ -21,7 +21,7 @@ from urllib3.exceptions import ReadTimeoutError
 from loadcast.errors import ConfigError, ServiceError
 from loadcast.secrets import shown
 from loadcast.serving.defaults import DEFAULT_URL
-from loadcast.serving.patience import ATTEMPTS, ATTEMPTS_IN_SILENCE, Deadline
+from loadcast.serving.remote.patience import ATTEMPTS, ATTEMPTS_IN_SILENCE, Deadline
 
 CONNECT_TIMEOUT_S = 5.0
 #: For the whole answer, however slowly it comes.

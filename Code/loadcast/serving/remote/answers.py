@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from loadcast import schema
 from loadcast.errors import ServiceError
-from loadcast.serving.batches import Record
+from loadcast.serving.remote.batches import Record
 
 _SHOWN_PROBLEMS = 5
 _SHOWN_CHARACTERS = 500

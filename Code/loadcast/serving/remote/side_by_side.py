@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from loadcast.serving.patience import Deadline
+from loadcast.serving.remote.patience import Deadline
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
