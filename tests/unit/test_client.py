@@ -208,6 +208,17 @@ def test_where_nothing_listens_the_error_says_how_to_start_the_service(waits: li
     assert len(waits) == patience.ATTEMPTS - 1
 
 
+def test_a_service_that_was_there_is_waited_for_longer_as_it_may_start_anew(waits: list[float]) -> None:
+    with fake_service(lambda _number, body: right(body)) as service, ScoringClient(service.url) as scoring:
+        scoring.score([record()])
+        service.shutdown()
+        service.server_close()
+        scoring._connections[0].close()  # the thread that serves it would go on
+        with pytest.raises(ServiceError, match="cannot be reached"):
+            scoring.score([record()])
+    assert len(waits) == patience.RESTART_ATTEMPTS - 1
+
+
 @pytest.mark.parametrize("fault", SLOW, ids=repr)
 def test_a_service_that_crawls_is_asked_once_more_and_given_up(fault: Fault, monkeypatch: Patch) -> None:
     monkeypatch.setattr(connection, "ANSWER_TIMEOUT_S", 0.1)

@@ -31,10 +31,11 @@ from fake_scoring import (
 from loadcast import schema
 from loadcast.errors import InputError
 from loadcast.serving import client
-from loadcast.serving.client import Outcome, ScoringClient
+from loadcast.serving.client import ScoringClient
 from loadcast.serving.remote import patience, side_by_side
 from loadcast.serving.remote.answers import ServerForecast, check_answers
 from loadcast.serving.remote.patience import ATTEMPTS, Deadline
+from loadcast.serving.remote.servers import Outcome
 from loadcast.serving.remote.side_by_side import SideBySide
 
 #: How many cases the property test runs.

@@ -11,8 +11,9 @@ from loadcast.api.forecasts import coming_hours
 from loadcast.errors import LoadcastError, PartialForecastError, ServiceError
 from loadcast.progress import Progress, silent
 from loadcast.report.forecast import Picture
-from loadcast.serving.client import Outcome, ScoringClient
+from loadcast.serving.client import ScoringClient
 from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_CONNECTIONS, DEFAULT_URL, MOST_TABLED_SERVERS
+from loadcast.serving.remote.servers import Outcome
 from loadcast.serving.statistics import FeatureSource
 from loadcast.settings import Settings
 

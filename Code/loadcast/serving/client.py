@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
 
 import requests
 
-from loadcast import schema
 from loadcast.errors import LoadcastError, ServiceError
 from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_URL, MAX_RECORDS
 from loadcast.serving.keys import check_key
 from loadcast.serving.remote import patience
-from loadcast.serving.remote.answers import HourForecast, ServerForecast, check_answers, explain
+from loadcast.serving.remote.answers import HourForecast, check_answers, explain
 from loadcast.serving.remote.batches import Batch, Record, batched
 from loadcast.serving.remote.connection import Connection, Reply, Unanswered, score_url, unreachable
-from loadcast.serving.remote.patience import ATTEMPTS, Deadline, Pace, retry_after_s
+from loadcast.serving.remote.patience import ATTEMPTS, RESTART_ATTEMPTS, Deadline, Pace, retry_after_s
+from loadcast.serving.remote.servers import Group, Outcome, ServerRecords, grouped, without_forecast
 from loadcast.serving.remote.side_by_side import SideBySide
 from loadcast.serving.request_contract import MAX_BODY_BYTES
 
@@ -37,29 +35,6 @@ _TODO = {
 }
 #: After so many requests in a row that nobody answered, however often they were sent, the service is given up.
 _GIVEN_UP_AFTER = 8
-
-
-class ServerRecords(Protocol):
-    """A server, and what makes its records when their turn has come."""
-
-    @property
-    def server(self) -> str:
-        """Its address."""
-
-    def records(self) -> Iterable[Record]:
-        """Its records, in the order of their hours. May raise LoadcastError."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of asking for one server: its forecast, or the error that says why there is none."""
-
-    server: str
-    forecast: ServerForecast | None = None
-    error: LoadcastError | None = None
-
-
-Outcomes = list[Outcome]
 
 
 class ScoringClient:
@@ -89,6 +64,7 @@ class ScoringClient:
         self._pace = Pace()
         # A service, or a proxy before it, may take less than ours: then this shrinks.
         self._most_bytes = MAX_BODY_BYTES
+        self._reached = False
         self._failed_in_a_row = 0
         self._given_up: Unanswered | None = None
 
@@ -121,53 +97,31 @@ class ScoringClient:
         """
         deadline = self._begin()
 
-        def work(lane: int, group: Sequence[ServerRecords]) -> Outcomes:
-            return self._group(self._connections[lane], group, batch_size, deadline)
+        def work(lane: int, sources: Sequence[ServerRecords]) -> list[Outcome]:
+            return self._together(self._connections[lane], sources, batch_size, deadline)
 
-        groups = _groups(servers, batch_size)
+        groups = grouped(servers, batch_size)
         with SideBySide(work, groups, len(self._connections), deadline) as results:
-            for group, outcomes in zip(groups, results, strict=True):
-                if outcomes is None:
-                    outcomes = [Outcome(source.server, error=_late(self.url, deadline)) for source in group]
-                yield from outcomes
+            for sources, outcomes in zip(groups, results, strict=True):
+                yield from without_forecast(sources, _late(self.url, deadline)) if outcomes is None else outcomes
 
     def _begin(self) -> Deadline:
         self._failed_in_a_row, self._given_up = 0, None
         return Deadline(self._deadline_s)
 
-    def _group(self, connection: Connection, group: Sequence[ServerRecords], most: int, deadline: Deadline) -> Outcomes:
-        """What came of each server of a group, whose records share requests."""
-        errors: dict[int, LoadcastError] = {}
-        hours: dict[int, list[HourForecast]] = {}
-        records: list[Record] = []
-        owners: list[int] = []
-        for number, source in enumerate(group):
-            try:
-                if self._given_up is not None:
-                    raise self._given_up
-                made = list(source.records())
-            except LoadcastError as error:
-                errors[number] = error
-                continue
-            records += made
-            owners += [number] * len(made)
+    def _together(
+        self, connection: Connection, sources: Sequence[ServerRecords], batch_size: int, deadline: Deadline
+    ) -> list[Outcome]:
+        """What came of servers whose records share requests."""
+        if self._given_up is not None:
+            return without_forecast(sources, self._given_up)
+        group = Group(sources)
         begin = 0
-        for batch in batched(records, most, self._most_bytes):
-            end = begin + len(batch.records)
-            for owner, result in zip(
-                owners[begin:end], self._each(connection, batch, owners[begin:end], deadline), strict=True
-            ):
-                if isinstance(result, HourForecast):
-                    hours.setdefault(owner, []).append(result)
-                else:
-                    errors.setdefault(owner, result)
-            begin = end
-        return [
-            Outcome(source.server, error=errors[number])
-            if number in errors
-            else Outcome(source.server, ServerForecast(source.server, tuple(hours.get(number, ()))))
-            for number, source in enumerate(group)
-        ]
+        for batch in batched(group.records, batch_size, self._most_bytes):
+            owners = group.owners[begin : begin + len(batch.records)]
+            group.add(owners, self._each(connection, batch, owners, deadline))
+            begin += len(owners)
+        return list(group.outcomes())
 
     def _each(
         self, connection: Connection, batch: Batch, owners: Sequence[int], deadline: Deadline
@@ -225,7 +179,8 @@ class ScoringClient:
             reply = connection.ask(batch.body, len(batch.records), deadline)
         except requests.RequestException as error:
             connection.close()
-            raise unreachable(self.url, error) from error
+            raise unreachable(self.url, error, RESTART_ATTEMPTS if self._reached else ATTEMPTS) from error
+        self._reached = True
         if reply.status != _OK:
             raise _refusal(self.url, reply, explain(connection.without_key(reply.body)))
         try:
@@ -253,12 +208,6 @@ class ScoringClient:
             raise _late(self.url, deadline)
         if seconds > 0:
             patience.pause(seconds)
-
-
-def _groups(servers: Sequence[ServerRecords], batch_size: int) -> list[Sequence[ServerRecords]]:
-    """Servers that share requests."""
-    together = max(1, batch_size // schema.HORIZON_HOURS)
-    return [servers[first : first + together] for first in range(0, len(servers), together)]
 
 
 def _is_of_a_record(error: ServiceError) -> bool:

@@ -108,7 +108,7 @@ class Connection:
             return Reply(response.status_code, response.headers, _limited(response, n_records))
 
 
-def unreachable(url: str, error: requests.RequestException) -> Unanswered:
+def unreachable(url: str, error: requests.RequestException, attempts_to_reach: int) -> Unanswered:
     """What is said of a request that has no whole answer."""
     attempts, everywhere = ATTEMPTS, False
     if _is_late(error):
@@ -118,7 +118,7 @@ def unreachable(url: str, error: requests.RequestException) -> Unanswered:
     elif isinstance(error, requests.exceptions.SSLError):
         reason, attempts, everywhere = "could not prove who it is (TLS)", 1, True
     elif isinstance(error, requests.ConnectionError):
-        reason, everywhere = "cannot be reached", True
+        reason, attempts, everywhere = "cannot be reached", attempts_to_reach, True
     else:
         reason, attempts, everywhere = f"cannot be talked to ({type(error).__name__})", 1, True
     return Unanswered(f"The service at {url} {reason}. {_START_IT}", attempts=attempts, everywhere=everywhere)

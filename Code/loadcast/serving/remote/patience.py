@@ -15,6 +15,8 @@ from loadcast.logs.events import CLIENT, log_event
 
 #: So often a request is sent at most.
 ATTEMPTS = 5
+#: A service that was there a moment ago may be starting anew.
+RESTART_ATTEMPTS = 8
 #: A service that gives no answer in all its time is asked once more: the connection may have been lost.
 ATTEMPTS_IN_SILENCE = 2
 _FIRST_WAIT_S = 0.25
