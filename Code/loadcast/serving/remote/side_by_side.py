@@ -48,10 +48,12 @@ class SideBySide(Generic[Job, Result]):
             thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+        if kind is not None:
+            return  # a signal, perhaps: nothing is waited for
         end_s = time.monotonic() + _LAST_WORDS_S
         for thread in self._threads:
             thread.join(max(0.0, end_s - time.monotonic()))
