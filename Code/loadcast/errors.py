@@ -11,6 +11,7 @@
     │   ├── AuthError                     HTTP 401 the key is missing or wrong
     │   └── TooLargeError                 HTTP 413 the request is larger than the service takes
     ├── ServiceError             exit 9   HTTP 502 the scoring service did not answer as it should
+    │   └── PartialForecastError exit 11           some servers were answered, and written; others were not
     └── EngineError              exit 10           Spark failed: out of memory, disk full, a fault of ours
 
 Every message says what was found, what is wanted, and what to do about it. None holds a secret or a control character.
@@ -109,6 +110,12 @@ class ServiceError(LoadcastError):
 
     exit_code = 9
     http_status = 502
+
+
+class PartialForecastError(ServiceError):
+    """Some servers were answered, and their forecasts are written; others were not."""
+
+    exit_code = 11
 
 
 class EngineError(LoadcastError):

@@ -1,92 +1,45 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import classic
+from fake_scoring import (
+    BROKEN,
+    NO_HTTP,
+    SERVER,
+    SLOW,
+    Fault,
+    Reply,
+    answering,
+    fake_service,
+    record,
+    right,
+    right_body,
+)
 from loadcast import schema
 from loadcast.errors import ConfigError, ServiceError
 from loadcast.serving import client
-from loadcast.serving.client import ScoringClient, by_server, check_answers, explain, score_url
+from loadcast.serving.client import ScoringClient
+from loadcast.serving.remote import answers, connection, patience
+from loadcast.serving.remote.answers import by_server, check_answers, explain
+from loadcast.serving.remote.connection import score_url
 from published import HourPredictor, answer_to, running_service
 
-Reply = tuple[int, bytes, dict[str, str]]
-SERVER = "115.220.193.16"
-
-
-def record(hour: int = 0, server: str = SERVER, **fields: Any) -> dict[str, Any]:
-    numbers = dict.fromkeys((classic.LINEAR_TREND, *classic.HISTORY_COLUMNS), 0.0)
-    calendar = dict.fromkeys(classic.CALENDAR_COLUMNS, 1) | {"hourofday": hour}
-    time = f"2016-07-01 {hour:02d}:00:00"
-    return {schema.SERVER: server, schema.HOUR: time, **calendar, **numbers, **fields}
-
-
-def right_body(records: list[dict[str, Any]]) -> bytes:
-    return json.dumps({str(number): answer_to(item) for number, item in enumerate(records)}).encode()
-
-
-class FakeService(ThreadingHTTPServer):
-    """Answers each request with what `reply(number, body)` says, and keeps what it was sent."""
-
-    def __init__(self, reply: Callable[[int, bytes], Reply]) -> None:
-        super().__init__(("127.0.0.1", 0), _FakeHandler)
-        self.reply = reply
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-
-    def handle_error(self, *_: object) -> None:
-        """Says nothing where a client hangs up early: some tests are about that."""
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _FakeHandler(BaseHTTPRequestHandler):
-    server: FakeService
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append((self.path, dict(self.headers), body))
-        status, answer, headers = self.server.reply(len(self.server.requests), body)
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(answer)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-
-@contextmanager
-def fake_service(reply: Callable[[int, bytes], Reply]) -> Iterator[FakeService]:
-    with FakeService(reply) as service:
-        thread = threading.Thread(target=service.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield service
-        finally:
-            service.shutdown()
-            thread.join()
-
-
-def answering(body: bytes, status: int = 200, **headers: str) -> Callable[[int, bytes], Reply]:
-    return lambda _number, _body: (status, body, headers)
+Patch = pytest.MonkeyPatch
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_BACKOFF_S", 0.0)
+def waits(monkeypatch: Patch) -> list[float]:
+    """What the client would have waited."""
+    waited: list[float] = []
+    monkeypatch.setattr(patience, "pause", waited.append)
+    return waited
 
 
 def refusal(body: bytes, records: list[dict[str, Any]]) -> str:
@@ -141,7 +94,7 @@ def test_a_missing_or_wrong_key_is_explained_without_showing_it(key: str | None)
 
 def test_a_refused_record_is_named_as_the_service_names_it() -> None:
     with running_service(HourPredictor()) as url:
-        message = failure(url, record(), record(hour=25))
+        message = failure(url, record(), record(hourofday=25))
     assert "answered 400" in message
     assert "record 1, field hourofday, found 25, wanted an integer from 0 to 23" in message
 
@@ -159,27 +112,81 @@ def test_the_named_route_of_the_public_sample_works_too() -> None:
 
 
 # --- with a service that fails ---------------------------------------------------------------------------------------
-@pytest.mark.parametrize("status", [502, 503, 504])
-def test_a_busy_service_is_asked_again(status: int) -> None:
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_status_that_may_pass_is_asked_again(status: int) -> None:
     def reply(number: int, body: bytes) -> Reply:
-        # A client that heeded this header would wait for thirty years.
-        return (status, b"", {"Retry-After": "999999999"}) if number < 3 else (200, right_body(json.loads(body)), {})
+        return (status, b"", {}) if number < patience.ATTEMPTS else right(body)
 
     with fake_service(reply) as service, ScoringClient(service.url) as scoring:
         assert len(scoring.score([record()])) == 1
+        assert len(service.requests) == patience.ATTEMPTS
+
+
+@pytest.mark.parametrize("fault", [*BROKEN, NO_HTTP], ids=repr)
+def test_an_answer_that_is_lost_or_cut_is_asked_for_again(fault: Fault) -> None:
+    def reply(number: int, body: bytes) -> Reply | Fault:
+        return fault if number in (1, 3) else right(body)
+
+    with fake_service(reply) as service, ScoringClient(service.url) as scoring:
+        for _ in range(2):
+            assert len(scoring.score([record()])) == 1
+        assert len(service.requests) == 4
+
+
+@pytest.mark.parametrize("fault", [*BROKEN, NO_HTTP], ids=repr)
+def test_answers_that_are_always_cut_are_an_error(fault: Fault) -> None:
+    with fake_service(lambda _number, _body: fault) as service:
+        said = failure(service.url)
+        # A head that ends early is, by HTTP, one without a length.
+        assert "is there, but its answer broke off" in said or "is not JSON: nothing" in said
+        assert len(service.requests) == patience.ATTEMPTS
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Log in", b"{}", right_body([record(5)])], ids=repr)
+def test_an_answer_that_is_wrong_is_asked_for_again_on_another_connection(body: bytes) -> None:
+    with fake_service(lambda number, sent: (200, body, {}) if number < 3 else right(sent)) as service:
+        with ScoringClient(service.url) as scoring:
+            assert len(scoring.score([record()])) == 1
         assert len(service.requests) == 3
+    with fake_service(answering(body)) as service:
+        assert "The service's answer" in failure(service.url) or "The service gave" in failure(service.url)
+        assert len(service.requests) % patience.ATTEMPTS == 0
+
+
+def test_waits_grow_and_differ(waits: list[float]) -> None:
+    with fake_service(answering(b"", 502)) as service:
+        failure(service.url)
+        failure(service.url)
+    first, second = waits[:4], waits[4:]
+    assert len(second) == 4
+    assert first != second
+    for waited in (first, second):
+        for longest, wait_s in zip((0.25, 0.5, 1.0, 2.0), waited, strict=True):
+            assert longest / 2 <= wait_s <= longest
+
+
+@pytest.mark.parametrize(("status", "said", "least_s"), [(503, "7", 7), (429, "7", 7), (502, "999999999", 30)])
+def test_a_service_may_say_how_long_to_wait_within_reason(
+    status: int, said: str, least_s: float, waits: list[float]
+) -> None:
+    def reply(number: int, body: bytes) -> Reply:
+        return (status, b"", {"Retry-After": said}) if number == 1 else right(body)
+
+    with fake_service(reply) as service, ScoringClient(service.url) as scoring:
+        assert len(scoring.score([record()])) == 1
+    assert least_s <= waits[0] <= 30
 
 
 def test_a_service_that_stays_busy_is_given_up_with_what_it_says() -> None:
     body = json.dumps({"error": {"message": "No model is loaded."}}).encode()
     with fake_service(answering(body, 503)) as service:
         assert "answered 503: No model is loaded" in failure(service.url)
-        assert len(service.requests) == 5
+        assert len(service.requests) == patience.ATTEMPTS
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 500])
+@pytest.mark.parametrize("status", [204, 301, 400, 401, 404, 418, 501])
 def test_other_failures_are_not_asked_again(status: int) -> None:
-    with fake_service(answering(b"no", status)) as service:
+    with fake_service(answering(b"" if status == 204 else b"no", status)) as service:
         assert f"answered {status}: no" in failure(service.url)
         assert len(service.requests) == 1
 
@@ -192,37 +199,110 @@ def test_a_redirect_is_not_followed_so_the_key_goes_nowhere_else() -> None:
         assert other.requests == []
 
 
-def test_where_nothing_listens_the_error_says_how_to_start_the_service() -> None:
+def test_where_nothing_listens_the_error_says_how_to_start_the_service(waits: list[float]) -> None:
     with fake_service(answering(b"")) as service:
         url = service.url
     message = failure(url)
     assert "cannot be reached" in message
     assert "webservice.py" in message
+    assert len(waits) == patience.ATTEMPTS - 1
 
 
-def test_a_silent_service_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_READ_TIMEOUT_S", 0.1)
-    done = threading.Event()
+def test_a_service_that_was_there_is_waited_for_longer_as_it_may_start_anew(waits: list[float]) -> None:
+    with fake_service(lambda _number, body: right(body)) as service, ScoringClient(service.url) as scoring:
+        scoring.score([record()])
+        service.shutdown()
+        service.server_close()
+        scoring._connections[0].close()  # the thread that serves it would go on
+        with pytest.raises(ServiceError, match="cannot be reached"):
+            scoring.score([record()])
+    assert len(waits) == patience.RESTART_ATTEMPTS - 1
 
-    def reply(_number: int, _body: bytes) -> Reply:
-        done.wait(5)
-        return 200, b"", {"Connection": "close"}
 
-    with fake_service(reply) as service:
+@pytest.mark.parametrize("fault", SLOW, ids=repr)
+def test_a_service_that_crawls_is_asked_once_more_and_given_up(fault: Fault, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(connection, "ANSWER_TIMEOUT_S", 0.1)
+    with fake_service(lambda _number, _body: fault) as service:
         assert "gave no answer for 0.1 s" in failure(service.url)
-        done.set()
+        assert len(service.requests) == patience.ATTEMPTS_IN_SILENCE
+
+
+def test_after_an_answer_that_took_long_the_next_request_has_all_its_time(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(connection, "ANSWER_TIMEOUT_S", 1.0)
+    left: list[float | None] = []
+    send = connection._TimedSending.send
+
+    def watched(self: Any, data: Any) -> None:
+        send(self, data)
+        left.append(self.sock.gettimeout())
+
+    monkeypatch.setattr(connection._TimedSending, "send", watched)
+    with fake_service(lambda _number, body: right(body)) as service, ScoringClient(service.url) as scoring:
+        for _ in range(2):
+            scoring.score([record()])
+    assert left[1:] == [connection._SEND_TIMEOUT_S] * 3
+
+
+def test_an_endless_answer_is_not_read_to_its_end(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(connection, "_MAX_BODY_BYTES", 1000)
+    with fake_service(answering(b" " * 100_000)) as service:
+        assert "has more than 5096 bytes" in failure(service.url)
         assert len(service.requests) == 1
 
 
-def test_an_endless_answer_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_MAX_BODY_BYTES", 1000)
-    with fake_service(answering(b" " * 100_000)) as service:
-        assert "has more than 5096 bytes" in failure(service.url)
+# --- the deadline ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("fault", SLOW, ids=repr)
+def test_a_deadline_ends_what_crawls(fault: Fault) -> None:
+    with fake_service(lambda _number, _body: fault) as service, ScoringClient(service.url, deadline_s=0.2) as scoring:
+        with pytest.raises(ServiceError, match=r"had not answered when the deadline of 0\.2 s was over"):
+            scoring.score([record()])
+        assert len(service.requests) == 1
 
 
-def test_an_answer_cut_short_is_an_error() -> None:
-    with fake_service(answering(b"{}", **{"Content-Length": "50", "Connection": "close"})) as service:
-        assert "answer broke off" in failure(service.url)
+def test_nothing_is_waited_for_that_comes_after_the_deadline(waits: list[float]) -> None:
+    with (
+        fake_service(answering(b"", 503, **{"Retry-After": "20"})) as service,
+        ScoringClient(service.url, deadline_s=10) as scoring,
+    ):
+        with pytest.raises(ServiceError, match="deadline of 10 s"):
+            scoring.score([record()])
+        assert len(service.requests) == 1
+    assert waits == []
+
+
+def test_a_deadline_is_for_each_call() -> None:
+    with (
+        fake_service(lambda _number, body: right(body)) as service,
+        ScoringClient(service.url, deadline_s=60) as scoring,
+    ):
+        assert len(scoring.score([record()])) == len(list(scoring.score_in_batches([record()]))) == 1
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+def test_batches_are_cut_by_their_bytes_too(monkeypatch: Patch) -> None:
+    size = len(json.dumps([record()], separators=(",", ":")))
+    monkeypatch.setattr(client, "MAX_BODY_BYTES", 3 * size)
+    with fake_service(lambda _number, body: right(body)) as service, ScoringClient(service.url) as scoring:
+        answers = list(scoring.score_in_batches((record(hour) for hour in range(10)), 10_000))
+        assert scoring.score([record(hour) for hour in range(10)]) == answers
+        assert all(len(body) <= 3 * size for _, _, body in service.requests)
+        assert [len(json.loads(body)) for _, _, body in service.requests] == [3, 3, 3, 1] * 2
+    assert [answer.hour.hour for answer in answers] == list(range(10))
+
+
+def test_where_the_service_takes_less_batches_are_halved_and_it_is_remembered() -> None:
+    size = len(json.dumps([record()], separators=(",", ":")))
+
+    def reply(_number: int, body: bytes) -> Reply:
+        return (413, b"too large", {}) if len(body) > 3 * size else right(body)
+
+    with fake_service(reply) as service, ScoringClient(service.url) as scoring:
+        assert len(scoring.score([record(hour) for hour in range(12)])) == 12
+        refused = len(service.requests)
+        assert len(scoring.score([record(hour) for hour in range(12)])) == 12
+        assert len(service.requests) - refused <= 5
+    with fake_service(answering(b"too large", 413)) as service:
+        assert "Take a smaller --batch" in failure(service.url, record(0), record(1))
 
 
 # --- checking answers ------------------------------------------------------------------------------------------------
@@ -262,6 +342,43 @@ def test_an_answer_that_is_wrong_is_refused_and_its_field_named(fields: dict[str
     message = refusal(body, [record()])
     assert message.startswith("The service's answer to record 0: ")
     assert next(iter(fields)) in message
+
+
+def answered(check: Callable[..., Any], body: bytes) -> Any:
+    """The answers to two records that `check` reads in a body; None where it refuses them."""
+    try:
+        return check(body, [record(0), record(1)])
+    except ServiceError:
+        return None
+
+
+PIECES = st.sampled_from(
+    [
+        b'"0":',
+        b'"1":',
+        b"{",
+        b"}",
+        b",",
+        b"1e999",
+        b"18446744073709551617",
+        b"-0",
+        b"1.0",
+        b"NaN",
+        b"true",
+        b'"\\ud800"',
+    ]
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 3), PIECES), max_size=3))
+def test_the_same_answers_are_taken_as_before_orjson(changes: list[tuple[int, int, bytes]]) -> None:
+    body = right_body([record(0), record(1)])
+    for position, removed, piece in changes:
+        body = body[:position] + piece + body[position + removed :]
+    with pytest.MonkeyPatch.context() as patch:
+        taken = answered(check_answers, body)
+        patch.setattr(answers, "_decoded", json.loads)  # as it was before
+        assert taken == answered(check_answers, body)
 
 
 NO_ANSWERS = [b"", b"<html>", b"[" * 100_000, b"\xff\xfe", b"[]", b"null", b'{"0": null}', b'{"0": 1}']

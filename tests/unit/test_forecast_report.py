@@ -20,7 +20,7 @@ from loadcast import schema
 from loadcast.cli.score import score
 from loadcast.errors import ConfigError, InputError, LoadcastError, OutputError, ServiceError
 from loadcast.report.forecast import BLOCKS, LETTERS, Picture, as_json, save_svg, scale, show, strips, tables
-from loadcast.serving.client import HourForecast, ServerForecast
+from loadcast.serving.remote.answers import HourForecast, ServerForecast
 from published import TRAIN_BEGIN, HourPredictor, hourly_statistics, publish, running_service
 
 SCRIPT = Path(__file__).resolve().parents[2] / "Code" / "scoring_webservice.py"
@@ -302,5 +302,5 @@ def test_the_script_explains_a_fault_in_words_and_in_its_exit_code(config: Path)
 
 
 def test_a_service_that_is_not_there_is_explained(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadcast.serving.client._BACKOFF_S", 0.0)
-    assert type(failed(config, "--url", "http://127.0.0.1:9")) is ServiceError
+    monkeypatch.setattr("loadcast.serving.remote.patience.pause", lambda seconds: None)
+    assert isinstance(failed(config, "--url", "http://127.0.0.1:9"), ServiceError)

@@ -13,9 +13,10 @@ import pyarrow as pa
 from loadcast import paths, schema
 from loadcast.api.opened import load_model
 from loadcast.errors import ConfigError
-from loadcast.serving.client import HourForecast, ScoringClient
+from loadcast.serving.client import ScoringClient
 from loadcast.serving.defaults import DEFAULT_BATCH
 from loadcast.serving.predictor import Predictor
+from loadcast.serving.remote.answers import HourForecast, forecast_table
 from loadcast.serving.statistics import FeatureSource, newest_hour, open_statistics, scoring_features
 from loadcast.settings import Settings, parse_time
 from loadcast.storage.output import open_output
@@ -66,10 +67,10 @@ def forecast(
     bundle = None if model is None else Path(model)
     coming = coming_hours(settings, None if servers is None else list(servers), _time(begin), bundle)
     if url is None:
-        return _table(_answered(load_model(settings if bundle is None else bundle), coming.sources))
+        return forecast_table(_answered(load_model(settings if bundle is None else bundle), coming.sources))
     with ScoringClient(url, key) as client:
         records = (record for source in coming.sources for record in source.records())
-        return _table(client.score_in_batches(records, DEFAULT_BATCH))
+        return forecast_table(client.score_in_batches(records, DEFAULT_BATCH))
 
 
 def _answered(predictor: Predictor, sources: Iterable[FeatureSource]) -> Iterator[HourForecast]:
@@ -84,23 +85,6 @@ def _answered(predictor: Predictor, sources: Iterable[FeatureSource]) -> Iterato
                 probabilities=tuple(answer["probability"].values()),
                 cold_start=answer[schema.COLD_START],
             )
-
-
-def _table(hours: Iterable[HourForecast]) -> pa.Table:
-    return pa.Table.from_pylist(
-        [
-            {
-                schema.SERVER: hour.server,
-                schema.HOUR: hour.hour,
-                schema.PREDICTION: hour.label,
-                schema.LABEL: schema.CLASS_NAMES[hour.label],
-                **dict(zip(schema.PROBABILITY_COLUMNS.values(), hour.probabilities, strict=True)),
-                schema.COLD_START: hour.cold_start,
-            }
-            for hour in hours
-        ],
-        schema=schema.FORECAST_SCHEMA,
-    )
 
 
 def _time(begin: datetime | str | None) -> datetime | None:

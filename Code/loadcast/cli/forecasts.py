@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.progress import track
 
 from loadcast.api.forecasts import coming_hours
+from loadcast.errors import LoadcastError, PartialForecastError, ServiceError
+from loadcast.progress import Progress, silent
 from loadcast.report.forecast import Picture
-from loadcast.serving.client import ScoringClient, by_server
-from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_URL, MOST_TABLED_SERVERS
+from loadcast.serving.client import ScoringClient
+from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_CONNECTIONS, DEFAULT_URL, MOST_TABLED_SERVERS
+from loadcast.serving.remote.servers import Outcome
 from loadcast.serving.statistics import FeatureSource
 from loadcast.settings import Settings
+
+_NAMED_SERVERS = 10
+_NAMED_REASONS = 5
 
 
 @dataclass(frozen=True)
@@ -26,25 +28,70 @@ class ScoreOptions:
     servers: tuple[str, ...] = ()
     begin: datetime | None = None
     url: str = DEFAULT_URL
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
     batch_size: int = DEFAULT_BATCH
+    connections: int = DEFAULT_CONNECTIONS
+    deadline_s: float | None = None
     model: Path | None = None
 
 
-def forecast(settings: Settings, options: ScoreOptions, with_tables: bool | None = None) -> Picture:
-    """Score the next 48 hours of each server. `with_tables` None: tables for few servers. Raises LoadcastError."""
+def forecast(
+    settings: Settings, options: ScoreOptions, with_tables: bool | None = None, progress: Progress = silent
+) -> Picture:
+    """Score the next 48 hours of each server. `with_tables` None: tables for few servers.
+
+    Servers that were not answered stand in the picture's `unanswered`. Raises LoadcastError where none was.
+    """
     coming = coming_hours(settings, options.servers or None, options.begin, options.model)
-    with ScoringClient(options.url, options.key) as client:
-        forecasts = by_server(client.score_in_batches(_records(coming.sources), options.batch_size))
+    outcomes = _outcomes(coming.sources, options, progress)
+    forecasts = [outcome.forecast for outcome in outcomes if outcome.forecast is not None]
+    unanswered = {outcome.server: outcome.error for outcome in outcomes if outcome.error is not None}
+    if not forecasts:
+        raise _nothing_answered(unanswered)
     few = len(forecasts) <= MOST_TABLED_SERVERS
     notes = _notes(coming.newest, coming.begin)
-    return Picture(forecasts, settings.timezone, few if with_tables is None else with_tables, notes)
+    reasons = {server: str(error) for server, error in unanswered.items()}
+    return Picture(forecasts, settings.timezone, few if with_tables is None else with_tables, notes, reasons)
 
 
-def _records(sources: list[FeatureSource]) -> Iterator[dict[str, Any]]:
-    console = Console(stderr=True)
-    for source in track(sources, "Scoring", console=console, transient=True, disable=not console.is_terminal):
-        yield from source.records()
+def check_complete(picture: Picture) -> None:
+    """Raise PartialForecastError where a server was not answered; it names which, and why."""
+    if picture.unanswered:
+        answered = len(picture.forecasts)
+        total = answered + len(picture.unanswered)
+        lines = _by_reason({server: why.split("\n")[0] for server, why in picture.unanswered.items()})
+        raise PartialForecastError(f"The forecast is partial: {answered} of {total} servers were answered.", *lines)
+
+
+def _outcomes(sources: Sequence[FeatureSource], options: ScoreOptions, progress: Progress) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    client = ScoringClient(options.url, options.key, connections=options.connections, deadline_s=options.deadline_s)
+    with client, progress("Scoring") as update:
+        for outcome in client.score_servers(sources, options.batch_size):
+            outcomes.append(outcome)
+            update(len(outcomes), len(sources))
+    return outcomes
+
+
+def _nothing_answered(unanswered: dict[str, LoadcastError]) -> LoadcastError:
+    errors = list(unanswered.values())
+    if len({str(error) for error in errors}) == 1:
+        return errors[0]
+    lines = _by_reason({server: str(error).split("\n")[0] for server, error in unanswered.items()})
+    return ServiceError(f"None of {len(errors)} servers was answered.", *lines)
+
+
+def _by_reason(reasons: dict[str, str]) -> list[str]:
+    """A line for each reason, with the servers that it holds for; the commonest first, and not endlessly many."""
+    servers: dict[str, list[str]] = {}
+    for server, why in reasons.items():
+        servers.setdefault(why, []).append(server)
+    lines = []
+    for why, names in sorted(servers.items(), key=lambda item: -len(item[1])):
+        more = f" and {len(names) - _NAMED_SERVERS} more" if len(names) > _NAMED_SERVERS else ""
+        lines.append(f"Not answered: {', '.join(names[:_NAMED_SERVERS])}{more}: {why}")
+    rest = len(lines) - _NAMED_REASONS
+    return lines[:_NAMED_REASONS] + ([f"{rest} other reason(s) are in the JSON output."] if rest > 0 else [])
 
 
 def _notes(newest: datetime, begin: datetime) -> list[str]:

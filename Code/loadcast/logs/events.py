@@ -22,6 +22,8 @@ STORAGE = logging.getLogger("loadcast.storage")
 MODEL = logging.getLogger("loadcast.model")
 #: The scoring service, and its requests.
 SERVICE = logging.getLogger("loadcast.service")
+#: Requests of a client that are sent again.
+CLIENT = logging.getLogger("loadcast.client")
 _LONGEST = 500
 
 

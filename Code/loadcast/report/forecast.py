@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from rich.text import Text
 
 from loadcast import schema
 from loadcast.errors import OutputError
-from loadcast.serving.client import HourForecast, ServerForecast
+from loadcast.serving.remote.answers import HourForecast, ServerForecast
 from loadcast.storage.files import check_writable_name
 
 COLOURS = {1: "green", 2: "yellow", 3: "red"}
@@ -37,13 +37,15 @@ _FONT_FACES = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)
 class Picture:
     """What is shown: the servers' forecasts of the same hours, the clock these are on, and what stands below.
 
-    `with_tables` adds a table of each hour's class and probabilities to the strips.
+    `with_tables` adds a table of each hour's class and probabilities to the strips. `unanswered` has the servers that
+    have no forecast, with the reason.
     """
 
     forecasts: Sequence[ServerForecast]
     timezone: str
     with_tables: bool
     notes: Sequence[str] = ()
+    unanswered: Mapping[str, str] = field(default_factory=dict)
 
 
 def render(picture: Picture, console: Console) -> RenderableType:
@@ -127,7 +129,10 @@ def _cell(answer: HourForecast) -> Text:
 
 
 def as_json(picture: Picture) -> str:
-    """The forecasts as JSON text: `{"timezone", "notes", "forecasts": [{ServerIP, hours: [{…}]}]}`."""
+    """The forecasts as JSON text: `{"timezone", "notes", "forecasts": [{ServerIP, hours: [{…}]}], "unanswered"}`.
+
+    `unanswered` lists the servers that have no forecast: `{ServerIP, why}`.
+    """
     names = tuple(schema.CLASS_NAMES.values())
     forecasts = [
         {
@@ -145,7 +150,9 @@ def as_json(picture: Picture) -> str:
         }
         for forecast in picture.forecasts
     ]
-    return json.dumps({"timezone": picture.timezone, "notes": list(picture.notes), "forecasts": forecasts}, indent=1)
+    unanswered = [{schema.SERVER: server, "why": why} for server, why in picture.unanswered.items()]
+    document = {"timezone": picture.timezone, "notes": list(picture.notes), "forecasts": forecasts}
+    return json.dumps(document | {"unanswered": unanswered}, indent=1)
 
 
 def save_svg(picture: Picture, path: Path, width: int = 100) -> None:

@@ -2,105 +2,71 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from itertools import groupby, islice
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
-from loadcast import schema
-from loadcast.errors import ConfigError, ServiceError
-from loadcast.secrets import shown
-from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_URL
+from loadcast.errors import LoadcastError, ServiceError
+from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_URL, MAX_RECORDS
+from loadcast.serving.keys import check_key
+from loadcast.serving.remote import patience
+from loadcast.serving.remote.answers import HourForecast, check_answers, explain
+from loadcast.serving.remote.batches import Batch, Record, batched
+from loadcast.serving.remote.connection import Connection, Reply, Unanswered, score_url, unreachable
+from loadcast.serving.remote.patience import ATTEMPTS, RESTART_ATTEMPTS, Deadline, Pace, retry_after_s
+from loadcast.serving.remote.servers import Group, Outcome, ServerRecords, grouped, without_forecast
+from loadcast.serving.remote.side_by_side import SideBySide
+from loadcast.serving.request_contract import MAX_BODY_BYTES
 
-Record = Mapping[str, Any]
-_CONNECT_TIMEOUT_S = 5.0
-_READ_TIMEOUT_S = 60.0
-_RETRIES = 4
-_BACKOFF_S = 0.2
-_BUSY_STATUSES = (502, 503, 504)
-_MAX_ANSWER_BYTES = 4096
-_MAX_BODY_BYTES = 1 << 20
-_PIECE_BYTES = 64 << 10
-_SHOWN_PROBLEMS = 5
-_SHOWN_CHARACTERS = 500
-_TOLERANCE = 1e-6
-
-
-@dataclass(frozen=True)
-class HourForecast:
-    """The class (1 low, 2 medium, 3 high) of one server for one hour; `probabilities` in the order of the classes.
-
-    `cold_start` says that a value of the record, such as the server, was not in the training data.
-    """
-
-    server: str
-    hour: datetime
-    label: int
-    probabilities: tuple[float, ...]
-    cold_start: bool
-
-
-@dataclass(frozen=True)
-class ServerForecast:
-    """The forecast hours of one server, in order."""
-
-    server: str
-    hours: tuple[HourForecast, ...]
-
-    @property
-    def cold_start(self) -> bool:
-        """Whether any hour is a cold start."""
-        return any(hour.cold_start for hour in self.hours)
-
-
-class _BearerKey(requests.auth.AuthBase):
-    """Sends the key, or nothing; being set, it keeps requests from looking for credentials in .netrc or the URL."""
-
-    def __init__(self, key: str | None) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._key is not None:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
+_OK = 200
+_TOO_LARGE = 413
+_BAD_REQUEST = 400
+_FAILED = 500
+#: A service that is restarted, busy, or failed at this one request; scoring changes nothing, so asking twice is safe.
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_BUSY = frozenset({429, 503})
+#: Whatever is asked, these are the answer.
+_FOR_ALL = frozenset({401, 403, 404, 405, 407, 415, 501, 505, 511})
+_TODO = {
+    401: "Name the key with --key-file, or set LOADCAST_SERVICE_KEY.",
+    404: "Look at the path in --url.",
+    413: "Take a smaller --batch.",
+}
+#: After so many requests in a row that nobody answered, however often they were sent, the service is given up.
+_GIVEN_UP_AFTER = 8
 
 
 class ScoringClient:
-    """Talks to one scoring service over one kept connection; use it in a `with` block.
+    """Talks to one scoring service over kept connections; use it in a `with` block.
 
-    `url` is the service's address, with or without the path of its score route. Raises ConfigError for an address that
-    cannot be one.
+    `url` is the service's address, with or without the path of its score route; `connections` are how many
+    `score_servers` has at once; `deadline_s` is how long one call may take, waiting included. Raises ConfigError for an
+    address that cannot be one, and for a key that no header can carry.
+
+    An answer that is lost, cut short or wrong is asked for again, and so are 408, 429, 500, 502, 503 and 504: five
+    times in all, after waits that grow, or that the service's Retry-After names, up to 30 s.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, key: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        key: str | None = None,
+        *,
+        connections: int = 1,
+        deadline_s: float | None = None,
+    ) -> None:
         self.url = score_url(url)
-        self._session = requests.Session()
-        self._session.auth = _BearerKey(key)
-        # A proxy cannot reach this machine's own loopback address.
-        self._session.trust_env = not _is_loopback(self.url)
-        retry = Retry(
-            total=_RETRIES,
-            read=False,
-            status_forcelist=_BUSY_STATUSES,
-            # Scoring changes nothing, so asking twice is safe.
-            allowed_methods={"POST"},
-            backoff_factor=_BACKOFF_S,
-            # A service could ask us to wait for years.
-            respect_retry_after_header=False,
-            raise_on_status=False,
-        )
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
+        if key:
+            check_key(key)
+        self._connections = [Connection(self.url, key or None) for _ in range(max(1, connections))]
+        self._deadline_s = deadline_s
+        self._pace = Pace()
+        # A service, or a proxy before it, may take less than ours: then this shrinks.
+        self._most_bytes = MAX_BODY_BYTES
+        self._reached = False
+        self._failed_in_a_row = 0
+        self._given_up: Unanswered | None = None
 
     def __enter__(self) -> ScoringClient:
         return self
@@ -108,169 +74,158 @@ class ScoringClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._session.close()
+        for connection in self._connections:
+            connection.close()
 
     def score(self, records: Sequence[Record]) -> list[HourForecast]:
         """Answers to one batch of feature records, one each, in order. Raises ServiceError."""
-        try:
-            with self._session.post(
-                self.url,
-                data=json.dumps(list(records), allow_nan=False).encode(),
-                headers={"Content-Type": "application/json", "Accept": "application/json"},
-                timeout=(_CONNECT_TIMEOUT_S, _READ_TIMEOUT_S),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                status, body = response.status_code, _limited(response, len(records))
-        except requests.RequestException as exc:
-            self._unreachable(exc)
-        if status != requests.codes.ok:
-            said = f"The service at {self.url} answered {status}: {explain(body)}{_advice(status)}"
-            raise ServiceError(*said.split("\n"))
-        return check_answers(body, records)
+        deadline = self._begin()
+        batches = batched(records, MAX_RECORDS, self._most_bytes) if records else [Batch((), ())]
+        return [hour for batch in batches for hour in self._asked(self._connections[0], batch, deadline)]
 
     def score_in_batches(self, records: Iterable[Record], batch_size: int = DEFAULT_BATCH) -> Iterator[HourForecast]:
-        """Answers to all records, in order, asked for `batch_size` at a time. Raises ServiceError."""
-        rest = iter(records)
-        while batch := list(islice(rest, batch_size)):
-            yield from self.score(batch)
+        """Answers to all records, in order, asked for `batch_size` at a time at most. Raises ServiceError."""
+        deadline = self._begin()
+        for batch in batched(records, batch_size, self._most_bytes):
+            yield from self._asked(self._connections[0], batch, deadline)
 
-    def _unreachable(self, exc: requests.RequestException) -> NoReturn:
-        if isinstance(exc, requests.exceptions.ReadTimeout):
-            reason = f"gave no answer for {_READ_TIMEOUT_S:g} s"
-        elif isinstance(exc, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
-            reason = "is there, but its answer broke off"
-        elif isinstance(exc, requests.exceptions.SSLError):
-            reason = "could not prove who it is (TLS)"
-        elif isinstance(exc, requests.ConnectionError):
-            reason = "cannot be reached"
-        else:
-            reason = f"cannot be talked to ({type(exc).__name__})"
-        todo = "Start it (python Code/webservice.py --model Model), or say where it is with --url."
-        raise ServiceError(f"The service at {self.url} {reason}. {todo}") from exc
+    def score_servers(self, servers: Sequence[ServerRecords], batch_size: int = DEFAULT_BATCH) -> Iterator[Outcome]:
+        """What came of each server, in order, with as many requests under way as the client has connections.
 
+        Up to `batch_size` records make a request, of several servers where it is long enough. Records are made when
+        their turn comes. A server's fault, and an answer that never came, are that server's `error`; the others go on.
+        """
+        deadline = self._begin()
 
-def score_url(url: str) -> str:
-    """The address of the score route, from that of the service. Raises ConfigError."""
-    wanted = f"wanted an address such as {DEFAULT_URL}"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ConfigError(f"url: found {shown(repr(url), 200)}, {wanted}.") from None
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError(f"url: found one with a user or password in it, {wanted}; the key goes into a key file.")
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or not url.isprintable():
-        raise ConfigError(f"url: found {shown(repr(url), 200)}, {wanted}.")
-    base = url.rstrip("/")
-    return base if parts.path.rstrip("/").endswith("/score") else f"{base}/score"
+        def work(lane: int, sources: Sequence[ServerRecords]) -> list[Outcome]:
+            return self._together(self._connections[lane], sources, batch_size, deadline)
 
+        groups = grouped(servers, batch_size)
+        with SideBySide(work, groups, len(self._connections), deadline) as results:
+            for sources, outcomes in zip(groups, results, strict=True):
+                yield from without_forecast(sources, _late(self.url, deadline)) if outcomes is None else outcomes
 
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    def _begin(self) -> Deadline:
+        self._failed_in_a_row, self._given_up = 0, None
+        return Deadline(self._deadline_s)
 
+    def _together(
+        self, connection: Connection, sources: Sequence[ServerRecords], batch_size: int, deadline: Deadline
+    ) -> list[Outcome]:
+        """What came of servers whose records share requests."""
+        if self._given_up is not None:
+            return without_forecast(sources, self._given_up)
+        group = Group(sources)
+        begin = 0
+        for batch in batched(group.records, batch_size, self._most_bytes):
+            owners = group.owners[begin : begin + len(batch.records)]
+            group.add(owners, self._each(connection, batch, owners, deadline))
+            begin += len(owners)
+        return list(group.outcomes())
 
-def _limited(response: requests.Response, n_records: int) -> bytes:
-    """The answer's body; a longer one than any answer to so many records can be is not read to its end."""
-    limit = _MAX_BODY_BYTES + n_records * _MAX_ANSWER_BYTES
-    body = bytearray()
-    for piece in response.iter_content(_PIECE_BYTES):
-        body += piece
-        if len(body) > limit:
-            raise ServiceError(f"The service's answer has more than {limit} bytes, wanted {n_records} answer(s).")
-    return bytes(body)
+    def _each(
+        self, connection: Connection, batch: Batch, owners: Sequence[int], deadline: Deadline
+    ) -> Sequence[HourForecast | LoadcastError]:
+        """An answer to each record, or why there is none; one server's records do not cost those of another."""
+        try:
+            answers = self._asked(connection, batch, deadline)
+        except ServiceError as error:
+            self._count(error)
+            if not _is_of_a_record(error) or len(set(owners)) == 1:
+                return [error] * len(owners)
+            middle = len(owners) // 2
+            first, second = batch.halves()
+            return [
+                *self._each(connection, first, owners[:middle], deadline),
+                *self._each(connection, second, owners[middle:], deadline),
+            ]
+        self._failed_in_a_row = 0
+        return answers
 
+    def _count(self, error: ServiceError) -> None:
+        """Keep in mind how the service does; once it is given up, nothing more is asked."""
+        if self._given_up is not None or not isinstance(error, Unanswered):
+            return
+        self._failed_in_a_row = 0 if error.status in (_BAD_REQUEST, _TOO_LARGE) else self._failed_in_a_row + 1
+        if error.everywhere or self._failed_in_a_row >= _GIVEN_UP_AFTER:
+            self._given_up = error
 
-def explain(body: bytes) -> str:
-    """What an error body says, fit for a terminal: its message and its first problems, else its text."""
-    text = body.decode("utf-8", "replace").strip()
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        return _plain(text) or "nothing"
-    error = data.get("error", data) if isinstance(data, dict) else data
-    if not isinstance(error, dict):
-        return _plain(str(error))
-    problems = error.get("problems")
-    listed = [item for item in problems if isinstance(item, dict)] if isinstance(problems, list) else []
-    lines = [_plain(str(error.get("message", text)))]
-    for item in listed[:_SHOWN_PROBLEMS]:
-        problem = ", ".join(f"{name} {item[name]}" for name in ("record", "field", "found", "wanted") if name in item)
-        lines.append(f"  {_plain(problem)}")
-    return "\n".join(lines)
+    def _asked(self, connection: Connection, batch: Batch, deadline: Deadline) -> list[HourForecast]:
+        """The answers to a batch, which is sent again as long as that may help. Raises ServiceError."""
+        attempt = 1
+        while True:
+            self._wait(self._pace.wait_s(), deadline)
+            if self._given_up is not None:
+                raise self._given_up
+            try:
+                return self._once(connection, batch, deadline)
+            except Unanswered as error:
+                if error.status == _TOO_LARGE and len(batch.records) > 1:
+                    return self._halved(connection, batch, deadline)
+                if deadline.passed:
+                    raise _late(self.url, deadline) from error
+                if attempt >= error.attempts:
+                    raise
+                self._wait_after(error, attempt, deadline)
+                attempt += 1
 
+    def _halved(self, connection: Connection, batch: Batch, deadline: Deadline) -> list[HourForecast]:
+        halves = batch.halves()
+        self._most_bytes = min(self._most_bytes, max(half.size_bytes for half in halves))
+        return [hour for half in halves for hour in self._asked(connection, half, deadline)]
 
-def _plain(text: str) -> str:
-    """Text without control characters, which could drive the reader's terminal."""
-    return "".join(sign if sign.isprintable() else " " for sign in text[:_SHOWN_CHARACTERS])
+    def _once(self, connection: Connection, batch: Batch, deadline: Deadline) -> list[HourForecast]:
+        try:
+            reply = connection.ask(batch.body, len(batch.records), deadline)
+        except requests.RequestException as error:
+            connection.close()
+            raise unreachable(self.url, error, RESTART_ATTEMPTS if self._reached else ATTEMPTS) from error
+        self._reached = True
+        if reply.status != _OK:
+            raise _refusal(self.url, reply, explain(connection.without_key(reply.body)))
+        try:
+            return check_answers(reply.body, batch.records)
+        except ServiceError as error:
+            # It may be the answer to another request: nothing more is read from this connection.
+            connection.close()
+            harmless = connection.without_key(reply.body) == reply.body
+            said = error.args if harmless else ("The service's answer is wrong, and holds the key.",)
+        raise Unanswered(*said, attempts=ATTEMPTS)
 
+    def _wait_after(self, error: Unanswered, attempt: int, deadline: Deadline) -> None:
+        wait_s = max(error.wait_s, patience.backoff_s(attempt))
+        if error.status in _BUSY:
+            self._pace.hold(error.wait_s)
+        self._pace.tell(error.status, wait_s, attempt)
+        try:
+            self._wait(wait_s, deadline)
+        except ServiceError as late:
+            raise late from error
 
-def _advice(status: int) -> str:
-    todo = {
-        401: "Name the key with --key-file, or set LOADCAST_SERVICE_KEY.",
-        404: "Look at the path in --url.",
-        413: "Take a smaller --batch.",
-    }
-    return f"\n{todo[status]}" if status in todo else ""
-
-
-def check_answers(body: bytes, records: Sequence[Record]) -> list[HourForecast]:
-    """The answers in a body, checked one by one against the records that were sent. Raises ServiceError."""
-    try:
-        answers = json.loads(body)
-    except (ValueError, RecursionError):
-        text = _plain(body[:100].decode("utf-8", "replace"))
-        raise ServiceError(f"The service's answer is not JSON: {text}") from None
-    if not isinstance(answers, dict):
-        raise ServiceError(f"The service answered with a {type(answers).__name__}, wanted an object of answers.")
-    if list(answers) != [str(number) for number in range(len(records))]:
-        raise ServiceError(
-            f"The service gave {len(answers)} answer(s) to {len(records)} record(s), wanted one for each, in order: "
-            f"found the keys {_plain(', '.join(islice(answers, _SHOWN_PROBLEMS)))}."
-        )
-    return [_check(number, answer, records[number]) for number, answer in enumerate(answers.values())]
-
-
-def _check(number: int, answer: object, record: Record) -> HourForecast:
-    given = answer if isinstance(answer, dict) else {}
-    for name in (schema.SERVER, schema.HOUR):
-        if given.get(name) != record[name]:
-            _refuse(number, name, given.get(name), record[name])
-    label = given.get(schema.PREDICTION)
-    if isinstance(label, bool) or not isinstance(label, int | float) or label not in schema.CLASS_NAMES:
-        _refuse(number, schema.PREDICTION, label, "1, 2 or 3")
-    if given.get(schema.LABEL) != schema.CLASS_NAMES[int(label)]:
-        _refuse(number, schema.LABEL, given.get(schema.LABEL), schema.CLASS_NAMES[int(label)])
-    if not isinstance(given.get("cold_start"), bool):
-        _refuse(number, "cold_start", given.get("cold_start"), "true or false")
-    shares = _probabilities(given.get("probability"))
-    if shares is None or shares[int(label) - 1] < max(shares):
-        _refuse(number, "probability", given.get("probability"), "three shares of 1, the largest that of the class")
-    hour = datetime.strptime(record[schema.HOUR], schema.TIME_FORMAT)
-    return HourForecast(record[schema.SERVER], hour, int(label), shares, given["cold_start"])
-
-
-def _probabilities(answer: object) -> tuple[float, ...] | None:
-    """The probabilities by class, or None where `answer` does not hold them."""
-    names = tuple(schema.CLASS_NAMES.values())
-    if not isinstance(answer, dict) or set(answer) != set(names):
-        return None
-    shares = tuple(answer[name] for name in names)
-    if any(isinstance(share, bool) or not isinstance(share, (int, float)) for share in shares):
-        return None
-    right = all(0 <= share <= 1 for share in shares) and math.isclose(sum(shares), 1, abs_tol=_TOLERANCE)
-    return tuple(map(float, shares)) if right else None
+    def _wait(self, seconds: float, deadline: Deadline) -> None:
+        """Wait, but never for longer than there is time."""
+        if deadline.left_s() <= seconds:
+            raise _late(self.url, deadline)
+        if seconds > 0:
+            patience.pause(seconds)
 
 
-def _refuse(number: int, field: str, actual: object, wanted: str) -> NoReturn:
-    shown = _plain(repr(actual))[:100]
-    raise ServiceError(f"The service's answer to record {number}: {field}: found {shown}, wanted {wanted}.")
+def _is_of_a_record(error: ServiceError) -> bool:
+    """Whether it may be that another record of the same batch would have been answered."""
+    return isinstance(error, Unanswered) and error.status in (_BAD_REQUEST, _FAILED)
 
 
-def by_server(answers: Iterable[HourForecast]) -> list[ServerForecast]:
-    """Answers, which come server after server, put together for each."""
-    return [ServerForecast(server, tuple(hours)) for server, hours in groupby(answers, lambda answer: answer.server)]
+def _refusal(url: str, reply: Reply, explanation: str) -> Unanswered:
+    status = reply.status
+    return Unanswered(
+        *f"The service at {url} answered {status}: {explanation}".split("\n"),
+        *([_TODO[status]] if status in _TODO else []),
+        attempts=ATTEMPTS if status in _PASSING else 1,
+        everywhere=status in _FOR_ALL or 300 <= status < 400,
+        status=status,
+        wait_s=retry_after_s(reply.headers) if status in _PASSING else 0.0,
+    )
+
+
+def _late(url: str, deadline: Deadline) -> ServiceError:
+    return ServiceError(f"The service at {url} had not answered when the deadline of {deadline.seconds:g} s was over.")

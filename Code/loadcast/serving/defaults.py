@@ -9,3 +9,8 @@ DEFAULT_BATCH = 48
 MAX_RECORDS = 10_000
 #: Up to so many servers each get a table of all numbers, unless told otherwise.
 MOST_TABLED_SERVERS = 4
+#: Requests that the client has under way.
+DEFAULT_CONNECTIONS = 4
+MAX_CONNECTIONS = 64
+#: A year.
+MAX_DEADLINE_S = 31_536_000

@@ -77,9 +77,10 @@ class KeyFile:
     def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = time.monotonic) -> None:
         self._path = Path(path)
         self._clock = clock
-        self._content, self._inode = _content(path)
-        self._keys = Keys.parse(self._content, f"key file {path}")
-        self._pending: bytes | None = None
+        content, self._inode = _content(path)
+        self._keys = Keys.parse(content, f"key file {path}")
+        # Digests: the keys themselves are not kept.
+        self._seen, self._pending = sha256(content).digest(), b""
         self._warned = ""
         self._next_look_s = clock() + _LOOK_EVERY_S
         self._looking = threading.Lock()
@@ -104,19 +105,20 @@ class KeyFile:
                 return
             # So small a file is read faster than it can be known from its times that it need not be.
             content, inode = _content(self._path)
-            if content == self._content:
-                self._pending, self._warned = None, ""
-            elif inode != self._inode or content == self._pending or _is_settled(self._path):
+            digest = sha256(content).digest()
+            if digest == self._seen:
+                self._pending, self._warned = b"", ""
+            elif inode != self._inode or digest == self._pending or _is_settled(self._path):
                 self._take(content, inode)
             else:
                 # Somebody may be writing it at this moment, and a part of a key looks like a key.
-                self._pending = content
+                self._pending = digest
         except (OSError, ConfigError) as error:
             self._warn(str(error))
 
     def _take(self, content: bytes, inode: int) -> None:
         self._keys = Keys.parse(content, f"key file {self._path}")
-        self._content, self._inode, self._pending, self._warned = content, inode, None, ""
+        self._seen, self._inode, self._pending, self._warned = sha256(content).digest(), inode, b"", ""
         message = "The key file has changed; its keys count from now on."
         log_event(SERVICE, logging.INFO, "keys", message, file=str(self._path), keys=len(self._keys.digests))
 
@@ -165,6 +167,12 @@ def read_key(key_file: str | os.PathLike[str] | None) -> str | None:
     if not sendable:
         raise ConfigError(f"The {source} holds a digest, from which no key follows; wanted the key itself.")
     return sendable[0].decode("ascii")
+
+
+def check_key(key: str) -> None:
+    """Raise ConfigError for a key that no header can carry, without showing it."""
+    if not _VISIBLE.fullmatch(key.encode("utf-8", "surrogatepass")) or len(key) > MAX_KEY_BYTES:
+        raise ConfigError(f"key: found one that no header can carry, wanted up to {MAX_KEY_BYTES} visible ASCII signs.")
 
 
 def _key_of_environment() -> bytes | None:
