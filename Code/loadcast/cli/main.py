@@ -30,6 +30,7 @@ _COMMANDS = {
     "experiment": "loadcast.cli.experiment:experiment",
     "pipeline": "loadcast.cli.pipeline:pipeline",
     "history": "loadcast.cli.history:history",
+    "model": "loadcast.cli.model:model",
     "demo": "loadcast.cli.demo:demo",
 }
 
