@@ -31,6 +31,11 @@ _COMMANDS = {
     "pipeline": "loadcast.cli.pipeline:pipeline",
     "history": "loadcast.cli.history:history",
     "model": "loadcast.cli.model:model",
+    "manifest": "loadcast.cli.manifest:manifest",
+    "image": "loadcast.cli.image:image",
+    "service": "loadcast.cli.service:service",
+    "env": "loadcast.cli.env:env",
+    "account": "loadcast.cli.account:account",
     "demo": "loadcast.cli.demo:demo",
 }
 
