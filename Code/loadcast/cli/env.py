@@ -47,7 +47,7 @@ def setup(
     cluster: bool,
     target: str | None,
     base_image: str | None,
-    yes: bool,
+    yes: bool,  # nothing is asked in any case
     **options: object,
 ) -> None:
     """Say where services run. The first environment is used at once.
@@ -61,7 +61,7 @@ def setup(
 
     if cluster and target not in (None, "k8s"):
         raise click.UsageError(f"Found both --cluster and --target {target}, wanted one of them.")
-    output, project, _ = str(options.pop("output")), options.pop("project"), options.pop("yes")
+    output, project = str(options.pop("output")), options.pop("project")
     fields = {
         **options,
         "name": name,

@@ -149,8 +149,8 @@ def scale_realtime(service_id: str, replicas: int, output: str, project: Path) -
     from loadcast.registry.services import scale_service
 
     new = scale_service(project, service_id, replicas)
-    what = f"{new.replicas} replicas" if new.target == "k8s" else f"{new.workers} processes"
-    answer(output, new.name, _document(new), lambda: click.echo(f"{new.name} has {what}."))
+    what = f"Replicas: {new.replicas}" if new.target == "k8s" else f"Processes: {new.workers}"
+    answer(output, new.name, _document(new), lambda: click.echo(what))
 
 
 @service.group()

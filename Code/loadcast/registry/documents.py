@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, PlainSerializer
 
-from loadcast.artefacts.document import Artefact, Migration, Name, unchanged
+from loadcast.artefacts.document import FORMAT_VERSION, Artefact, Migration, Name, unchanged
 from loadcast.errors import ArtefactError, ConfigError, OutputError
 from loadcast.secrets import shown, without_secrets
 from loadcast.system.small_files import read_small_file, replace_file
@@ -41,6 +41,10 @@ class Kept(Artefact):
     FIRST: ClassVar[int] = 1
     MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: unchanged}
     REMEDY: ClassVar[str] = "Remove the file to forget it."
+
+    def document(self) -> dict[str, Any]:
+        """What is written: plain values, defaults too, so that what is kept does not change with them."""
+        return {FORMAT_VERSION: self.VERSION, **self.model_dump(mode="json", by_alias=True)}
 
 
 Document = TypeVar("Document", bound=Kept)
