@@ -207,7 +207,7 @@ def usage_realtime(service_id: str, output: str, project: Path) -> None:
     from loadcast.registry.usage import usage_text
 
     known = find_service(project, service_id)[0]
-    answer(output, f"{known.url}/score", _document(known), lambda: click.echo(usage_text(known)))
+    answer(output, known.url, _document(known), lambda: click.echo(usage_text(known)))
 
 
 @service.group()

@@ -85,7 +85,7 @@ def dockerfile(manifest: Manifest, base_image: str) -> str:
             f" && cd {site} && rm -rf {_UNUSED} {_ROOT}/bin/pip*",
             f"COPY {PACKAGE} /build/{PACKAGE}",
             f"RUN cd {site} && cp -r /build/{PACKAGE} . \\",
-            f" && {python} -m compileall -q --invalidation-mode unchecked-hash .",
+            f" && {python} -m compileall -q -j 0 --invalidation-mode unchecked-hash .",
             "",
             f"FROM {base_image}",
             f"COPY --from=build {_ROOT} {_ROOT}",
