@@ -44,9 +44,11 @@ _DATE_S = 1_000_000_000
 _UNUSED = (
     "pip pip-*.dist-info setuptools setuptools-*.dist-info pkg_resources _distutils_hack distutils-precedence.pth "
     "pyarrow/include pyarrow/tests pyarrow/src pyarrow/libarrow_flight* pyarrow/libarrow_python_flight* "
-    "pyarrow/_flight* pyarrow/libarrow_s3* pyarrow/_s3fs* pyarrow/libarrow_substrait* pyarrow/_substrait* "
+    "pyarrow/_flight* pyarrow/libarrow_s3* pyarrow/_s3fs* "
     "numpy/*/tests numpy/tests numpy/f2py"
 )
+#: What a service with its model beside it hardly ever imports, so that it need not be compiled ahead.
+_SELDOM = "/(azure|msal|cffi|pycparser|pygments|holidays/countries|holidays/financial)/"
 
 
 class Image(Kept):
@@ -85,7 +87,7 @@ def dockerfile(manifest: Manifest, base_image: str) -> str:
             f" && cd {site} && rm -rf {_UNUSED} {_ROOT}/bin/pip*",
             f"COPY {PACKAGE} /build/{PACKAGE}",
             f"RUN cd {site} && cp -r /build/{PACKAGE} . \\",
-            f" && {python} -m compileall -q -j 0 --invalidation-mode unchecked-hash .",
+            f" && {python} -m compileall -q -j 0 -x '{_SELDOM}' --invalidation-mode unchecked-hash .",
             "",
             f"FROM {base_image}",
             f"COPY --from=build {_ROOT} {_ROOT}",
