@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from loadcast.cli.main import main
 from loadcast.errors import ArtefactError, ConfigError, OutputError
 from loadcast.experiments.history import database_uri, tracking_uri
 from loadcast.experiments.locations import history_database
-from loadcast.registry import store
 from loadcast.registry.locations import model_store
 from loadcast.registry.models import content, find_model, list_models, promote, register, rollback
 from loadcast.registry.store import copied, put_together
@@ -149,16 +149,17 @@ def test_the_parts_of_a_bundle_make_it_again(project: Path, models: list[Path], 
         promote(project, parts[0].id)
 
 
-def test_a_registration_that_is_cut_off_leaves_nothing(
-    project: Path, models: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def killed(*paths: object) -> None:
-        os._exit(9)
+_KILLED = """
+import os, pathlib, sys
+from loadcast.registry import store
+store.load_bundle = lambda folder: os._exit(9)
+store.keep(pathlib.Path(sys.argv[1]), sys.argv[2])
+"""
 
-    if (child := os.fork()) == 0:
-        store.load_bundle = killed  # type: ignore[assignment]
-        store.keep(project, str(models[0]))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+def test_a_registration_that_is_cut_off_leaves_nothing(project: Path, models: list[Path]) -> None:
+    done = subprocess.run([sys.executable, "-c", _KILLED, str(project), str(models[0])])
+    assert done.returncode == 9
     assert [path.name.startswith(".staging-") for path in model_store(project).iterdir()].count(True) == 1
     version = register(project, str(models[0]), "forecast")
     assert {path.name for path in model_store(project).iterdir()} == {version.digest, ".lock"}

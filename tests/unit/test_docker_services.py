@@ -20,6 +20,7 @@ from managed import FakeProgram, on_path, write_image, write_manifest
 
 SIZES = [("image inspect --format {{.Size}} loadcast-", 0, "380000000"), ("image inspect", 0, "100000000")]
 RUNNING = ("inspect --format {{.State.Status}}", 0, "running 0")
+NONE = ("container inspect", 1, "no such container")
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeProgram:
     program = FakeProgram(tmp_path / "bin", "docker")
     monkeypatch.setenv("PATH", on_path(tmp_path / "bin"))
     monkeypatch.setattr(docker_target, "wait_ready", lambda *words: None)
-    program.answer(RUNNING)
+    program.answer(RUNNING, NONE)
     return program
 
 
@@ -101,7 +102,7 @@ def test_a_build_that_fails_says_why_and_where(project: Path, fake: FakeProgram)
 def test_a_container_has_its_limits_and_no_rights(project: Path, fake: FakeProgram) -> None:
     wanted = Wanted(image="forecast:1", target="docker", cpu=0.5, memory="2G", port=5999)
     keys = create_service(project, "demo", wanted)[1]
-    (words,) = fake.calls()
+    _, words = fake.calls()
     layout = find_service(project, "demo")[2]
     user = f"{USER}:{USER}" if os.getuid() == 0 else f"{os.getuid()}:{os.getgid()}"
     assert words == [
@@ -126,8 +127,9 @@ def updated(project: Path) -> None:
 def test_another_image_is_tried_before_the_port_changes_hands(project: Path, fake: FakeProgram) -> None:
     create_service(project, "demo", Wanted(image="forecast:1", target="docker", port=5999))
     fake.calls()
+    fake.answer(RUNNING)
     updated(project)
-    calls = [words for words in fake.calls() if words[0] != "inspect"]
+    calls = [words for words in fake.calls() if "inspect" not in words]
     trial, *_, last = [words for words in calls if words[0] == "run"]
     assert trial[trial.index("--name") + 1] == "loadcast-service-demo-trial"
     assert trial[trial.index("--publish") + 1] != last[last.index("--publish") + 1] == "127.0.0.1:5999:5999"
@@ -144,7 +146,7 @@ def test_an_image_that_does_not_start_is_not_taken(project: Path, fake: FakeProg
     fake.answer(RUNNING, ("run --detach --name loadcast-service-demo-trial", 125, "no such image"))
     with pytest.raises(EnvironmentNotReadyError, match="no such image"):
         updated(project)
-    assert [words for words in fake.calls() if words[0] in ("stop", "rename")] == []
+    assert [words for words in fake.calls() if words[-1] == "loadcast-service-demo"] == []
     assert find_service(project, "demo")[0].image == "forecast:1"
 
 
@@ -169,10 +171,25 @@ def test_scaling_a_container_is_refused_with_what_to_do(project: Path, fake: Fak
 
 
 def test_a_container_that_cannot_start_leaves_nothing(project: Path, fake: FakeProgram) -> None:
-    fake.answer(("run", 125, "denied"))
+    fake.answer(("run", 125, "denied"), NONE)
     with pytest.raises(EnvironmentNotReadyError, match="docker run failed: denied"):
         create_service(project, "demo", Wanted(image="forecast:1", target="docker", port=5999))
     assert list_services(project) == []
+
+
+def test_a_container_of_somebody_else_is_left_alone(project: Path, fake: FakeProgram) -> None:
+    fake.answer(("container inspect", 0, "[]"))
+    with pytest.raises(ConfigError, match="There is a container loadcast-service-demo already"):
+        create_service(project, "demo", Wanted(image="forecast:1", target="docker", port=5999))
+    assert [words[:2] for words in fake.calls()] == [["container", "inspect"]]
+
+
+def test_one_that_was_removed_is_put_back(project: Path, fake: FakeProgram) -> None:
+    create_service(project, "demo", Wanted(image="forecast:1", target="docker", port=5999))
+    fake.calls()
+    updated(project)
+    calls = fake.calls()
+    assert [words[0] for words in calls if words[0] in ("run", "rename")] == ["run", "run"]
 
 
 def test_without_docker_it_is_said_what_to_install(

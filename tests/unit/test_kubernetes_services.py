@@ -118,11 +118,11 @@ def applied(fake: FakeProgram) -> list[dict[str, Any]]:
 def test_a_service_is_applied_and_waited_for(project: Path, fake: FakeProgram) -> None:
     keys = create_service(project, "demo", Wanted(image="forecast:1", target="k8s", replicas=2))[1]
     (_, content), (rollout, _) = fake.calls_with_content()
-    assert rollout == ["--namespace", "default", "rollout", "status", "deployment/demo", "--timeout=300s"]
+    assert rollout == ["rollout", "status", "deployment/demo", "--timeout=300s", "--namespace", "default"]
     assert not any(key in content for key in keys.values())
     secret = base64.b64decode(objects(content)["Secret"]["data"]["keys"]).decode()
     assert secret == find_service(project, "demo")[2].key_file.read_text()
-    fake.answer(("--namespace default get deployment", 0, '{"status": {"readyReplicas": 1, "replicas": 2}}'))
+    fake.answer(("get deployment", 0, '{"status": {"readyReplicas": 1, "replicas": 2}}'))
     assert list_services(project)[0].state == "1 of 2 ready"
     assert "port-forward service/demo 5001:80" in _usage(project)
 
@@ -144,6 +144,17 @@ def test_a_new_key_starts_the_pods_anew_and_the_other_stays(project: Path, fake:
     assert len(marks) == 2
 
 
+def test_a_new_key_that_does_not_arrive_leaves_both_as_they_were(project: Path, fake: FakeProgram) -> None:
+    create_service(project, "demo", Wanted(image="forecast:1", target="k8s"))
+    service, _, layout = find_service(project, "demo")
+    before = layout.key_file.read_bytes()
+    fake.answer(("apply", 1, "Unable to connect to the server"))
+    with pytest.raises(EnvironmentNotReadyError, match="Unable to connect"):
+        regenerate_key(project, "demo", "primary")
+    assert layout.key_file.read_bytes() == before
+    assert find_service(project, "demo")[0] == service
+
+
 def test_scaling_sets_replicas_and_what_the_autoscaler_keeps(project: Path, fake: FakeProgram) -> None:
     create_service(project, "demo", Wanted(image="forecast:1", target="k8s", replicas=2, most_replicas=4))
     applied(fake)
@@ -157,7 +168,7 @@ def test_an_update_that_does_not_roll_out_is_taken_back(project: Path, fake: Fak
     create_service(project, "demo", Wanted(image="forecast:1", target="k8s"))
     applied(fake)
     write_image(project, write_manifest(project, version=2), version=2)
-    fake.answer(("--namespace default rollout status", 1, "error: timed out waiting for the condition"))
+    fake.answer(("rollout status", 1, "error: timed out waiting for the condition"))
     with pytest.raises((ServiceError, EnvironmentNotReadyError), match="timed out"):
         update_service(project, "demo", Wanted(image="forecast:2"))
     images = [known["Deployment"]["spec"]["template"]["spec"]["containers"][0]["image"] for known in applied(fake)]
@@ -166,10 +177,10 @@ def test_an_update_that_does_not_roll_out_is_taken_back(project: Path, fake: Fak
 
 
 def test_one_that_does_not_come_up_is_removed_from_the_cluster(project: Path, fake: FakeProgram) -> None:
-    fake.answer(("--namespace default rollout status", 1, "error: timed out waiting for the condition"))
-    with pytest.raises(EnvironmentNotReadyError, match="kubectl --namespace failed: error: timed out"):
+    fake.answer(("rollout status", 1, "error: timed out waiting for the condition"))
+    with pytest.raises(EnvironmentNotReadyError, match="kubectl rollout failed: error: timed out"):
         create_service(project, "demo", Wanted(image="forecast:1", target="k8s"))
-    assert [words[0] for words in fake.calls()] == ["apply", "--namespace", "delete"]
+    assert [words[0] for words in fake.calls()] == ["apply", "rollout", "delete"]
     assert list_services(project) == []
 
 

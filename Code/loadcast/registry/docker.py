@@ -44,8 +44,13 @@ class Docker:
 
     def start(self, service: Service, layout: Layout) -> None:
         require_program("docker")
+        name = _container(service)
+        if _is_there(name):
+            raise ConfigError(
+                f"There is a container {name} already, of another project. Choose another service's name."
+            )
         check_port(service.host, service.port)
-        self._run(service, layout, _container(service))
+        self._run(service, layout, name)
 
     def stop(self, service: Service, layout: Layout) -> None:
         self._remove(_container(service))
@@ -64,10 +69,11 @@ class Docker:
         """Try the new one on another port, while the old one answers; then the port changes hands."""
         name = _container(old)
         trial, before = f"{name}-trial", f"{name}-before"
+        self._remove(trial)
         self._run(new.changed(port=free_port(new.host)), layout, trial)
         self._remove(trial)
         self._remove(before)
-        if completed(["docker", "inspect", name]).returncode:  # it was removed by somebody else
+        if not _is_there(name):  # somebody else has removed it
             self._run(new, layout, name)
             return
         _docker("stop", "--time", str(_STOP_S), name)
@@ -92,8 +98,8 @@ class Docker:
 
     def _run(self, service: Service, layout: Layout, name: str) -> None:
         user = f"{USER}:{USER}" if os.getuid() == 0 else f"{os.getuid()}:{os.getgid()}"
-        output_of(run_words(service, layout, name, user))
         try:
+            output_of(run_words(service, layout, name, user))
             wait_ready(service.host, service.port, lambda: _has_ended(name), lambda: _log(name, 50))
         except BaseException:
             self._remove(name)
@@ -106,6 +112,10 @@ class Docker:
 
 def _container(service: Service) -> str:
     return f"{_PREFIX}{service.name}"
+
+
+def _is_there(name: str) -> bool:
+    return completed(["docker", "container", "inspect", name]).returncode == 0
 
 
 def _docker(*words: str) -> None:

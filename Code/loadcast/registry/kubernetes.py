@@ -36,7 +36,7 @@ class Kubernetes:
             output_of(["kubectl", "delete", "--ignore-not-found", "--wait=true", "-f", "-"], content)
 
     def state(self, service: Service, layout: Layout) -> str:
-        done = completed(["kubectl", *_in(service), "get", "deployment", service.name, "-o", "json"])
+        done = completed(["kubectl", "get", "deployment", service.name, "-o", "json", *_in(service)])
         if done.returncode:
             return "stopped"
         try:
@@ -47,7 +47,7 @@ class Kubernetes:
 
     def log(self, service: Service, layout: Layout, lines: int) -> str:
         selector = f"app.kubernetes.io/name={service.name}"
-        return output_of(["kubectl", *_in(service), "logs", "-l", selector, "--tail", str(lines), "--prefix"])
+        return output_of(["kubectl", "logs", "-l", selector, "--tail", str(lines), "--prefix", *_in(service)])
 
     def replace(self, old: Service, new: Service, layout: Layout) -> None:
         """The cluster keeps old pods until new ones are ready; where they do not get there, back to the old ones."""
@@ -69,7 +69,7 @@ class Kubernetes:
         _write(layout.folder / _FILE, text)
         output_of(["kubectl", "apply", "-f", "-"], text.encode())
         words = ["rollout", "status", f"deployment/{service.name}", f"--timeout={_ROLLOUT_S}s"]
-        output_of(["kubectl", *_in(service), *words])
+        output_of(["kubectl", *words, *_in(service)])
 
 
 def _in(service: Service) -> list[str]:

@@ -49,7 +49,8 @@ class Local:
         self._run(service, layout, _MAIN)
 
     def stop(self, service: Service, layout: Layout) -> None:
-        self._end(layout, _MAIN)
+        for role in (_TRIAL, _MAIN):
+            self._end(layout, role)
 
     def state(self, service: Service, layout: Layout) -> str:
         if _running(layout, _MAIN) is None:
@@ -80,6 +81,7 @@ class Local:
         """Nothing: the service looks at its key file by itself."""
 
     def _run(self, service: Service, layout: Layout, role: str) -> None:
+        self._end(layout, role)  # a trial whose command was killed goes on
         log = _log_file(layout, role)
         begin = log.stat().st_size if log.exists() else 0
         pid = _spawn(_command(service, layout), log)

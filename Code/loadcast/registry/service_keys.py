@@ -22,7 +22,7 @@ _MOST_BYTES = 1_000
 def make_keys(file: Path, owner: int | None) -> tuple[dict[Slot, str], tuple[KeyInfo, ...]]:
     """Two new keys, by slot, and what is to be remembered of them; the file has their digests. Raises OutputError."""
     keys = {slot: new_key() for slot in SLOTS}
-    _write(file, [digest_line(keys[slot]) for slot in SLOTS], owner)
+    write_lines(file, [digest_line(keys[slot]) for slot in SLOTS], owner)
     return keys, tuple(_info(slot, keys[slot]) for slot in SLOTS)
 
 
@@ -33,7 +33,7 @@ def regenerate(
     lines = read_lines(file)
     key = new_key()
     lines[SLOTS.index(slot)] = digest_line(key)
-    _write(file, lines, owner)
+    write_lines(file, lines, owner)
     return key, tuple(_info(slot, key) if info.slot == slot else info for info in known)
 
 
@@ -53,8 +53,8 @@ def _info(slot: Slot, key: str) -> KeyInfo:
     return KeyInfo(slot=slot, created=now(), fingerprint=hashlib.sha256(key.encode()).hexdigest()[:8])
 
 
-def _write(file: Path, lines: list[str], owner: int | None) -> None:
-    """Replace the file whole, as the service's own: nobody else may read it."""
+def write_lines(file: Path, lines: list[str], owner: int | None) -> None:
+    """Replace a key file whole, as the service's own: nobody else may read it. Raises OutputError."""
     fresh = file.with_name(f".{file.name}-{secrets.token_hex(4)}-fresh")
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

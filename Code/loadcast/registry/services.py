@@ -26,7 +26,7 @@ from loadcast.registry.kubernetes import Kubernetes
 from loadcast.registry.local import Local
 from loadcast.registry.manifests import find_manifest
 from loadcast.registry.service import Layout, Service, Target, free_port
-from loadcast.registry.service_keys import Slot, make_keys, regenerate
+from loadcast.registry.service_keys import Slot, make_keys, read_lines, regenerate, write_lines
 from loadcast.registry.settings import TargetName, current_account, current_environment
 
 _TARGETS: dict[TargetName, type[Target]] = {"local": Local, "docker": Docker, "k8s": Kubernetes}
@@ -135,9 +135,14 @@ def regenerate_key(project: Path, name: str, slot: Slot) -> str:
     """A new key in place of one of the two; returns it, as it is not kept. The other key goes on."""
     with _changing(project, name) as layout:
         service, target, _ = find_service(project, name)
+        before = read_lines(layout.key_file)
         key, infos = regenerate(layout.key_file, target.key_owner(), slot, service.keys)
+        try:
+            target.keys_changed(service, layout)
+        except BaseException:  # nobody would know the new key
+            write_lines(layout.key_file, before, target.key_owner())
+            raise
         write_document(layout.folder / Service.FILE, service.changed(keys=infos))
-        target.keys_changed(service, layout)
     return key
 
 
