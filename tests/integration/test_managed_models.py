@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -19,9 +20,12 @@ from loadcast.errors import ArtefactError, ConfigError, OutputError
 from loadcast.experiments.history import database_uri, tracking_uri
 from loadcast.experiments.locations import history_database
 from loadcast.registry.locations import model_store
+from loadcast.registry.manifests import find_manifest, list_manifests
 from loadcast.registry.models import content, find_model, list_models, promote, register, rollback
+from loadcast.registry.services import delete_service
 from loadcast.registry.store import copied, put_together
 from loadcast.serving.bundle import load_bundle
+from managed import FAKE_SERVICE
 
 pytestmark = pytest.mark.integration
 
@@ -178,3 +182,22 @@ def test_models_stand_in_the_projects_database_beside_its_runs(project: Path, mo
         "of June",
     )
     assert tracking_uri(project) != database_uri(project)
+
+
+def test_one_step_makes_all_that_a_service_needs(project: Path, models: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "webservice.py").write_text(FAKE_SERVICE)
+    words = ["-n", "demo", "-f", str(tmp_path / "webservice.py"), "-m", str(models[0]), "-r", "python"]
+    made = CliRunner().invoke(main, ["service", "create", "realtime", *words, "--project", str(project)])
+    try:
+        assert made.exit_code == 0, made.output
+        assert re.search(r"^Primary key: [\w-]{43}$", made.output, re.MULTILINE)
+        (manifest,) = list_manifests(project)
+        assert (manifest.id, manifest.models) == ("demo:1", ("demo:1",))
+        assert find_model(project, "demo").part == "bundle"
+        assert files(find_manifest(project, "demo:1")[1] / "model") == files(models[0])
+        half = CliRunner().invoke(
+            main, ["service", "create", "realtime", "-n", "x", "-f", "y", "--project", str(project)]
+        )
+        assert (half.exit_code, "Wanted -f FILE and -m PATH" in half.stderr) == (2, True)
+    finally:
+        delete_service(project, "demo")
