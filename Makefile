@@ -124,6 +124,7 @@ lock: ## Write the lock files anew from requirements*.in
 	@source scripts/setup.sh && install_uv
 	@$(UV_COMPILE) requirements-uv.in --output-file requirements-uv.lock
 	@$(UV_COMPILE) requirements.in requirements-spark.in --output-file requirements.lock
+	@$(UV_COMPILE) requirements.in --constraints requirements.lock --output-file requirements-service.lock
 	@$(UV_COMPILE) requirements-dev.in --constraints requirements.lock --output-file requirements-dev.lock
 	@$(UV_COMPILE) requirements-bench.in --constraints requirements.lock --output-file requirements-bench.lock
 	@$(UV_COMPILE) requirements-mlflow.in --output-file requirements-mlflow.lock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from artefacts import MINICLUSTER, MISSING
 from azurite import azurite as azurite
 from clusters import Cluster, standalone_cluster, yarn_cluster
+from loadcast.experiments.locations import history_database
 from months import Month, run_month_here, write_sample
 from patience import few_attempts as few_attempts
 from patience import no_pauses as no_pauses
@@ -28,6 +30,16 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> str:
 def local_month(month: str, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Month:
     """What local mode makes of it."""
     return run_month_here(tmp_path_factory.mktemp("local"), month)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database of a project without runs or models: making one takes seconds."""
+    from loadcast.experiments.history import sync
+
+    project = tmp_path_factory.mktemp("template")
+    sync(project)
+    return history_database(project)
 
 
 @pytest.fixture(scope="session")

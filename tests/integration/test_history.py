@@ -25,14 +25,6 @@ SECRET = "abcTHESECRETdef"
 SIGNED = f"https://account.blob.core.windows.net/logs?sig={SECRET}"
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database: making one takes MLflow seconds."""
-    project = tmp_path_factory.mktemp("template")
-    history.sync(project)
-    return history_database(project)
-
-
 @pytest.fixture
 def project(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv(history.TRACKING_VARIABLE, raising=False)

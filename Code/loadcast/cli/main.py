@@ -30,6 +30,12 @@ _COMMANDS = {
     "experiment": "loadcast.cli.experiment:experiment",
     "pipeline": "loadcast.cli.pipeline:pipeline",
     "history": "loadcast.cli.history:history",
+    "model": "loadcast.cli.model:model",
+    "manifest": "loadcast.cli.manifest:manifest",
+    "image": "loadcast.cli.image:image",
+    "service": "loadcast.cli.service:service",
+    "env": "loadcast.cli.env:env",
+    "account": "loadcast.cli.account:account",
     "demo": "loadcast.cli.demo:demo",
 }
 

@@ -55,9 +55,11 @@ _RUN, _NUMBERS_TOLD, _TOLD = "loadcast.run", "loadcast.numbers", "loadcast.told"
 
 def tracking_uri(project: Path) -> str:
     """Where the history is: MLFLOW_TRACKING_URI, or a database in the project. Raises ConfigError."""
-    named = os.environ.get(TRACKING_VARIABLE)
-    if named:
-        return named
+    return os.environ.get(TRACKING_VARIABLE) or database_uri(project)
+
+
+def database_uri(project: Path) -> str:
+    """The project's own database, as MLflow names it. Raises ConfigError."""
     path = os.path.abspath(history_database(project))
     if "?" in path:
         raise ConfigError(
@@ -79,20 +81,31 @@ def record_run(record: RunRecord, folder: Path) -> None:
     where its files cannot be written, EnvironmentNotReadyError where the extra is not installed.
     """
     project = folder.parents[2]
-    with _opened(project) as client:
+    with _told(project) as client:
         _tell(client, project, record)
 
 
 def sync(project: Path) -> int:
     """Tell MLflow of all tracked runs of a project; returns how many it did not know so. Raises as `record_run`."""
     records = [record for record in list_records(project).records if record.tracked]
-    with _opened(project) as client:
+    with _told(project) as client:
         return sum(_tell(client, project, record) for record in records)
 
 
 @contextmanager
-def _opened(project: Path) -> Iterator[MlflowClient]:
-    """A client, under the project's lock: two that tell of one run at once would make two of it."""
+def _told(project: Path) -> Iterator[MlflowClient]:
+    """A client for the history. Raises ServiceError where MLflow does not take what it is told."""
+    failed = "was not told of the runs: {said}. Once it answers: loadcast history sync"
+    with opened_client(project, tracking_uri(project), failed) as client:
+        yield client
+
+
+@contextmanager
+def opened_client(project: Path, uri: str, failed: str) -> Iterator[MlflowClient]:
+    """A client, under the project's lock: two that tell of one run at once would make two of it.
+
+    Raises ServiceError with the words of `failed` where MLflow refuses; `{said}` in them is what it says.
+    """
     os.environ.update(environment())  # MLflow reads nothing else
     with missing_named():
         from mlflow.exceptions import MlflowException
@@ -100,15 +113,12 @@ def _opened(project: Path) -> Iterator[MlflowClient]:
         from sqlalchemy.exc import SQLAlchemyError
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    uri = tracking_uri(project)
     try:
         with _locked(project):
             yield MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (MlflowException, SQLAlchemyError) as error:
         said = shown(str(error).strip().partition("\n")[0].rstrip("."), 200)
-        raise ServiceError(
-            f"MLflow at {shown(uri)} was not told of the runs: {said}. Once it answers: loadcast history sync"
-        ) from error
+        raise ServiceError(f"MLflow at {shown(uri)} {failed.format(said=said)}") from error
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""From a trained bundle to a running service: models, manifests, images, services, and the settings they share."""
