@@ -96,7 +96,8 @@ class _Compact:
         sizes = {_BYTE: 1, _DOUBLE: 8}
         if kind != _BINARY and kind not in sizes:
             raise ValueError("a page header holds what none has")
-        self.position += sizes.get(kind) or self._varint()
+        skipped = sizes.get(kind) or self._varint()
+        self.position += skipped
         return None
 
     def _byte(self) -> int:
