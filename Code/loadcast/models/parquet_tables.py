@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from loadcast.models.parquet_pages import page_sums
+from loadcast.models.parquet_pages import chunks_of
 
 MAX_TABLE_BYTES = 4 << 30
 #: A table may unpack to this much, or to so many times the bytes of its files; forests take some 10 times.
@@ -17,6 +17,7 @@ SMALL_TABLE_BYTES = 64 << 20
 MAX_EXPANSION = 100
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 _TEXT = "BYTE_ARRAY"
+_TEXT_WIDTH = 4
 _LEVEL_BYTES = 4  # of a value in lists or structs, while it is decoded
 
 
@@ -69,18 +70,20 @@ def _open(name: str, data: bytes) -> _Part:
 
 def _fixed_bytes(part: _Part, columns: Sequence[str] | None) -> int:
     """What the part unpacks to: its pages, and all values but texts."""
-    total = 0
-    for leaf in _leaves(part.file, columns):
-        column = part.file.schema.column(leaf)
-        width = _WIDTHS.get(column.physical_type, 4 if column.physical_type == _TEXT else column.length)
-        for group in range(part.file.metadata.num_row_groups):
-            chunk = part.file.metadata.row_group(group).column(leaf)
-            try:
-                sums = page_sums(part.data, chunk)
-            except ValueError as exc:
-                raise TableError(part.name, f"is damaged ({exc})") from exc
-            total += max(sums.n_values, chunk.num_values) * (width + _LEVEL_BYTES) + sums.unpacked_bytes
-    return total
+    leaves = _leaves(part.file, columns)
+    try:
+        groups = chunks_of(part.data, len(part.file.schema))
+    except ValueError as exc:
+        raise TableError(part.name, f"is damaged ({exc})") from exc
+    chunks = [(leaf, group[leaf]) for group in groups for leaf in leaves]
+    return sum(chunk.n_values * _width(part.file, leaf) + chunk.unpacked_bytes for leaf, chunk in chunks)
+
+
+def _width(file: pq.ParquetFile, leaf: int) -> int:
+    """Bytes of a value while it is decoded; of a text that is what says where it lies."""
+    column = file.schema.column(leaf)
+    width = _TEXT_WIDTH if column.physical_type == _TEXT else _WIDTHS.get(column.physical_type, column.length)
+    return int(width) + _LEVEL_BYTES
 
 
 def _text_bytes(part: _Part, columns: Sequence[str] | None) -> int:
