@@ -15,6 +15,8 @@ from loadcast.models.thrift import Reader, Struct, Value
 
 _MAGIC = b"PAR1"
 _TAIL_BYTES = 8
+_MAX_FOOTER_BYTES = 4 << 20  # a column of a group takes some hundred
+_MAX_HEADER_BYTES = 1 << 20
 _ROW_GROUPS, _COLUMNS, _META_DATA = 4, 1, 3
 _N_VALUES, _CHUNK_BYTES, _DATA_OFFSET, _DICTIONARY_OFFSET = 5, 7, 9, 11
 _UNPACKED, _PACKED = 2, 3
@@ -33,9 +35,10 @@ def chunks_of(data: bytes, n_columns: int) -> list[list[Chunk]]:
     """The columns of each group of rows in a file, as they are ordered there. Raises ValueError where it is damaged."""
     size = int.from_bytes(data[-_TAIL_BYTES : -len(_MAGIC)], "little")
     start = len(data) - _TAIL_BYTES - size
-    if data[-len(_MAGIC) :] != _MAGIC or start < len(_MAGIC):
+    if data[-len(_MAGIC) :] != _MAGIC or start < len(_MAGIC) or size > _MAX_FOOTER_BYTES:
         raise ValueError("it does not end as Parquet does")
-    groups = [_columns(data, group) for group in _list(Reader(data, start).struct().get(_ROW_GROUPS))]
+    footer = Reader(data, start, start + size).struct()
+    groups = [_columns(data, group) for group in _list(footer.get(_ROW_GROUPS))]
     if any(len(columns) != n_columns for columns in groups):
         raise ValueError(f"a group of its rows has not the {n_columns} columns of the file")
     return groups
@@ -55,7 +58,7 @@ def _chunk(data: bytes, column: Struct) -> Chunk:
         raise ValueError("a column lies outside of it")
     n_values = unpacked_bytes = 0
     while position < end:
-        reader = Reader(data, position)
+        reader = Reader(data, position, position + _MAX_HEADER_BYTES)
         header = reader.struct()
         n_values += sum(_size(_struct(header[page]), _PAGE_VALUES) for page in _DATA_PAGES if page in header)
         unpacked_bytes += _size(header, _UNPACKED)

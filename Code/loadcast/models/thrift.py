@@ -18,10 +18,10 @@ Struct = dict[int, Value]
 
 
 class Reader:
-    """Reads structs from `position` on, which then is where the last one ended."""
+    """Reads structs from `position` on, which then is where the last one ended, and at most up to `end`."""
 
-    def __init__(self, data: bytes, position: int) -> None:
-        self._data = data
+    def __init__(self, data: bytes, position: int, end: int) -> None:
+        self._data, self._end = data, min(end, len(data))
         self.position = position
 
     def struct(self, depth: int = _MAX_DEPTH) -> Struct:
@@ -56,12 +56,12 @@ class Reader:
             raise ValueError("its description is nested too deeply")
         head = self._byte()
         size = head >> 4 if head >> 4 < _LONG_LIST else self._varint()
-        # Each element takes a byte at least, so that the data's end bounds the list.
+        # Each element takes a byte at least, so that `end` bounds the list.
         return [self._value(head & 15, depth) for _ in range(size)]
 
     def _bytes(self, size: int) -> bytes:
         self.position += size
-        if self.position > len(self._data):
+        if self.position > self._end:
             raise ValueError("its description is cut short")
         return self._data[self.position - size : self.position]
 
