@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 
 from loadcast.errors import ArtefactError, ConfigError
-from loadcast.kernels.features import CLASSIC, FeatureSet
+from loadcast.kernels.features import CLASSIC, PUBLIC_SAMPLE, FeatureSet
 from loadcast.kernels.features.check import check_feature_set
 
 GROUP = "loadcast.feature_sets"
@@ -20,7 +20,7 @@ _from_packages: dict[str, FeatureSet] = {}
 
 def register(features: FeatureSet) -> None:
     """Make a set known in this process, for a notebook or a test. Raises ConfigError for one that cannot be used."""
-    if features.name == CLASSIC.name or _registered.get(features.name, features) != features:
+    if features.name in (CLASSIC.name, PUBLIC_SAMPLE.name) or _registered.get(features.name, features) != features:
         raise ConfigError(f"featureSet: found {features.name}, which is taken; wanted a name of its own.")
     check_feature_set(features)
     _registered[features.name] = features
@@ -48,7 +48,8 @@ def feature_set(name: str) -> FeatureSet:
 def feature_set_of(name: str, version: int) -> FeatureSet:
     """The set that a run or bundle was made with. Raises ArtefactError where it is not known here in that version."""
     try:
-        features = feature_set(name)
+        # The public sample's models are served; none is trained, so no configuration can name its set.
+        features = PUBLIC_SAMPLE if name == PUBLIC_SAMPLE.name else feature_set(name)
     except ConfigError as exc:
         raise ArtefactError(f"The model needs its feature set. {exc}") from exc
     if version != features.version:

@@ -161,7 +161,8 @@ def test_the_public_samples_pickle_becomes_an_info(protocol: int) -> None:
     info = Info.parse(pickle.dumps(PUBLIC_SAMPLE_INFO, protocol), "info")
     assert (info.train_begin, info.low_threshold, info.timezone) == (datetime(2016, 6, 1), 100.0, "UTC")
     assert (info.column_only_indexed, info.column_for_encode) == (["year", "month"], ["dayofweek", "ServerIP"])
-    assert info.feature_columns[:4] == [
+    assert info.feature_columns[:5] == [
+        "linearTrend",
         "year_indexed",
         "month_indexed",
         "dayofweek_indexed_encoded",
@@ -169,6 +170,18 @@ def test_the_public_samples_pickle_becomes_an_info(protocol: int) -> None:
     ]
     assert info.train_period.end == datetime(2016, 6, 28, 23, 59, 59)
     assert Info.parse(info.encoded(), "info") == info
+
+
+def test_the_public_samples_info_is_the_same_as_json() -> None:
+    pickled = Info.parse(pickle.dumps(PUBLIC_SAMPLE_INFO), "info")
+    assert Info.parse(json.dumps(PUBLIC_SAMPLE_INFO).encode(), "info") == pickled
+    assert (pickled.is_of_public_sample, pickled.features.plain) == (True, ("linearTrend",))
+
+
+@pytest.mark.parametrize("data", [b"\x80\x04.", b"\x80\x04cos\nsystem\n."])
+def test_a_pickle_that_cannot_be_read_is_named(data: bytes) -> None:
+    with pytest.raises(ArtefactError, match=r"^Model/info, a pickle, is not read: .* Run ETL and training anew"):
+        Info.parse(data, "Model/info")
 
 
 @pytest.mark.parametrize(

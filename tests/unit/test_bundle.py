@@ -21,7 +21,7 @@ from loadcast import paths
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError
 from loadcast.kernels.encode import feature_matrix
-from loadcast.models import saved
+from loadcast.models import parquet_tables
 from loadcast.serving import bundle as module
 from loadcast.serving.bundle import load_bundle
 from loadcast.serving.predictor import Predictor
@@ -194,7 +194,7 @@ def test_absurd_sizes_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_table_that_unpacks_to_too_much_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saved, "MAX_TABLE_BYTES", 10)
+    monkeypatch.setattr(parquet_tables, "MAX_TABLE_BYTES", 10)
     refused(folder, "unpacks to more")
 
 
@@ -227,11 +227,21 @@ def test_broken_metadata_is_refused(folder: Path, text: str) -> None:
         (paths.FOREST_MODEL, {"numFeatures": 3}, "numFeatures is 3"),
         (paths.FOREST_MODEL, {"numTrees": 99}, "numTrees is 5, wanted 99"),
         (paths.FOREST_MODEL, {"paramMap": {"thresholds": [0, 1, 1, 1]}}, "thresholds"),
-        (paths.SCALE_MODEL, {"paramMap": {"withMean": False, "withStd": True}}, "withMean is False"),
+        (paths.SCALE_MODEL, {"paramMap": {"withMean": "no", "withStd": True}}, "by true or false"),
         (paths.STRING_INDEX_MODEL, {"paramMap": {"stageUids": []}}, "0 stages, wanted 1"),
         (paths.STRING_INDEX_MODEL, {"paramMap": {"stageUids": ["../x"]}}, "has no stringIndexModel/stages"),
-        (f"{paths.STRING_INDEX_MODEL}/stages/0_Stage_1", {"paramMap": {}}, "handleInvalid is None, wanted 'keep'"),
-        (f"{paths.ONE_HOT_MODEL}/stages/0_Stage_1", {"paramMap": {"dropLast": False}}, "dropLast is False"),
+        (f"{paths.STRING_INDEX_MODEL}/stages/0_Stage_1", {"paramMap": {}}, "as many input columns as output columns"),
+        (
+            f"{paths.STRING_INDEX_MODEL}/stages/0_Stage_1",
+            {"paramMap": {"inputCol": "year", "outputCol": "x", "handleInvalid": "guess"}},
+            "has 'guess' for handleInvalid, wanted keep or skip or error",
+        ),
+        (f"{paths.ONE_HOT_MODEL}/stages/0_Stage_1", {"paramMap": {"dropLast": False}}, "as many input columns as"),
+        (
+            f"{paths.ONE_HOT_MODEL}/stages/0_Stage_1",
+            {"paramMap": {"inputCol": "x", "outputCol": "y"}},
+            "encodes x, which stringIndexModel has not",
+        ),
     ],
 )
 def test_a_stage_that_computes_something_else_is_refused(

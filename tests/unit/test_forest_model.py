@@ -15,8 +15,8 @@ from loadcast.errors import ArtefactError
 from loadcast.models import forest as kernel
 from loadcast.models import walk as compiled
 from loadcast.models.forest import Forest, NodeTable, build_forest, classes, probabilities, votes
+from plain_forest import Tree, oracle
 
-Tree = list[dict[str, Any]]
 FEATURES = [-1, 2, -1, 7, 3, -1]
 
 
@@ -42,37 +42,6 @@ def node_table(trees: list[Tree], n_classes: int = N_CLASSES) -> NodeTable:
         split_values=np.array([value for values in lists for value in values], dtype=np.float64),
         counts=np.array([node["impurityStats"] for _, node in nodes], dtype=np.float64).reshape(-1, n_classes),
     )
-
-
-def walk(tree: Tree, row: list[float]) -> list[float]:
-    """Oracle: one row down one tree as Spark's Node.predictImpl does; answers the leaf's counts."""
-    node = tree[0]
-    while node["leftChild"] != -1:
-        split = node["split"]
-        value, values = row[split["featureIndex"]], split["leftCategoriesOrThreshold"]
-        size = split["numCategories"]
-        if size == -1:
-            left = value <= values[0]
-        elif len(values) <= size // 2:
-            left = value in set(values)
-        else:
-            left = value not in set(map(float, range(size))) - set(values)
-        node = tree[node["leftChild"] if left else node["rightChild"]]
-    return list(node["impurityStats"])
-
-
-def oracle(trees: list[Tree], row: list[float]) -> tuple[int, list[float]]:
-    sums = [0.0] * N_CLASSES
-    for tree in trees:
-        counts = walk(tree, row)
-        total = 0.0
-        for count in counts:
-            total += count
-        sums = [share + count / total for share, count in zip(sums, counts, strict=True)]
-    total = 0.0
-    for share in sums:
-        total += share
-    return sums.index(max(sums)), [share / total for share in sums]
 
 
 def random_rows(rng: np.random.Generator, trees: list[Tree], n: int) -> np.ndarray:

@@ -19,16 +19,20 @@ from loadcast.artefacts.document import (
     Number,
     Part,
     Real,
-    decode,
     unchanged,
 )
 from loadcast.artefacts.public_sample import load_legacy_info
+from loadcast.errors import ArtefactError
 from loadcast.feature_sets import feature_set_of
-from loadcast.kernels.features import CLASSIC, FeatureSet
+from loadcast.kernels.features import CLASSIC, PUBLIC_SAMPLE, FeatureSet
+from loadcast.kernels.features.public_sample import sample_vector
+from loadcast.printable import printable
 from loadcast.settings import DURATIONS, parse_time
 
 _PUBLIC_SAMPLE = 0
+_SAMPLE_COLUMNS = ("columnOnlyIndexed", "columnForEncode")
 _SUFFIX = schema.indexed("")
+_ANEW = "Run ETL and training anew: they write info as JSON."
 #: How pickles of a dict begin: with their protocol, or, in the oldest two, with a mark or the dict itself.
 _PICKLE_BEGINS = (b"\x80", b"(", b"}")
 
@@ -76,10 +80,10 @@ def of_public_sample(document: Document) -> Document:
         known = {**DURATIONS[document["duration"]], **document}
         times = {name: parse_time(known[name]) for name in ("trainBegin", "testSplitStart", "trainEnd")}
         only_indexed, for_encode = (
-            [name.removesuffix(_SUFFIX) for name in known[key]] for key in ("columnOnlyIndexed", "columnForEncode")
+            [name.strip().removesuffix(_SUFFIX) for name in known[key] if name.strip()] for key in _SAMPLE_COLUMNS
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise DocumentError("it is a pickle without the fields of the public sample's info") from error
+        raise DocumentError("it is without the fields of the public sample's info") from error
     train, test = periods(*times.values())
     return {
         "dataFile": "",
@@ -93,8 +97,14 @@ def of_public_sample(document: Document) -> Document:
         **known,
         "columnOnlyIndexed": only_indexed,
         "columnForEncode": for_encode,
-        "featureColumns": list(CLASSIC.vector(tuple(only_indexed), tuple(for_encode))),
+        "featureColumns": list(sample_vector(tuple(only_indexed), tuple(for_encode))),
+        "featureSet": {"name": PUBLIC_SAMPLE.name, "version": PUBLIC_SAMPLE.version},
     }
+
+
+def _is_of_public_sample(document: Document) -> bool:
+    """Whether a document without a format version is what the sample kept, written as JSON by util.write_blob."""
+    return document.keys() >= set(_SAMPLE_COLUMNS) and not document.keys() & {"featureColumns", "files", "versions"}
 
 
 class Info(Artefact):
@@ -139,9 +149,24 @@ class Info(Artefact):
         """The feature set itself. Raises ArtefactError where it is not known here in that version."""
         return feature_set_of(self.feature_set.name, self.feature_set.version)
 
+    @property
+    def is_of_public_sample(self) -> bool:
+        """Whether the public sample wrote it: then it lists no files, and the records are as the sample's client's."""
+        return self.feature_set.name == PUBLIC_SAMPLE.name
+
     @classmethod
-    def _decoded(cls, data: bytes) -> Document:
-        """JSON, or the public sample's pickle."""
-        if data.startswith(_PICKLE_BEGINS):
-            return {**load_legacy_info(data), FORMAT_VERSION: _PUBLIC_SAMPLE}
-        return decode(data)
+    def _version(cls, document: Document) -> object:
+        if FORMAT_VERSION not in document and _is_of_public_sample(document):
+            return _PUBLIC_SAMPLE
+        return super()._version(document)
+
+    @classmethod
+    def parse(cls, data: bytes, shown: str) -> Info:
+        """As every artefact: JSON; or the public sample's pickle."""
+        if not data.startswith(_PICKLE_BEGINS):
+            return super().parse(data, shown)
+        pickled = load_legacy_info(data, f"{printable(shown)}, a pickle,")
+        try:
+            return cls.from_document({**pickled, FORMAT_VERSION: _PUBLIC_SAMPLE})
+        except DocumentError as error:
+            raise ArtefactError(f"{printable(shown)} cannot be read: {error}. {_ANEW}") from error

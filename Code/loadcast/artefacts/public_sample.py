@@ -44,11 +44,11 @@ class _Refused(Exception):
     """What is wrong with the bytes, in a few words."""
 
 
-def load_legacy_info(data: bytes) -> dict[str, Any]:
+def load_legacy_info(data: bytes, shown: str = "The pickled info") -> dict[str, Any]:
     """The dict in a pickle of protocol 0 to 5, of nothing but dicts with string keys, lists, strings and numbers.
 
-    The result shares nothing and has no loops. Raises ArtefactError for anything else, and for what is larger or
-    deeper than an `info` can be.
+    The result shares nothing and has no loops. Raises ArtefactError, which calls the bytes `shown`, for anything else,
+    and for what is larger or deeper than an `info` can be.
     """
     try:
         value = _Copy().of(_load(data))
@@ -57,7 +57,7 @@ def load_legacy_info(data: bytes) -> dict[str, Any]:
     except (_Refused, LookupError, ValueError, OverflowError) as error:
         reason = str(error) if isinstance(error, _Refused) else "it is cut short or damaged"
         raise ArtefactError(
-            f"The pickled info is not read: {reason}. Wanted plain dicts, lists, strings and numbers. "
+            f"{shown} is not read: {reason}. Wanted plain dicts, lists, strings and numbers. "
             "Run ETL and training anew: they write info as JSON."
         ) from error
     return value

@@ -6,7 +6,7 @@ its leaf's class counts divided by their sum; the sums over the trees, divided b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import numpy as np
@@ -77,10 +77,14 @@ class Forest:
         return int(self.shares.shape[1])
 
 
+class MalformedForestError(ArtefactError):
+    """What is wrong with nodes that make no forest, in a few words."""
+
+
 def build_forest(table: NodeTable, n_features: int) -> Forest:
     """Check the nodes and lay them out for `predict`.
 
-    Raises ArtefactError for anything that is not a set of binary trees over `n_features` features: ids with gaps,
+    Raises MalformedForestError for what is not a set of binary trees over `n_features` features: ids with gaps,
     children out of range, cycles, shared or unreachable nodes, unusable splits or counts.
     """
     table, tree_sizes = _sorted(table)
@@ -104,6 +108,11 @@ def build_forest(table: NodeTable, n_features: int) -> Forest:
         depth=_depth(left, right, roots, leaf),
         n_features=n_features,
     )
+
+
+def with_features(forest: Forest, columns: Ints, n_features: int) -> Forest:
+    """The same trees on a matrix of `n_features` columns, where feature i of the forest is column `columns[i]`."""
+    return replace(forest, feature=columns[forest.feature], n_features=n_features)
 
 
 def votes(forest: Forest, matrix: Floats) -> Floats:
@@ -163,7 +172,7 @@ def _category_goes_left(forest: Forest, node: Ints, value: Floats, size: Ints) -
 
 
 def _refuse(what: str) -> NoReturn:
-    raise ArtefactError(f"The forest is malformed: {what}. Train again, or fetch the model folder once more.")
+    raise MalformedForestError(what)
 
 
 def _sorted(table: NodeTable) -> tuple[NodeTable, Ints]:

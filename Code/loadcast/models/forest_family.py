@@ -13,7 +13,17 @@ import pyarrow as pa
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError
 from loadcast.models import walk
-from loadcast.models.forest import Floats, Forest, Ints, NodeTable, build_forest, classes, probabilities, votes
+from loadcast.models.forest import (
+    Floats,
+    Forest,
+    Ints,
+    MalformedForestError,
+    NodeTable,
+    build_forest,
+    classes,
+    probabilities,
+    votes,
+)
 from loadcast.models.model import Model, ModelFamily, Prediction
 from loadcast.models.saved import SavedModel, demand, params_of
 from loadcast.settings import Settings
@@ -21,6 +31,13 @@ from loadcast.settings import Settings
 _SAVED_CLASS = "org.apache.spark.ml.classification.RandomForestClassificationModel"
 _N_CLASSES = max(schema.CLASS_NAMES) + 1  # Spark counts from 0, a class that never occurs
 _CLASSES = list(schema.CLASS_NAMES)
+_NODE = "nodeData"
+#: What is read of a node, as Spark 2.1 and all later ones save it; `rawCount`, which came with Spark 3, is not needed.
+_COLUMNS = (
+    "treeID",
+    *(f"{_NODE}.{name}" for name in ("id", "leftChild", "rightChild", "impurityStats")),
+    *(f"{_NODE}.split.{name}" for name in ("featureIndex", "leftCategoriesOrThreshold", "numCategories")),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +74,12 @@ def load_forest(saved: SavedModel) -> ForestModel:
     # Thresholds would make Spark choose the class in another way.
     demand(params_of(metadata), saved.folder, thresholds=None)
     demand(metadata, saved.folder, numClasses=_N_CLASSES, numFeatures=saved.n_features)
-    forest = build_forest(node_table(saved.table("data"), saved.folder), saved.n_features)
+    with saved.saved.reading(f"{saved.folder}/data"):
+        nodes = node_table(saved.table("data", _COLUMNS), saved.folder)
+    try:
+        forest = build_forest(nodes, saved.n_features)
+    except MalformedForestError as exc:
+        raise saved.saved.fault(f"{saved.folder}/data", f"is no forest: {exc}") from exc
     demand({"numTrees": forest.n_trees}, saved.folder, numTrees=metadata.get("numTrees"))
     if forest.shares[:, [label for label in range(_N_CLASSES) if label not in schema.CLASS_NAMES]].any():
         raise ArtefactError(f"{saved.folder} was trained on labels other than {_CLASSES}. Train again.")
@@ -67,7 +89,7 @@ def load_forest(saved: SavedModel) -> ForestModel:
 def node_table(table: pa.Table, folder: str = paths.FOREST_MODEL, n_classes: int = _N_CLASSES) -> NodeTable:
     """Spark ML's table of nodes as arrays; `folder` is for messages. Raises ArtefactError."""
     table = table.combine_chunks()
-    nodes = table.column("nodeData").combine_chunks()
+    nodes = table.column(_NODE).combine_chunks()
     if isinstance(nodes, pa.ChunkedArray):
         nodes = nodes.chunk(0)
     split = nodes.field("split")
@@ -78,6 +100,8 @@ def node_table(table: pa.Table, folder: str = paths.FOREST_MODEL, n_classes: int
     offsets = np.concatenate([[0], np.cumsum(np.asarray(values.value_lengths()))])
 
     def integers(array: pa.Array) -> Ints:
+        if array.null_count:
+            raise ArtefactError(f"{folder}: a node does not say all that Spark saves of one. Train again.")
         return np.asarray(array).astype(np.intp)
 
     return NodeTable(

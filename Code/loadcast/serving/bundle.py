@@ -1,67 +1,91 @@
 """A trained bundle, read without Spark: verified files in, encoders and model out.
 
-The folder is what training publishes: `info` (JSON) and the four Spark ML folders of paths.BUNDLE_FOLDERS. Every file
-is read once; the bytes whose checksum was verified are the bytes that are decoded, so a run that is replaced or changed
-meanwhile cannot slip in. Nothing in a bundle is ever executed.
+The folder is what training publishes: `info` (JSON) and the four Spark ML folders of paths.BUNDLE_FOLDERS, of Spark 2.1
+or any later one. Every file is read once; the bytes whose checksum was verified are the bytes that are decoded, so a
+run that is replaced or changed meanwhile cannot slip in. Nothing in a bundle is ever executed. The public sample's
+bundles list no checksums, and are read as they are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from loadcast import paths, schema
 from loadcast.artefacts.document import MAX_BYTES
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError
 from loadcast.kernels.encode import Encoders
-from loadcast.kernels.features import FeatureSet
-from loadcast.models.model import Floats, Model
+from loadcast.kernels.features.public_sample import DAY_NAMES, DAY_OF_WEEK_COLUMN
+from loadcast.models.model import Model
+from loadcast.models.rearranged import rearranged
 from loadcast.models.registry import load_model
-from loadcast.models.saved import SavedFiles, demand, params_of
+from loadcast.models.saved import TRAIN_AGAIN, SavedFiles
+from loadcast.printable import printable
+from loadcast.serving.encoder_stages import KEEP, Indexer, OneHot, read_indexers, read_one_hots, read_scaler
+from loadcast.serving.vector_layout import arrangement
 from loadcast.storage.checksum import data_files
 
 MAX_FILE_BYTES = 1 << 30
 MAX_BUNDLE_BYTES = 2 << 30
 MAX_FILES = 10_000
 _SHOWN = 5
-_DENSE = 1  # the type tag of a dense vector in Spark's Parquet form; 0 is sparse
+_WHOLE = re.compile(r"-?\d{1,10}", re.ASCII)
+_FETCH_AGAIN = "Fetch the model again."
+_SAMPLE_REMEDY = "Copy the folder whole from where it was trained, or run ETL and training of loadcast."
 
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A verified bundle: where it was read (links resolved), its `info`, and the model."""
+    """A verified bundle: where it was read (links resolved), its `info`, and the model.
+
+    `unseen`: the categorical columns whose levels that training never saw are not kept, and whether such a row is
+    skipped or an error. `has_day_names`: whether the column dayofweek was of names such as Monday.
+    """
 
     folder: Path
     info: Info
     encoders: Encoders
     model: Model
+    unseen: Mapping[str, str] = field(default_factory=dict)
+    has_day_names: bool = False
 
 
 def load_bundle(path: str | os.PathLike[str]) -> Bundle:
     """Read and verify the bundle at `path`, a bundle folder or an output folder whose `model` link leads to one.
 
-    Raises ArtefactError when anything is missing, changed, unlisted, too large, or not what this version expects.
+    Raises ArtefactError, of one printable line, when anything is missing, changed, unlisted, too large, or not what
+    this version expects.
     """
-    folder = bundle_folder(Path(path))
-    info = Info.parse(_read_bytes(folder, paths.INFO, MAX_BYTES), f"{paths.INFO} in {folder}")
-    files = SavedFiles(folder, _verified_files(folder, info))
     try:
-        encoders = _read_encoders(files, info)
-        model = load_model(files, encoders.n_features)
-    except (pa.ArrowException, LookupError, TypeError, ValueError, AttributeError, OverflowError, OSError) as exc:
-        raise ArtefactError(
-            f"The model in {folder} is not in the form that Spark ML 3.5 or 4 saves "
-            f"({type(exc).__name__}: {str(exc)[:200]}). Train again, or fetch it once more."
-        ) from exc
-    return Bundle(folder, info, encoders, model)
+        return _loaded(bundle_folder(Path(path)))
+    except ArtefactError as exc:
+        # Names of files, columns and levels are another's.
+        raise ArtefactError(printable(str(exc))) from exc
+
+
+def _loaded(folder: Path) -> Bundle:
+    info = Info.parse(_read_bytes(folder, paths.INFO, MAX_BYTES, _FETCH_AGAIN), f"{paths.INFO} in {folder}")
+    if info.is_of_public_sample and not info.files:
+        files = SavedFiles(folder, _unlisted_files(folder), _SAMPLE_REMEDY)
+    else:
+        files = SavedFiles(folder, _verified_files(folder, info), TRAIN_AGAIN)
+    indexers = read_indexers(files)
+    one_hots = read_one_hots(files, indexers) if info.column_for_encode else {}
+    by_column, has_day_names = _by_column(files, indexers, info)
+    encoders = _encoders(files, info, {name: indexer.levels for name, indexer in by_column.items()})
+    _check_names(files, info, encoders, by_column, one_hots)
+    arranged = arrangement(encoders, info.feature_columns, one_hots)
+    with files.reading(paths.FOREST_MODEL):
+        model = rearranged(load_model(files, len(arranged.columns)), arranged)
+    unseen = {name: indexer.unseen for name, indexer in by_column.items() if indexer.unseen != KEEP}
+    return Bundle(folder, info, encoders, model, unseen, has_day_names)
 
 
 def bundle_folder(path: Path) -> Path:
@@ -74,17 +98,17 @@ def bundle_folder(path: Path) -> Path:
         raise ArtefactError(f"There is no model in {path}. Train one, or name the folder that holds `info`.") from None
 
 
-def _read_bytes(folder: Path, name: str, limit: int) -> bytes:
+def _read_bytes(folder: Path, name: str, limit: int, remedy: str) -> bytes:
     """Bytes of one file inside `folder`; refuses what lies outside, is no plain file, or is larger than `limit`."""
     try:
         file = (folder / name).resolve(strict=True)
         if not file.is_relative_to(folder) or not file.is_file():
-            raise ArtefactError(f"{name} in {folder} leads outside it or is no plain file. Fetch the model again.")
+            raise ArtefactError(f"{name} in {folder} leads outside it or is no plain file. {remedy}")
         with file.open("rb") as stream:
             data = stream.read(limit + 1)
     except (OSError, RuntimeError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or type(exc).__name__
-        raise ArtefactError(f"{name} in {folder} cannot be read ({reason}). Fetch the model again.") from exc
+        raise ArtefactError(f"{name} in {folder} cannot be read ({reason}). {remedy}") from exc
     if len(data) > limit:
         raise ArtefactError(f"{name} in {folder} is larger than {limit} bytes, which no model of loadcast is.")
     return data
@@ -105,13 +129,27 @@ def _verified_files(folder: Path, info: Info) -> dict[str, bytes]:
     extra = sorted(set(data_files(folder, parts)) - set(wanted))
     if extra:
         raise ArtefactError(f"{folder} holds files that {paths.INFO} does not list: {_some(extra)}. Fetch it again.")
-    files, left = {}, MAX_BUNDLE_BYTES
-    for name in wanted:
-        files[name] = _read_bytes(folder, name, min(MAX_FILE_BYTES, left))
-        left -= len(files[name])
+    files = _read_files(folder, wanted, _FETCH_AGAIN)
     changed = [name for name, data in files.items() if hashlib.sha256(data).hexdigest() != wanted[name]]
     if changed:
         raise ArtefactError(f"{folder} was changed after training: {_some(changed)}. Fetch the model again.")
+    return files
+
+
+def _unlisted_files(folder: Path) -> dict[str, bytes]:
+    """The files of a bundle whose `info` is of a time before checksums."""
+    names = data_files(folder, paths.BUNDLE_FOLDERS)
+    if len(names) > MAX_FILES:
+        raise ArtefactError(f"{folder} holds more than {MAX_FILES:,} files of a model. {_SAMPLE_REMEDY}")
+    return _read_files(folder, names, _SAMPLE_REMEDY)
+
+
+def _read_files(folder: Path, names: Iterable[str], remedy: str) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    left = MAX_BUNDLE_BYTES
+    for name in names:
+        files[name] = _read_bytes(folder, name, min(MAX_FILE_BYTES, left), remedy)
+        left -= len(files[name])
     return files
 
 
@@ -120,65 +158,56 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _read_encoders(files: SavedFiles, info: Info) -> Encoders:
+def _by_column(files: SavedFiles, indexers: Mapping[str, Indexer], info: Info) -> tuple[dict[str, Indexer], bool]:
+    """The indexers by the categorical column they are for, those of days by number; and whether these had names."""
+    known = {schema.indexed(name): name for name in info.features.categories}
+    by_column = {known.get(output, output): indexer for output, indexer in indexers.items()}
+    if len(by_column) < len(indexers):
+        raise files.fault(paths.STRING_INDEX_MODEL, "indexes a column more than once")
+    days = by_column.get(DAY_OF_WEEK_COLUMN)
+    if days is None or all(_WHOLE.fullmatch(level) for level in days.levels):
+        return by_column, False
+    numbers = {name: str(number) for number, name in enumerate(DAY_NAMES, 1)}
+    strange = [level for level in days.levels if level not in numbers]
+    if strange:
+        raise files.fault(
+            paths.STRING_INDEX_MODEL,
+            f"has the {DAY_OF_WEEK_COLUMN} {strange[0][:100]!r}, wanted {DAY_NAMES[0]} to {DAY_NAMES[-1]}, or numbers",
+        )
+    numbered = Indexer(days.column, days.output, tuple(numbers[level] for level in days.levels), days.unseen)
+    return {**by_column, DAY_OF_WEEK_COLUMN: numbered}, True
+
+
+def _encoders(files: SavedFiles, info: Info, levels: Mapping[str, tuple[str, ...]]) -> Encoders:
+    mean, std = read_scaler(files, len(info.features.scaled))
+    with np.errstate(over="ignore"):
+        scale = np.divide(1.0, std, out=np.zeros_like(std), where=std != 0)
     only_indexed, for_encode = tuple(info.column_only_indexed), tuple(info.column_for_encode)
-    features = info.features
-    levels = _read_levels(files, features)
-    mean, std = _read_scaler(files, features)
-    scale = np.divide(1.0, std, out=np.zeros_like(std), where=std != 0)
-    encoders = Encoders(features, levels, only_indexed, for_encode, mean, scale)
-    if for_encode:
-        _check_one_hot(files, encoders)
-    wanted = encoders.vector
-    if tuple(info.feature_columns) != wanted:
+    try:
+        return Encoders(info.features, levels, only_indexed, for_encode, mean, scale)
+    except ArtefactError as exc:
+        raise ArtefactError(f"{paths.INFO} and encoders in {files.origin}: {exc}") from exc
+
+
+def _check_names(
+    files: SavedFiles,
+    info: Info,
+    encoders: Encoders,
+    by_column: Mapping[str, Indexer],
+    one_hots: Mapping[str, OneHot],
+) -> None:
+    """Refuse stages that read or make other columns than the vector in `info` wants."""
+    swapped = [name for name, indexer in by_column.items() if indexer.column != name]
+    if swapped:
+        raise files.fault(paths.STRING_INDEX_MODEL, f"makes {by_column[swapped[0]].output} of another column")
+    wanted = {schema.encoded(name): schema.indexed(name) for name in encoders.for_encode}
+    made = {one_hot.output: one_hot.column for one_hot in one_hots.values()}
+    if made != wanted:
+        output = min(set(made.items()) ^ set(wanted.items()))[0]
+        raise files.fault(paths.ONE_HOT_MODEL, f"does not make {output[:100]} as {paths.INFO} says")
+    vector = encoders.vector
+    if sorted(info.feature_columns) != sorted(vector):
         raise ArtefactError(
             f"{paths.INFO}: featureColumns are not those this version of loadcast builds "
-            f"({len(wanted)}, from {wanted[0]} to {wanted[-1]}). Train again."
+            f"({len(vector)}, from {vector[0]} to {vector[-1]}), in any order. {files.remedy}"
         )
-    return encoders
-
-
-def _read_levels(files: SavedFiles, features: FeatureSet) -> dict[str, tuple[str, ...]]:
-    stage = files.stage(paths.STRING_INDEX_MODEL)
-    params = params_of(files.metadata(stage, "StringIndexerModel"))
-    demand(params, paths.STRING_INDEX_MODEL, handleInvalid="keep")
-    labels = files.row(f"{stage}/data")["labelsArray"]
-    by_output = dict(zip(params["outputCols"], labels, strict=True))
-    known: dict[str, str] = {schema.indexed(name): name for name in features.categories}
-    return {known.get(str(column), str(column)): tuple(map(str, levels)) for column, levels in by_output.items()}
-
-
-def _check_one_hot(files: SavedFiles, encoders: Encoders) -> None:
-    stage = files.stage(paths.ONE_HOT_MODEL)
-    params = params_of(files.metadata(stage, "OneHotEncoderModel"))
-    demand(
-        params,
-        paths.ONE_HOT_MODEL,
-        dropLast=True,
-        inputCols=[schema.indexed(name) for name in encoders.for_encode],
-        outputCols=[schema.encoded(name) for name in encoders.for_encode],
-    )
-    # One category more than levels, for the unseen; dropping the last leaves one slot per level.
-    wanted = [len(encoders.levels[name]) + 1 for name in encoders.for_encode]
-    sizes = files.row(f"{stage}/data")["categorySizes"]
-    if sizes != wanted:
-        raise ArtefactError(
-            f"{paths.ONE_HOT_MODEL}: sizes {str(sizes)[:100]} do not fit {paths.STRING_INDEX_MODEL}. Train again."
-        )
-
-
-def _read_scaler(files: SavedFiles, features: FeatureSet) -> tuple[Floats, Floats]:
-    params = params_of(files.metadata(paths.SCALE_MODEL, "StandardScalerModel"))
-    demand(params, paths.SCALE_MODEL, withMean=True, withStd=True)
-    row = files.row(f"{paths.SCALE_MODEL}/data")
-    return _vector(row["mean"], features), _vector(row["std"], features)
-
-
-def _vector(value: Mapping[str, Any], features: FeatureSet) -> Floats:
-    if value["type"] == _DENSE:
-        return np.array(value["values"], dtype=np.float64)
-    if not 0 <= value["size"] <= len(features.scaled):
-        raise ArtefactError(f"{paths.SCALE_MODEL}: a vector of size {value['size']}. Train again.")
-    dense = np.zeros(value["size"])
-    dense[value["indices"]] = value["values"]
-    return dense

@@ -17,6 +17,7 @@ from loadcast.errors import ArtefactError, RequestError
 from loadcast.kernels.encode import cold_start, feature_matrix
 from loadcast.logs.events import MODEL, log_event
 from loadcast.serving.bundle import Bundle, load_bundle
+from loadcast.serving.bundle_contract import contract_of
 from loadcast.serving.columns import Columns, MatrixBuilder, columns_of
 from loadcast.serving.fast_request import FastReader
 from loadcast.serving.request_contract import RequestContract
@@ -33,9 +34,10 @@ class Predictor:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         bundle.model.warm()
-        features = bundle.encoders.features
-        self.contract = RequestContract(features)
-        self._reader = FastReader(features, self.contract)
+        self.contract = contract_of(bundle)
+        # The quick way knows loadcast's own contract only.
+        is_own = type(self.contract) is RequestContract
+        self._reader = FastReader(bundle.encoders.features, self.contract) if is_own else None
         self._builder = MatrixBuilder(bundle.encoders)
 
     @classmethod
@@ -83,7 +85,7 @@ class Predictor:
 
     def score(self, body: bytes) -> Scored:
         """Answers to a request's body, in order. Raises RequestError that names every fault."""
-        columns = self._reader.read(body)
+        columns = self._reader.read(body) if self._reader else None
         return self.score_table(self.contract.read_request(body)) if columns is None else self.score_columns(columns)
 
     def score_text(self, body: str) -> Scored:
