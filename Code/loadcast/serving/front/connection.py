@@ -14,16 +14,15 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import httptools
 
+from loadcast.serving.front.limits import Limits
 from loadcast.serving.front.message import Message, Refused
-from loadcast.serving.front.replies import CONTINUE, refusal, rendered
-
-if TYPE_CHECKING:
-    from loadcast.serving.front.front import Answer, Front
+from loadcast.serving.front.replies import CONTINUE, Answer, refusal, rendered
 
 _WRITE_BUFFER = 256 << 10
 _NEVER = math.inf
@@ -40,10 +39,32 @@ class State(enum.Enum):
     LINGER = "the client's end"
 
 
+class Owner(Protocol):
+    """What a connection needs of the worker that it belongs to. `buffered_bytes` are of bodies that nobody works on."""
+
+    loop: asyncio.AbstractEventLoop
+    limits: Limits
+    is_draining: bool
+    buffered_bytes: int
+    count_refusal: Callable[[int], None]
+
+    def admit(self, connection: Connection) -> bool:
+        """Let it in, or not."""
+
+    def release(self, connection: Connection) -> None:
+        """It asks for nothing more."""
+
+    def forget(self, connection: Connection) -> None:
+        """It has ended."""
+
+    def answer(self, message: Message, client: tuple[str, int], then: Callable[[Answer], None]) -> None:
+        """Answer a request, now or later."""
+
+
 class Connection(asyncio.Protocol):
     """A client's connection; all of its methods are called by the event loop."""
 
-    def __init__(self, front: Front, client: tuple[str, int]) -> None:
+    def __init__(self, front: Owner, client: tuple[str, int]) -> None:
         self.client = client
         self.state = State.IDLE
         self.since = time.monotonic()

@@ -11,9 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from loadcast.serving.front.connection import Connection, State
 from loadcast.serving.front.limits import LARGEST_QUICK_BODY, Limits
 from loadcast.serving.front.message import DRAINING, Message, Refused, environ_of
-from loadcast.serving.front.replies import Application, call, refusal
+from loadcast.serving.front.replies import Answer, Application, call, refusal
 
-Answer = tuple[str, list[tuple[str, str]], bytes]
 _THREADS = 2
 #: Which of an address's connections has to leave first where there are too many.
 _LEAVES_FIRST = (State.HEAD, State.BODY, State.IDLE)

@@ -14,13 +14,15 @@ from loadcast.serving.front.message import Message
 from loadcast.serving.problems import PROBLEM_JSON, problem
 
 Headers = Iterable[tuple[str, str]]
+#: Status line, headers and body.
+Answer = tuple[str, list[tuple[str, str]], bytes]
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 _OWN = frozenset(("connection", "date", "server", "keep-alive", "transfer-encoding"))
 _WITHOUT_BODY = frozenset((204, 304))
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def call(application: Application, environ: dict[str, Any]) -> tuple[str, list[tuple[str, str]], bytes]:
+def call(application: Application, environ: dict[str, Any]) -> Answer:
     """Status line, headers and body of the application's answer; a failure is answered with 500."""
     started: list[Any] = ["", []]
 
@@ -42,12 +44,12 @@ def call(application: Application, environ: dict[str, Any]) -> tuple[str, list[t
     return started[0], started[1], body
 
 
-def refusal(status: int, detail: str, headers: Headers = ()) -> tuple[str, list[tuple[str, str]], bytes]:
+def refusal(status: int, detail: str, headers: Headers = ()) -> Answer:
     """The front's own answer."""
     return _status(status), [("Content-Type", PROBLEM_JSON), *headers], problem(status, None, detail)
 
 
-def rendered(answer: tuple[str, list[tuple[str, str]], bytes], message: Message, keeps_alive: bool) -> bytes:
+def rendered(answer: Answer, message: Message, keeps_alive: bool) -> bytes:
     """An answer's bytes; `keeps_alive` says whether the connection takes another request."""
     status, headers, body = answer
     lines = [f"HTTP/1.1 {status}", f"Date: {_date(int(time.time()))}"]
