@@ -14,6 +14,12 @@ _SPARSE = 0  # the type tag of a sparse vector; 1 is a dense one
 _BLOCK_CELLS = 1 << 21
 
 
+def numbers_in(array: pa.Array | pa.ChunkedArray) -> NDArray[np.generic]:
+    """Numbers without nulls, as they lie in memory: pyarrow's own ways would import pandas where that is installed."""
+    whole = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    return np.from_dlpack(whole)
+
+
 def dense_blocks(table: pa.Table, columns: Sequence[str]) -> Iterator[NDArray[np.float64]]:
     """The rows of a table with `columns` side by side: matrices of at most 16 MB (of one row, where that is larger).
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError
+from loadcast.kernels.vectors import numbers_in
 from loadcast.models import walk
 from loadcast.models.forest import (
     Floats,
@@ -94,15 +95,15 @@ def node_table(table: pa.Table, folder: str = paths.FOREST_MODEL, n_classes: int
         nodes = nodes.chunk(0)
     split = nodes.field("split")
     values, counts = split.field("leftCategoriesOrThreshold"), nodes.field("impurityStats")
-    lengths = np.asarray(counts.value_lengths())
+    lengths = numbers_in(counts.value_lengths())
     if not (lengths == n_classes).all():
         raise ArtefactError(f"{folder}: a node does not count {n_classes} classes. Train again.")
-    offsets = np.concatenate([[0], np.cumsum(np.asarray(values.value_lengths()))])
+    offsets = np.concatenate([[0], np.cumsum(numbers_in(values.value_lengths()))])
 
     def integers(array: pa.Array) -> Ints:
         if array.null_count:
             raise ArtefactError(f"{folder}: a node does not say all that Spark saves of one. Train again.")
-        return np.asarray(array).astype(np.intp)
+        return numbers_in(array).astype(np.intp)
 
     return NodeTable(
         tree=integers(table.column("treeID").combine_chunks()),
@@ -112,8 +113,8 @@ def node_table(table: pa.Table, folder: str = paths.FOREST_MODEL, n_classes: int
         feature=integers(split.field("featureIndex")),
         categories=integers(split.field("numCategories")),
         split_offsets=offsets.astype(np.intp),
-        split_values=np.asarray(values.flatten(), dtype=np.float64),
-        counts=np.asarray(counts.flatten(), dtype=np.float64).reshape(-1, n_classes),
+        split_values=numbers_in(values.flatten()).astype(np.float64, copy=False),
+        counts=numbers_in(counts.flatten()).astype(np.float64, copy=False).reshape(-1, n_classes),
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from loadcast import schema
 from loadcast.kernels.encode import Encoders
 from loadcast.kernels.features import Encoding, FeatureSet
+from loadcast.kernels.vectors import numbers_in
 
 #: Room for a value in a key, which is the category's number and the value behind it; values lie within ±2³¹.
 _VALUE_BITS = 33
@@ -51,7 +52,7 @@ def columns_of(table: pa.Table, features: FeatureSet) -> Columns:
     integers = np.empty((table.num_rows, len(whole)), dtype=np.int64)
     for target, names in ((values, numbers), (integers, whole)):
         for at, name in enumerate(names):
-            target[:, at] = table.column(name).to_numpy()
+            target[:, at] = numbers_in(table.column(name))
     hours = pc.strftime(table.column(schema.HOUR).cast(pa.timestamp("s")), format=schema.TIME_FORMAT)
     return Columns(table.column(schema.SERVER).to_pylist(), hours.to_pylist(), integers, values)
 

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -115,6 +116,8 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
 
     Raises ArtefactError, ConfigError or EnvironmentNotReadyError before anything listens, and in the end Interrupted.
     """
+    # pyarrow would import pandas, where that is installed, in the middle of a request, for half a second.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]  # so it is not to be had
     tls = None if options.tls is None else tls_context(*options.tls)
     watcher = None if options.find is None else Watcher(options.find)
     share = None if options.rate_limit is None else options.rate_limit / options.workers
