@@ -166,7 +166,9 @@ class FrontWorker(Worker):  # type: ignore[misc]
     async def _connect(self, client: socket.socket, address: tuple[str, int]) -> None:
         options: dict[str, Any] = {}
         if self._options.tls:
-            options = {"ssl": self._options.tls, "ssl_handshake_timeout": self._front.limits.head_s}
+            limits = self._front.limits
+            times = {"ssl_handshake_timeout": limits.head_s, "ssl_shutdown_timeout": limits.linger_s}
+            options = {"ssl": self._options.tls, **times}
         try:
             await self._front.loop.connect_accepted_socket(lambda: Connection(self._front, address), client, **options)
         except OSError:  # the client is gone, or speaks no TLS
