@@ -51,6 +51,14 @@ def answered(predictor: Predictor, body: bytes) -> list[tuple[int, list[float]]]
     return [(answer["prediction"], list(answer["probability"].values())) for answer in answers.values()]
 
 
+def answered_in_columns(predictor: Predictor, wanted: list[dict[str, Any]]) -> list[tuple[int, list[float]]]:
+    """The same for columns, in loadcast's own spelling."""
+    names = predictor.contract.schema.names
+    columns = {name: [record[name] for record in wanted] for name in names}
+    scored = predictor.score_columns(predictor.contract.read_columns(columns, len(wanted)))
+    return list(zip(scored.labels.tolist(), scored.probabilities.tolist(), strict=True))
+
+
 @every_layout
 def test_the_answers_are_those_of_a_plain_reading(
     name: str, made: dict[str, MadeBundle], loaded: dict[str, Predictor]
@@ -58,6 +66,7 @@ def test_the_answers_are_those_of_a_plain_reading(
     bundle = made[name]
     expected = [bundle.expected(record) for record in SEEN]
     assert answered(loaded[name], sent(bundle, SEEN)) == expected
+    assert answered_in_columns(loaded[name], SEEN) == expected
     assert len({tuple(answer[1]) for answer in expected if answer}) > 10
 
 
@@ -69,6 +78,9 @@ def test_an_unseen_level_is_kept_skipped_or_refused_as_the_indexer_says(
     if bundle.layout.invalid == "error":
         with pytest.raises(ContractError) as caught:
             loaded[name].score(sent(bundle, wanted))
+        with pytest.raises(ContractError) as same:
+            answered_in_columns(loaded[name], wanted)
+        assert caught.value.problems == same.value.problems
         assert caught.value.problems == [
             {"record": 1, "field": "ServerIP", "found": "192.0.2.9", "wanted": "a value that training has seen"}
         ]
@@ -76,6 +88,7 @@ def test_an_unseen_level_is_kept_skipped_or_refused_as_the_indexer_says(
         expected = [answer for record in wanted if (answer := bundle.expected(record)) is not None]
         assert len(expected) == (5 if bundle.layout.invalid == "keep" else 2)
         assert answered(loaded[name], sent(bundle, wanted)) == expected
+        assert answered_in_columns(loaded[name], wanted) == expected
 
 
 def test_a_bundle_of_loadcast_keeps_its_contract(loaded: dict[str, Predictor]) -> None:

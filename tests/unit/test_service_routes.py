@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import os
 import re
 from datetime import datetime
@@ -31,9 +32,11 @@ from loadcast.serving.front.message import DRAINING
 from loadcast.serving.keys import Keys
 from loadcast.serving.metrics import DURATIONS_S, Metrics
 from loadcast.serving.openapi.schemas import TIME_PATTERN, example_record
+from loadcast.serving.predictor import Predictor
 from loadcast.serving.problems import KINDS, PROBLEM_JSON
 from loadcast.serving.request_contract import RequestContract, hour_text
 from published import BrokenPredictor, HourPredictor, hourly_statistics, load_at, publish
+from spark_layouts import SAMPLE, as_sample_client, write_layout
 
 ROOT = Path(__file__).parents[2]
 SERVER = "192.0.2.1"
@@ -91,6 +94,25 @@ def test_the_documentation_has_every_route_problem_and_count(client: FlaskClient
     assert sorted(kinds) == sorted((str(kind.status), kind.name) for kind in KINDS.values())
     told = set(re.findall(r"^# TYPE (\S+) ", client.get("/metrics").text, re.MULTILINE))
     assert set(re.findall(r"^\| `(loadcast_\w+)` \|", text, re.MULTILINE)) == told
+
+
+def test_the_public_sample_s_bundle_describes_its_own_spelling(tmp_path: Path) -> None:
+    training = random_features(200)
+    predictor = Predictor.load(write_layout(tmp_path / "bundle", training, SAMPLE, seed=1).folder)
+    client = create_app(predictor, keys=None, name="loadcast").test_client()
+    document = client.get("/openapi.json").json
+    OPENAPI_31_VALIDATOR.validate(document)
+    batch = jsonschema_rs.validator_for({**document, "$ref": "#/components/schemas/Batch"})
+    plain = records(training.slice(0, 2))
+    theirs = [as_sample_client(record) for record in plain]
+    assert plain != theirs
+    for body in (plain, theirs, json.dumps(theirs), [{**theirs[0], schema.HOUR: 1467331200000}]):
+        batch.validate(body)
+        assert client.post("/score", json=body).status_code == 200
+    assert not batch.is_valid([{**theirs[0], "dayofweek": "Doomsday"}])
+    assert client.post("/score", json=[{**theirs[0], "dayofweek": "Doomsday"}]).status_code == 400
+    (version,) = client.get("/v2/models/loadcast").json["versions"]
+    assert re.fullmatch("[0-9a-f]{16}", version)
 
 
 def test_the_example_is_one_that_is_answered(client: FlaskClient) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,12 +21,13 @@ from loadcast.kernels.encode import string_index
 from loadcast.kernels.features import Encoding
 from loadcast.kernels.features.public_sample import DAY_NAMES, DAY_OF_WEEK_COLUMN
 from loadcast.serving.bundle import Bundle
+from loadcast.serving.columns import Columns
 from loadcast.serving.encoder_stages import ERROR
 from loadcast.serving.request_contract import MAX_BODY_BYTES, MAX_PROBLEMS, ContractError, RequestContract, shown
 
 _DAY_NUMBERS = {name: number for number, name in enumerate(DAY_NAMES, 1)}
 _BLANKS = " \t\r\n"
-_LAST_MS = 253_402_300_799_999  # of the year 9999
+LAST_MS = 253_402_300_799_999  # of the year 9999
 
 
 def contract_of(bundle: Bundle) -> RequestContract:
@@ -42,12 +44,16 @@ class BundleContract(RequestContract):
         features = bundle.encoders.features
         super().__init__(features)
         self._encoders, self._unseen = bundle.encoders, bundle.unseen
-        self._has_day_names, self._is_sample = bundle.has_day_names, bundle.info.is_of_public_sample
+        self.has_day_names, self.is_sample = bundle.has_day_names, bundle.info.is_of_public_sample
         self._numbers = [feature.name for feature in features.features if feature.encoding is not Encoding.CATEGORY]
 
     def read_request(self, body: bytes | str) -> pa.Table:
         """As RequestContract.read_request. Of the public sample, also a JSON text that holds the array."""
-        return super().read_request(_unwrapped(body) if self._is_sample else body)
+        return super().read_request(_unwrapped(body) if self.is_sample else body)
+
+    def read_columns(self, columns: Mapping[str, Sequence[Any]], n_records: int) -> Columns:
+        """As RequestContract.read_columns; records that the encoders skip are missing."""
+        return self._read_as_records(columns)
 
     def _read(self, records: object, odd_constants: list[str]) -> pa.Table:
         if isinstance(records, list):
@@ -63,11 +69,11 @@ class BundleContract(RequestContract):
         if not isinstance(record, dict):
             return record
         changes: dict[str, Any] = {}
-        if self._is_sample:
+        if self.is_sample:
             changes = {name: 0.0 for name in self._numbers if record.get(name, 0) is None}
             changes[schema.HOUR] = _hour_text(record.get(schema.HOUR))
         day = record.get(DAY_OF_WEEK_COLUMN)
-        if self._has_day_names and isinstance(day, str):
+        if self.has_day_names and isinstance(day, str):
             changes[DAY_OF_WEEK_COLUMN] = _DAY_NUMBERS.get(day, day)
         translated = copy.copy(record)  # which keeps what the reader noted of fields that stand twice
         translated.update({name: value for name, value in changes.items() if name in record})
@@ -75,9 +81,9 @@ class BundleContract(RequestContract):
 
     def _worded(self, problem: dict[str, Any]) -> dict[str, Any]:
         wanted = problem["wanted"]
-        if self._has_day_names and problem["field"] == DAY_OF_WEEK_COLUMN:
+        if self.has_day_names and problem["field"] == DAY_OF_WEEK_COLUMN:
             wanted = f"a day from {DAY_NAMES[0]} to {DAY_NAMES[-1]}, or {wanted}"
-        if self._is_sample and problem["field"] == schema.HOUR:
+        if self.is_sample and problem["field"] == schema.HOUR:
             wanted = f"{wanted}, or milliseconds since 1970"
         return {**problem, "wanted": wanted}
 
@@ -123,6 +129,6 @@ def _unwrapped(body: bytes | str) -> bytes | str:
 
 def _hour_text(value: object) -> object:
     """A time in milliseconds, as pandas writes one, by its wall clock; else the value as it is."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LAST_MS:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LAST_MS:
         return value
     return datetime.fromtimestamp(value // 1000, UTC).strftime(schema.TIME_FORMAT)

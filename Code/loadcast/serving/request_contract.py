@@ -104,7 +104,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class RequestContract:
-    """What a request may hold for a model of `features`; `schema` has the columns that are read."""
+    """What a request may hold for a model of `features`; `schema` has the columns that are read.
+
+    `has_day_names` and `is_sample` say that other spellings are taken, too: see bundle_contract.BundleContract.
+    """
+
+    has_day_names = False
+    is_sample = False
 
     def __init__(self, features: FeatureSet) -> None:
         self.features, self.schema = features, features.request_schema
@@ -147,9 +153,11 @@ class RequestContract:
         try:
             return self._plain_columns(columns, n_records)
         except _DOUBTS:
-            names, rows = tuple(columns), zip(*columns.values(), strict=True)
-            table = self.read_records([dict(zip(names, row, strict=True)) for row in rows])
-            return columns_of(table, self.features)
+            return self._read_as_records(columns)
+
+    def _read_as_records(self, columns: Mapping[str, Sequence[Any]]) -> Columns:
+        names, rows = tuple(columns), zip(*columns.values(), strict=True)
+        return columns_of(self.read_records([dict(zip(names, row, strict=True)) for row in rows]), self.features)
 
     def _plain_columns(self, columns: Mapping[str, Sequence[Any]], n_records: int) -> Columns:
         """Columns as they are; raises, without saying where, unless all of them are plainly right."""

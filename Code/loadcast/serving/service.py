@@ -49,9 +49,14 @@ class ServedModel:
 
     @cached_property
     def version(self) -> str:
-        """What changes with every bundle: the beginning of the SHA-256 over the checksums of its files."""
-        lines = (f"{digest}  {name}\n" for name, digest in sorted(self.predictor.info.files.items()))
-        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:_VERSION_DIGITS]
+        """What changes with every bundle: the beginning of the SHA-256 over the checksums of its files.
+
+        A bundle of the public sample has none; there it is the SHA-256 over its `info`.
+        """
+        info = self.predictor.info
+        lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(info.files.items()))
+        text = lines or info.model_dump_json()
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_VERSION_DIGITS]
 
     @property
     def family(self) -> str:

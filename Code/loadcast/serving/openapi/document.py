@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from loadcast import __version__, schema
-from loadcast.serving.defaults import MAX_RECORDS
 from loadcast.serving.openapi import schemas
 from loadcast.serving.openapi.schemas import Schema, closed
 from loadcast.serving.problems import KINDS, PROBLEM_JSON, Kind
@@ -26,17 +25,16 @@ def document(service: Service) -> dict[str, Any]:
     """The OpenAPI 3.1 document of a service and the model that it has at this moment."""
     contract = service.served.predictor.contract if service.is_ready else None
     components = schemas.common_schemas()
-    record: Schema = {"type": "object"}
-    inference: Schema = {"type": "object"}
     examples: dict[str, Any] = {}
-    if contract is not None:
-        record, inference = schemas.record_schema(contract), schemas.inference_request(contract)
+    if contract is None:
+        components |= {"Record": {"type": "object"}, "Batch": {"type": "array"}, "InferenceRequest": {"type": "object"}}
+    else:
+        components |= {
+            "Record": schemas.record_schema(contract),
+            "Batch": schemas.batch_schema(contract),
+            "InferenceRequest": schemas.inference_request(contract),
+        }
         examples = {"score": [schemas.example_record(contract)], "infer": schemas.example_inference(contract)}
-    components.update(
-        Record=record,
-        Batch={"type": "array", "items": _ref("Record"), "maxItems": MAX_RECORDS},
-        InferenceRequest=inference,
-    )
     locked = service.gate.is_locked
     return {
         "openapi": "3.1.0",

@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from loadcast import schema
 from loadcast.kernels.features import Encoding, Feature
+from loadcast.kernels.features.public_sample import DAY_NAMES, DAY_OF_WEEK_COLUMN
+from loadcast.serving.bundle_contract import LAST_MS
 from loadcast.serving.column_request import ALL_TYPES, OUTPUTS
 from loadcast.serving.defaults import MAX_RECORDS
 from loadcast.serving.problems import KINDS, PREFIX
@@ -59,8 +61,23 @@ def record_schema(contract: RequestContract) -> Schema:
         schema.HOUR: {**time_schema(), "description": f"The hour as {schema.TIME_FORMAT_HINT}; `T` may stand between."},
         **{feature.name: _feature(feature) for feature in contract.features.features},
     }
+    if contract.has_day_names:
+        read[DAY_OF_WEEK_COLUMN] = {"anyOf": [read[DAY_OF_WEEK_COLUMN], {"enum": list(DAY_NAMES)}]}
+    if contract.is_sample:
+        wall_clock = {"type": "integer", "minimum": 0, "maximum": LAST_MS, "description": "Milliseconds since 1970."}
+        read[schema.HOUR] = {"anyOf": [read[schema.HOUR], wall_clock]}
+        for feature in contract.features.features:
+            if feature.encoding is not Encoding.CATEGORY:
+                read[feature.name]["type"] = ["number", "null"]
     ignored = sorted(contract.allowed - read.keys())
     return closed({**read, **{name: {"description": "Ignored."} for name in ignored}}, tuple(read))
+
+
+def batch_schema(contract: RequestContract) -> Schema:
+    """A batch of records; of the public sample also a text that holds it as JSON."""
+    batch: Schema = {"type": "array", "items": _ref("Record"), "maxItems": MAX_RECORDS}
+    text = {"type": "string", "contentMediaType": "application/json", "contentSchema": batch}
+    return {"anyOf": [batch, text]} if contract.is_sample else batch
 
 
 def _feature(feature: Feature) -> Schema:
@@ -105,7 +122,7 @@ def common_schemas() -> dict[str, Schema]:
         }
     )
     model = closed({"name": {"type": "string"}, "version": {"type": "string"}})
-    hours = {"type": "array", "items": _ref("Answer"), "minItems": 48, "maxItems": schema.HORIZON_HOURS}
+    hours = {"type": "array", "items": _ref("Answer"), "maxItems": schema.HORIZON_HOURS}
     texts = {"type": "string"}
     return {
         "Answer": answer,
