@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -120,6 +121,7 @@ class FakeService(ThreadingHTTPServer):
     """Answers each request with what `reply(number, body)` says, counted from 1, and keeps what it was sent."""
 
     daemon_threads = True
+    scheme = "http"
 
     def __init__(self, reply: Callable[[int, bytes], Reply | Fault]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -134,7 +136,7 @@ class FakeService(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -175,9 +177,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def fake_service(reply: Callable[[int, bytes], Reply | Fault]) -> Iterator[FakeService]:
-    """A FakeService that runs as long as the block."""
+def fake_service(
+    reply: Callable[[int, bytes], Reply | Fault], tls: ssl.SSLContext | None = None
+) -> Iterator[FakeService]:
+    """A FakeService that runs as long as the block; with `tls` it speaks that."""
     with FakeService(reply) as service:
+        if tls is not None:
+            service.socket = tls.wrap_socket(service.socket, server_side=True)
+            service.scheme = "https"
         thread = threading.Thread(target=service.serve_forever, args=(0.01,))
         thread.start()
         try:

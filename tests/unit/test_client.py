@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from loadcast.serving.remote import answers, connection, patience
 from loadcast.serving.remote.answers import by_server, check_answers, explain
 from loadcast.serving.remote.connection import score_url
 from published import HourPredictor, answer_to, running_service
+from tls import make_certificate, server_context
 
 Patch = pytest.MonkeyPatch
 
@@ -248,6 +250,38 @@ def test_an_endless_answer_is_not_read_to_its_end(monkeypatch: Patch) -> None:
     with fake_service(answering(b" " * 100_000)) as service:
         assert "has more than 5096 bytes" in failure(service.url)
         assert len(service.requests) == 1
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.mark.parametrize("fault", [*BROKEN, NO_HTTP], ids=repr)
+def test_by_tls_too_what_is_lost_or_cut_is_asked_for_again(fault: Fault, certificate: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+
+    def reply(number: int, body: bytes) -> Reply | Fault:
+        return fault if number in (1, 3) else right(body)
+
+    with fake_service(reply, server_context(certificate)) as service, ScoringClient(service.url, "secret") as scoring:
+        for _ in range(2):
+            assert len(scoring.score([record()])) == 1
+        assert len(service.requests) == 4
+
+
+def test_by_tls_too_what_crawls_ends(certificate: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    monkeypatch.setattr(connection, "ANSWER_TIMEOUT_S", 0.3)
+    with fake_service(lambda _number, _body: SLOW[1], server_context(certificate)) as service:
+        assert "gave no answer for 0.3 s" in failure(service.url)
+
+
+def test_a_service_that_cannot_prove_who_it_is_gets_no_key(certificate: Path, waits: list[float]) -> None:
+    with fake_service(lambda _number, body: right(body), server_context(certificate)) as service:
+        assert "could not prove who it is (TLS)" in failure(service.url, key="secret")
+        assert (service.requests, waits) == ([], [])
 
 
 # --- the deadline ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import ipaddress
+import os
 import socket
 import time
 from collections.abc import Mapping
@@ -82,6 +83,8 @@ class Connection:
         self._session.auth = _BearerKey(key)
         # A proxy cannot reach this machine's own loopback address.
         self._session.trust_env = not _is_loopback(url)
+        if not self._session.trust_env and (bundle := os.environ.get("REQUESTS_CA_BUNDLE")):
+            self._session.verify = bundle
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _Adapter())
 
@@ -134,6 +137,8 @@ def _is_late(error: requests.RequestException) -> bool:
 def _broke_off(error: requests.RequestException) -> bool:
     if isinstance(error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
         return True
+    if isinstance(error, requests.exceptions.SSLError):
+        return "UNEXPECTED_EOF" in str(error)
     # Of a request that was sent, urllib3 says that the connection was aborted; else why none could be made.
     return isinstance(error, requests.ConnectionError) and "Connection aborted" in str(error)
 
