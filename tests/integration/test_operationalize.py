@@ -110,8 +110,8 @@ def test_the_walk_through_leads_to_services_that_answer(
         "demolocal": "ready",
     }
 
-    pid = json.loads((find_service(project, "demolocal")[2].folder / "service.pid.json").read_text())["pid"]
-    for name in ("demo", "demolocal"):
-        shell.run(f"loadcast service delete realtime -i {name}")
+    for known in (service, local):
+        shell.run(f"loadcast service delete realtime -i {known.name}")
+        with pytest.raises(urllib.error.URLError):
+            ask(known.url, key, records)
     assert docker.names() == []
-    assert not os.path.exists(f"/proc/{pid}")

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from loadcast.cli.main import main
 from loadcast.errors import ConfigError, ServiceError
+from loadcast.registry import local
 from loadcast.registry.manifests import SERVICE, digest_of
 from loadcast.registry.services import (
     Wanted,
@@ -29,7 +31,7 @@ from loadcast.registry.services import (
 )
 from loadcast.registry.settings import current_account
 from loadcast.serving.keys import Keys
-from managed import write_manifest
+from managed import FAKE_SERVICE, write_manifest
 
 
 @pytest.fixture
@@ -209,3 +211,14 @@ def test_the_commands_tell_what_a_script_needs(project: Path) -> None:
     assert "fake service" in run(project, "service", "logs", "realtime", "-i", "demo").output
     assert run(project, "service", "delete", "realtime", "-i", "demo").output == "demo is deleted.\n"
     assert run(project, "service", "list", "realtime", "-o", "value").output == "\n"
+
+
+def test_one_that_does_not_hear_is_killed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_STOP_S", 0.2)
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + FAKE_SERVICE
+    write_manifest(project, deaf, version=2)
+    create_service(project, "demo", Wanted(manifest="forecast:2"))
+    url = find_service(project, "demo")[0].url
+    delete_service(project, "demo")
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url)

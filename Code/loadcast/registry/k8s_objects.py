@@ -83,8 +83,8 @@ def _deployment(service: Service, key_lines: Sequence[str]) -> Object:
             {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
         ],
     }
+    # How many there are is the autoscaler's: a number here would set that back with each update.
     spec = {
-        "replicas": service.replicas,
         "revisionHistoryLimit": 3,
         "selector": {"matchLabels": _selector(service)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},

@@ -23,7 +23,7 @@ from loadcast.serving.keys import KEY_VARIABLE
 
 _PROC = Path("/proc")
 #: Seconds for requests under way, before a service is killed.
-_STOP_S = 40.0
+_STOP_S, _DEATH_S = 40.0, 5.0
 _PAUSE_S = 0.05
 _LOG_BYTES = 1 << 20
 _MAIN, _TRIAL = "service", "trial"
@@ -100,13 +100,21 @@ class Local:
         if pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-            deadline_s = time.monotonic() + _STOP_S
-            while _running(layout, role) is not None and time.monotonic() < deadline_s:
-                time.sleep(_PAUSE_S)
-            if _running(layout, role) is not None:
+            if not _gone_within(_STOP_S, layout, role):
                 with suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
+                _gone_within(_DEATH_S, layout, role)
         _pid_file(layout, role).unlink(missing_ok=True)
+
+
+def _gone_within(seconds: float, layout: Layout, role: str) -> bool:
+    """Wait for the end of a process; returns whether it came."""
+    deadline_s = time.monotonic() + seconds
+    while _running(layout, role) is not None:
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(_PAUSE_S)
+    return True
 
 
 def tail(log: Path, lines: int, begin: int = 0) -> str:
@@ -146,14 +154,16 @@ def _spawn(words: list[str], log: Path) -> int:
 
 def _identity(pid: int) -> tuple[int, str] | None:
     """When a process was started, in ticks since which start of the machine; None for one that has ended."""
-    with suppress(ChildProcessError):  # ours only where it was started by this very process
-        os.waitpid(pid, os.WNOHANG)
     try:
         fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
         boot = (_PROC / "sys" / "kernel" / "random" / "boot_id").read_text().strip()
     except OSError:
         return None
-    return None if fields[_STATE_FIELD] in (b"Z", b"X") else (int(fields[_STARTED_FIELD]), boot)
+    if fields[_STATE_FIELD] not in (b"Z", b"X"):
+        return int(fields[_STARTED_FIELD]), boot
+    with suppress(ChildProcessError):  # ours to ask how it ended only where this very process has started it
+        os.waitpid(pid, os.WNOHANG)
+    return None
 
 
 def _running(layout: Layout, role: str) -> int | None:
