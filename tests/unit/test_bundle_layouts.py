@@ -6,12 +6,16 @@ import json
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from bundles import random_features, records
-from loadcast import schema
+from loadcast import paths, schema
+from loadcast.errors import TooLargeError
 from loadcast.serving.bundle import load_bundle
+from loadcast.serving.openapi.schemas import example_record, record_schema
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.request_contract import ContractError, RequestContract
+from loadcast.storage.checksum import sha256_of_files
 from spark_layouts import LAYOUTS, SAMPLE, MadeBundle, as_sample_client, write_layout
 
 TRAINING = random_features(200)
@@ -141,6 +145,24 @@ def test_faults_of_the_samples_records_are_named(
     ]
 
 
+def test_columns_are_read_as_records_are(sample: Predictor) -> None:
+    wanted = [RECORD, {**RECORD, "ServerIP": "192.0.2.9"}, as_sample_client(SEEN[1])]
+    columns = {name: [record[name] for record in wanted] for name in sample.contract.schema.names}
+    table = sample.contract.read_columns(columns, len(wanted))
+    assert table.equals(sample.contract.read_records([wanted[0], wanted[2]]))
+    with pytest.raises(TooLargeError):
+        sample.contract.read_columns(columns, 10_001)
+
+
+def test_the_document_has_the_samples_spellings(sample: Predictor) -> None:
+    record = record_schema(sample.contract)
+    check = Draft202012Validator(record).is_valid
+    assert check({**RECORD, schema.HOUR: 1467331200000, "linearTrend": None})
+    assert check(example_record(sample.contract))
+    assert not check({**RECORD, "dayofweek": "Funday"})
+    assert sample.contract.skips
+
+
 def test_records_that_a_caller_gives_are_not_changed(sample: Predictor) -> None:
     given = {**RECORD, schema.HOUR: 1467331200000}
     before = dict(given)
@@ -166,3 +188,4 @@ def test_the_samples_bundle_tells_what_it_was_made_with(made: dict[str, MadeBund
     assert bundle.info.features.name == "public_sample"
     assert bundle.info.feature_columns == list(made["2.1, the public sample"].vector)
     assert SAMPLE.n_parts == 1_000
+    assert bundle.info.files == sha256_of_files(bundle.folder, paths.BUNDLE_FOLDERS)

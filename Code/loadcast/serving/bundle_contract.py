@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +21,8 @@ from loadcast.kernels.encode import string_index
 from loadcast.kernels.features import Encoding
 from loadcast.kernels.features.public_sample import DAY_NAMES, DAY_OF_WEEK_COLUMN
 from loadcast.serving.bundle import Bundle
-from loadcast.serving.encoder_stages import ERROR
+from loadcast.serving.defaults import MAX_RECORDS
+from loadcast.serving.encoder_stages import ERROR, SKIP
 from loadcast.serving.request_contract import MAX_BODY_BYTES, MAX_PROBLEMS, ContractError, RequestContract, shown
 
 _DAY_NUMBERS = {name: number for number, name in enumerate(DAY_NAMES, 1)}
@@ -44,10 +46,28 @@ class BundleContract(RequestContract):
         self._encoders, self._unseen = bundle.encoders, bundle.unseen
         self._has_day_names, self._is_sample = bundle.has_day_names, bundle.info.is_of_public_sample
         self._numbers = [feature.name for feature in features.features if feature.encoding is not Encoding.CATEGORY]
+        self.skips = SKIP in bundle.unseen.values()
+        self.other_spellings = self._spellings()
 
     def read_request(self, body: bytes | str) -> pa.Table:
         """As RequestContract.read_request. Of the public sample, also a JSON text that holds the array."""
         return super().read_request(_unwrapped(body) if self._is_sample else body)
+
+    def read_columns(self, columns: Mapping[str, Sequence[object]], n_records: int) -> pa.Table:
+        """As RequestContract.read_columns."""
+        if n_records > MAX_RECORDS:
+            return super().read_columns(columns, n_records)
+        rows = zip(*columns.values(), strict=True)
+        return self.read_records([dict(zip(columns, row, strict=True)) for row in rows])
+
+    def _spellings(self) -> dict[str, dict[str, Any]]:
+        spellings: dict[str, dict[str, Any]] = {}
+        if self._is_sample:
+            spellings = {name: {"type": "null"} for name in self._numbers}
+            spellings[schema.HOUR] = {"type": "integer", "minimum": 0, "maximum": _LAST_MS}
+        if self._has_day_names:
+            spellings[DAY_OF_WEEK_COLUMN] = {"enum": list(DAY_NAMES)}
+        return spellings
 
     def _read(self, records: object, odd_constants: list[str]) -> pa.Table:
         if isinstance(records, list):

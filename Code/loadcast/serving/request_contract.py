@@ -17,6 +17,7 @@ from datetime import datetime
 from functools import lru_cache, partial
 from itertools import chain
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -102,7 +103,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class RequestContract:
-    """What a request may hold for a model of `features`; `schema` has the columns that are read."""
+    """What a request may hold for a model of `features`; `schema` has the columns that are read.
+
+    `skips`: whether a record may have no answer. `other_spellings`: by field, what it may be beside the feature set's
+    own, as a JSON Schema.
+    """
+
+    skips: bool = False
+    other_spellings: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
     def __init__(self, features: FeatureSet) -> None:
         self.features, self.schema = features, features.request_schema

@@ -25,7 +25,8 @@ _DESCRIPTION = (
 def document(service: Service) -> dict[str, Any]:
     """The OpenAPI 3.1 document of a service and the model that it has at this moment."""
     contract = service.served.predictor.contract if service.is_ready else None
-    components = schemas.common_schemas()
+    skips = contract is not None and contract.skips
+    components = schemas.common_schemas(0 if skips else schema.HORIZON_HOURS)
     record: Schema = {"type": "object"}
     inference: Schema = {"type": "object"}
     examples: dict[str, Any] = {}

@@ -53,6 +53,8 @@ def record_schema(contract: RequestContract) -> Schema:
         schema.HOUR: {**time_schema(), "description": f"The hour as {schema.TIME_FORMAT_HINT}; `T` may stand between."},
         **{feature.name: _feature(feature) for feature in contract.features.features},
     }
+    for name, spelling in contract.other_spellings.items():
+        read[name] = {"anyOf": [read[name], dict(spelling)]}
     ignored = sorted(contract.allowed - read.keys())
     return closed({**read, **{name: {"description": "Ignored."} for name in ignored}}, tuple(read))
 
@@ -86,8 +88,8 @@ def example_inference(contract: RequestContract) -> dict[str, Any]:
     return {"inputs": tensors}
 
 
-def common_schemas() -> dict[str, Schema]:
-    """What answers are made of, whatever the model."""
+def common_schemas(fewest_hours: int = schema.HORIZON_HOURS) -> dict[str, Schema]:
+    """What answers are made of; `fewest_hours` is how many hours a forecast has at least."""
     answer = closed(
         {
             schema.SERVER: {"type": "string"},
@@ -99,7 +101,7 @@ def common_schemas() -> dict[str, Schema]:
         }
     )
     model = closed({"name": {"type": "string"}, "version": {"type": "string"}})
-    hours = {"type": "array", "items": _ref("Answer"), "minItems": 48, "maxItems": schema.HORIZON_HOURS}
+    hours = {"type": "array", "items": _ref("Answer"), "minItems": fewest_hours, "maxItems": schema.HORIZON_HOURS}
     texts = {"type": "string"}
     return {
         "Answer": answer,
