@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import random
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from loadcast.serving import bundle as module
 from loadcast.serving.bundle import load_bundle
 from spark_layouts import LAYOUTS, Layout, MadeBundle, relist, stage_folder, write_layout, write_table
 
-N_CASES = int(os.environ.get("LOADCAST_BUNDLE_CASES", "60"))
+N_CASES = int(os.environ.get("LOADCAST_BUNDLE_CASES", "40"))
 SAMPLE = Layout("2.1.1", by_column=True, labels="labels", invalid="skip", hot_class="OneHotEncoder", info="pickle")
 OWN = LAYOUTS["4.3, in another order"]
 FOREST_DATA = f"{paths.FOREST_MODEL}/data"
@@ -39,10 +40,12 @@ Spoil = Callable[[MadeBundle], None]
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, MadeBundle]:
     folder, rows = tmp_path_factory.mktemp("originals"), random_features(100)
-    return {
+    made = {
         layout.is_sample: write_layout(folder / layout.info, rows, layout, seed=number)
         for number, layout in enumerate((SAMPLE, OWN))
     }
+    assert {load_bundle(bundle.folder).info.is_of_public_sample for bundle in made.values()} == {True, False}
+    return made
 
 
 @pytest.fixture
@@ -182,12 +185,11 @@ def of_sample(**spoils: tuple[Spoil, str]) -> Any:
     ),
 )
 def test_a_spoilt_bundle_of_the_sample_is_refused_in_one_line(sample: MadeBundle, spoil: Spoil, reason: str) -> None:
-    assert load_bundle(sample.folder).info.is_of_public_sample
     spoil(sample)
-    with pytest.raises(ArtefactError, match=reason):
-        load_bundle(sample.folder)
+    line = refusal(sample)
+    assert re.search(reason, line)
     # There is nothing to fetch it from.
-    assert "etch" not in refusal(sample)
+    assert "etch" not in line
 
 
 @pytest.mark.parametrize("sizes", [[], [1], [2**31 - 1] * 7, None])
@@ -242,8 +244,8 @@ def set_forest(made: MadeBundle, table: pa.Table) -> Path:
 
 
 def one_long_list() -> pa.Table:
-    """A node that counts one class 12 million times: some hundred bytes of Parquet."""
-    n = 12_000_000
+    """A node that counts one class 6 million times: some hundred bytes of Parquet."""
+    n = 6_000_000
     counts = pa.ListArray.from_arrays(pa.array([0, n], pa.int32()), pa.array(np.ones(n)))
     return pa.table({"treeID": [0], "nodeData": pa.StructArray.from_arrays([counts], ["impurityStats"])})
 
@@ -278,8 +280,8 @@ def test_a_list_of_millions_is_counted_in_its_pages(
     file = set_forest(sample, one_long_list())
     assert file.stat().st_size < 5_000
     if not is_honest:
-        file.write_bytes(with_smaller_footer(file.read_bytes(), 12_000_000))
-        assert pq.ParquetFile(file).metadata.row_group(0).column(1).num_values < 10_000_000
+        file.write_bytes(with_smaller_footer(file.read_bytes(), 6_000_000))
+        assert pq.ParquetFile(file).metadata.row_group(0).column(1).num_values < 5_000_000
     undecoded_forest(monkeypatch)
     assert "unpacks to more than" in refusal(sample)
 
@@ -301,7 +303,7 @@ def varint(number: int) -> bytes:
 
 def test_a_long_text_that_is_named_often_is_counted(sample: MadeBundle) -> None:
     shutil.rmtree(indexer(sample, 1) / "data")
-    write_table(indexer(sample, 1) / "data", pa.table({"labels": [["x" * 100_000] * 5_000]}))
+    write_table(indexer(sample, 1) / "data", pa.table({"labels": [["x" * 100_000] * 700]}))
     assert "unpacks to texts of more than" in refusal(sample)
 
 
