@@ -11,7 +11,7 @@ from loadcast.holiday_calendar import holiday_days
 from loadcast.kernels.calendar import CalendarRule, epoch_seconds
 from loadcast.kernels.data_contract import Contract
 from loadcast.kernels.features import FeatureSet
-from loadcast.kernels.labels import LabelRule
+from loadcast.kernels.labels import ABSOLUTE, LabelQuantiles, LabelRule
 from loadcast.kernels.rows import Layout
 from loadcast.kernels.scan import RowFilter
 from loadcast.settings import Settings
@@ -23,11 +23,12 @@ class Rules:
 
     `layout` None: each file's own head says it. `rows` says which rows are kept, the data contract included. Rows
     before `split_seconds` (since 1970) are training rows; without it there are none, and no features are made.
+    `labels` are the rule, or what it is to be learned by.
     """
 
     layout: Layout | None
     rows: RowFilter
-    labels: LabelRule
+    labels: LabelRule | LabelQuantiles
     features: FeatureSet
     train_begin: datetime
     #: Whose holidays, and of which years: the first and the last.
@@ -46,7 +47,7 @@ class Rules:
         return cls(
             layout=None if settings.columns is None else Layout(settings.columns),
             rows=RowFilter(epoch_seconds(begin), epoch_seconds(end), servers, _contract(settings)),
-            labels=LabelRule.absolute(settings.low_threshold, settings.high_threshold),
+            labels=_labels(settings),
             features=feature_set(settings.feature_set),
             train_begin=begin,
             holiday_country=settings.holiday_country,
@@ -63,6 +64,15 @@ class Rules:
 def calendar_rule(train_begin: datetime, country: str, years: tuple[int, int]) -> CalendarRule:
     """The calendar of a training that began at `train_begin`, with the holidays of the first to the last of `years`."""
     return CalendarRule(train_begin, holiday_days(country, *years))
+
+
+def _labels(settings: Settings) -> LabelRule | LabelQuantiles:
+    if settings.label_rule == ABSOLUTE:
+        return LabelRule.absolute(settings.low_threshold, settings.high_threshold)
+    until = settings.test_split_start or settings.train_begin  # without a test period nothing is labelled
+    return LabelQuantiles(
+        settings.label_rule, settings.low_quantile, settings.high_quantile, epoch_seconds(until) // 3_600
+    )
 
 
 def _contract(settings: Settings) -> Contract | None:

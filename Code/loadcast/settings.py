@@ -58,6 +58,8 @@ _MAX_CONFIG_BYTES = 1 << 20
 _SHOWN_FAULTS = 20
 _SHOWN_CHARACTERS = 100
 _REQUIRED_COLUMNS = (schema.SESSION_START, schema.SERVER, *schema.MEASURES)
+#: They stand in a document only where they are set: histories name runs by digests from before there were such keys.
+_LATER_KEYS = ("label_rule", "low_quantile", "high_quantile")
 _PLACEHOLDER = re.compile(r"x{3,16}|<[^<>]{0,200}>", re.IGNORECASE)
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(/[a-z0-9]+)?/?")
 
@@ -154,6 +156,7 @@ Time = Annotated[
     PlainSerializer(_time_text, when_used="json"),
 ]
 Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 Bound = Annotated[float | None, Field(allow_inf_nan=False, strict=True)]
 
 
@@ -206,6 +209,9 @@ class Settings(BaseModel):
     test_split_start: Time | None = None
     low_threshold: Threshold
     high_threshold: Threshold
+    label_rule: Literal["absolute", "quantile", "perServer"] = "absolute"
+    low_quantile: Share = 0.5
+    high_quantile: Share = 0.85
     filter_servers: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_addresses)] = DEMO_SERVERS
     columns: Annotated[tuple[str, ...] | None, AfterValidator(_session_columns)] = None
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
@@ -242,6 +248,10 @@ class Settings(BaseModel):
             raise ValueError(
                 f"lowThreshold: found {self.low_threshold:g}, wanted less than highThreshold, {self.high_threshold:g}"
             )
+        if not self.low_quantile < self.high_quantile:
+            raise ValueError(
+                f"lowQuantile: found {self.low_quantile:g}, wanted less than highQuantile, {self.high_quantile:g}"
+            )
         if self.output is None and not (self.storage_account and self.storage_container):
             raise ValueError(
                 "output: found nothing, wanted a folder or URL for results, or storageAccount and storageContainer"
@@ -249,8 +259,13 @@ class Settings(BaseModel):
         return self
 
     def document(self) -> dict[str, Any]:
-        """The configuration as plain values with the keys of its file, defaults included, fit for parse_settings."""
-        return self.model_dump(mode="json", by_alias=True)
+        """The configuration as plain values with the keys of its file, fit for parse_settings.
+
+        Defaults are included, but for those of keys that came after digests of documents were kept.
+        """
+        defaults = {key: field.default for key, field in type(self).model_fields.items()}
+        unset = {key for key in _LATER_KEYS if getattr(self, key) == defaults[key]}
+        return self.model_dump(mode="json", by_alias=True, exclude=unset)
 
     @property
     def keeps_scanned(self) -> bool:

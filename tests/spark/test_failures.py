@@ -168,6 +168,7 @@ def test_training_before_etl_says_to_run_etl(spark: SparkSession, clean_log: Pat
     [
         ("lowThreshold", 99.0),
         ("highThreshold", 501.0),
+        ("labelRule", "quantile"),
         ("trainBegin", "2016-05-31 00:00:00"),
         ("testSplitStart", "2016-06-03 00:00:00"),
     ],

@@ -18,7 +18,8 @@ from loadcast import paths, schema
 pytestmark = pytest.mark.spark
 
 LABELS = (1, 2, 3)
-NAIVE = ("sameClassAs48hBefore", "sameClassAs168hBefore", "mostFrequentOfHourOfWeek", "mostFrequent")
+SAME_HOUR = {"mostFrequentOfSameHour7Days": 7, "mostFrequentOfSameHour28Days": 28}
+NAIVE = ("sameClassAs48hBefore", "sameClassAs168hBefore", "mostFrequentOfHourOfWeek", "mostFrequent", *SAME_HOUR)
 SERVER_HOUR_OF_WEEK = [schema.SERVER, "dayofweek", "hourofday"]
 
 
@@ -67,6 +68,12 @@ def commonest(labels: pd.Series) -> int:
     return min(counts, key=lambda label: (-counts[label], label))
 
 
+def same_hours(classes: dict[tuple[str, Any], int], server: str, hour: Any, days: int) -> list[int]:
+    """The classes of the hours 48, 72, … hours before, of as many days, without hours that were not observed."""
+    keys = [(server, hour - np.timedelta64(day, "D")) for day in range(2, 2 + days)]
+    return [classes[key] for key in keys if key in classes]
+
+
 @pytest.fixture(scope="module")
 def answers(hostile: runs.Run) -> pd.DataFrame:
     """Observed hours with what each naive forecast says of them."""
@@ -84,6 +91,11 @@ def answers(hostile: runs.Run) -> pd.DataFrame:
     usual = training.groupby(SERVER_HOUR_OF_WEEK)[schema.LABEL].apply(commonest).to_dict()
     rows[NAIVE[2]] = [usual.get(tuple(key), overall) for key in rows[SERVER_HOUR_OF_WEEK].itertuples(index=False)]
     rows[NAIVE[3]] = overall
+    keys = list(zip(rows[schema.SERVER], rows[schema.HOUR], strict=True))
+    classes = dict(zip(keys, rows[schema.LABEL], strict=True))
+    for name, days in SAME_HOUR.items():
+        known = (same_hours(classes, *key, days) for key in keys)
+        rows[name] = [commonest(pd.Series(labels)) if labels else overall for labels in known]
     return rows
 
 

@@ -21,6 +21,7 @@ from loadcast.artefacts.info import Info
 from loadcast.artefacts.metrics import Metrics
 from loadcast.artefacts.quality import Quality
 from loadcast.errors import ArtefactError
+from loadcast.kernels.labels import Bounds
 
 KINDS: list[tuple[type[Artefact], Callable[[], dict[str, Any]]]] = [
     (Info, made_up_info),
@@ -81,6 +82,19 @@ def test_a_newer_format_names_the_loadcast_that_is_needed(
 @pytest.mark.parametrize("version", [-1, 1.0, True, "2", None, [], "\x1b" * 1000])
 def test_a_version_that_cannot_be_is_refused(version: object) -> None:
     assert "found formatVersion" in refused(Info, json.dumps(made_up_info(formatVersion=version)).encode())
+
+
+@every_kind
+def test_every_older_format_is_read(kind: type[Artefact], old: Callable[[], dict[str, Any]]) -> None:
+    plain = {name: value for name, value in old().items() if name != "version"}
+    for version in range(kind.FIRST, kind.VERSION + 1):
+        artefact = kind.parse(json.dumps({**plain, "formatVersion": version}).encode(), "old")
+        assert artefact.document() == {**plain, "formatVersion": kind.VERSION}
+
+
+def test_info_before_labels_had_a_part_has_the_configured_bounds_for_all_servers() -> None:
+    rule = Info.parse(json.dumps(made_up_info()).encode(), "old").label_rule
+    assert (rule.name, rule.common, rule.of_server) == ("absolute", Bounds(200.0, 500.0, "configured"), {})
 
 
 @every_kind

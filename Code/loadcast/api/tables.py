@@ -23,6 +23,8 @@ from loadcast.kernels.calendar import epoch_seconds
 from loadcast.kernels.coverage import Coverage
 from loadcast.kernels.features import training_table
 from loadcast.kernels.grid import WORK_SLOTS, build_grid, daily_table, grid_from_hourly, hourly_table, portions
+from loadcast.kernels.label_history import learned_rule
+from loadcast.kernels.labels import LabelQuantiles, LabelRule
 from loadcast.kernels.rows import Layout, detect_layout
 from loadcast.kernels.scan import Counts, RowFilter, Scanner
 from loadcast.pipeline.quality import check_quality, quality_report
@@ -104,11 +106,19 @@ def features(source: Settings | pa.Table, settings: Settings | None = None) -> p
     if chosen is None:
         raise ConfigError("features: found a table without settings, wanted features(table, settings).")
     rules, hours = Rules.of(chosen), source if isinstance(source, pa.Table) else hourly(source)
+    rule = _label_rule(chosen, rules.labels, hours)
     tables = [
-        training_table(rules.features, grid_from_hourly(some), rules.calendar, rules.labels)
-        for some in _by_servers(hours)
+        training_table(rules.features, grid_from_hourly(some), rules.calendar, rule) for some in _by_servers(hours)
     ]
     return pa.concat_tables([rules.features.schema.empty_table(), *tables]).combine_chunks()
+
+
+def _label_rule(settings: Settings, labels: LabelRule | LabelQuantiles, hours: pa.Table) -> LabelRule:
+    """The configured rule, or the one that the hours teach. Raises ConfigError without testSplitStart, InputError."""
+    if isinstance(labels, LabelRule):
+        return labels
+    _ = settings.split
+    return learned_rule(map(grid_from_hourly, _by_servers(hours)), labels)
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,13 @@ from loadcast.artefacts.document import (
     Real,
     unchanged,
 )
+from loadcast.artefacts.labels import Labels
 from loadcast.artefacts.public_sample import load_legacy_info
 from loadcast.errors import ArtefactError
 from loadcast.feature_sets import feature_set_of
 from loadcast.kernels.features import CLASSIC, PUBLIC_SAMPLE, FeatureSet
 from loadcast.kernels.features.public_sample import sample_vector
+from loadcast.kernels.labels import LabelRule
 from loadcast.printable import printable
 from loadcast.settings import DURATIONS, parse_time
 
@@ -112,13 +114,14 @@ class Info(Artefact):
 
     A run that names no feature set is of the time before there were any, and so has the classic one. Until training,
     `files` is empty, and absent are `model`, its family's name, `modelSettings`, `forest`, a forest's settings, and
-    `selfCheck`.
+    `selfCheck`. `lowThreshold` and `highThreshold` are the bounds of servers without bounds of their own; before
+    version 3 there is no `labels`, and they are those of all servers, as configured.
     """
 
     FILE: ClassVar[str] = paths.INFO
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     FIRST: ClassVar[int] = 1
-    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {_PUBLIC_SAMPLE: of_public_sample, 1: unchanged}
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {_PUBLIC_SAMPLE: of_public_sample, 1: unchanged, 2: unchanged}
     REMEDY: ClassVar[str] = "Run ETL and training again, or fetch the model again."
 
     duration: str
@@ -130,6 +133,7 @@ class Info(Artefact):
     test_period: Period
     low_threshold: Real
     high_threshold: Real
+    labels: Labels | None = None
     timezone: str
     holiday_country: str
     filter_servers: list[str] | None
@@ -153,6 +157,13 @@ class Info(Artefact):
     def is_of_public_sample(self) -> bool:
         """Whether the public sample wrote it: then it lists no files, and the records are as the sample's client's."""
         return self.feature_set.name == PUBLIC_SAMPLE.name
+
+    @property
+    def label_rule(self) -> LabelRule:
+        """What low, medium and high mean in this run."""
+        if self.labels is None:
+            return LabelRule.absolute(self.low_threshold, self.high_threshold)
+        return self.labels.label_rule()
 
     @classmethod
     def _version(cls, document: Document) -> object:

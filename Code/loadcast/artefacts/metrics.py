@@ -61,13 +61,14 @@ class PartMetrics(Scores):
 class Metrics(Artefact):
     """Scores on the observed rows of the training and of the test period.
 
+    Before version 3, `naive` has no forecasts of the same hour.
     `warning` says where the test rows are too few for scores to say much.
     """
 
     FILE: ClassVar[str] = paths.METRICS
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     FIRST: ClassVar[int] = 1
-    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: unchanged}
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: unchanged, 2: unchanged}
     REMEDY: ClassVar[str] = "Train again: python Code/train.py CONFIG."
 
     train: PartMetrics

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from loadcast.kernels.scores import scores, warning_of
-from loadcast.kernels.tally import HOUR_OF_WEEK, MODEL, SAME_AS_48H, SAME_AS_168H, PartTally
+from loadcast.kernels.tally import HOUR_OF_WEEK, MODEL, SAME_AS_48H, SAME_AS_168H, SAME_HOUR, PartTally
 
 MOST_FREQUENT = "mostFrequent"
-NAIVE = (SAME_AS_48H, SAME_AS_168H, HOUR_OF_WEEK, MOST_FREQUENT)
+NAIVE = (SAME_AS_48H, SAME_AS_168H, *SAME_HOUR, HOUR_OF_WEEK, MOST_FREQUENT)
 
 
 def evaluate(train: PartTally, test: PartTally) -> dict[str, Any]:

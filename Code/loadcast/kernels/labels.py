@@ -8,11 +8,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from loadcast.errors import InputError
+
 Float64s = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 
-ABSOLUTE = "absolute"
-CONFIGURED = "configured"
+#: The names of rules: configured bounds, or quantiles of the fleet's hours, or of each server's own.
+ABSOLUTE, QUANTILE, PER_SERVER = "absolute", "quantile", "perServer"
+#: Where bounds are from: the configuration, all servers' hours, or the server's own.
+CONFIGURED, FLEET, SERVER = "configured", "fleet", "server"
+#: A server with fewer observed hours before the test period is too young for bounds of its own: a week of hours.
+OWN_BOUNDS_H = 168
+#: The label of an hour while the bounds are still to be learned.
+UNLABELLED = 0
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,33 @@ class Bounds:
     low: float
     high: float
     source: str = CONFIGURED
+
+
+@dataclass(frozen=True)
+class LabelQuantiles:
+    """Bounds still to be learned: quantiles of the observed hourly peaks that ended by the test period's start.
+
+    `name` is QUANTILE or PER_SERVER; `low` and `high` are shares of the hours, 0 to 1; `until_hour` is the first hour
+    since 1970 that is not known.
+    """
+
+    name: str
+    low: float
+    high: float
+    until_hour: int
+
+    def rule(self, fleet: Sequence[float], own: Mapping[str, Sequence[float]]) -> LabelRule:
+        """The rule of both quantiles of the fleet's hours, and of those servers' that are old enough.
+
+        Raises InputError where the fleet has none (NaN), as no hour was observed.
+        """
+        if np.isnan(fleet).any():
+            raise InputError(
+                f"labelRule {self.name}: found no observed hour that ended by testSplitStart, wanted some to learn the "
+                "bounds of classes from. Check trainBegin, testSplitStart and dataFile."
+            )
+        of_server = {server: Bounds(low, high, SERVER) for server, (low, high) in sorted(own.items())}
+        return LabelRule(self.name, Bounds(fleet[0], fleet[1], FLEET), of_server)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from loadcast import schema
 from loadcast.kernels.features.baseline import LAG_48, LAG_168
 from loadcast.kernels.features.dates import DAY_OF_WEEK, HOUR_OF_DAY
+from loadcast.kernels.grid import hours_of
 from loadcast.kernels.labels import LabelRule
+from loadcast.kernels.same_hour import commonest_of_same_hour
 
 Counts = NDArray[np.int64]
 Codes = NDArray[np.intp]
@@ -22,8 +24,10 @@ MODEL = "model"
 SAME_AS_48H = "sameClassAs48hBefore"
 SAME_AS_168H = "sameClassAs168hBefore"
 HOUR_OF_WEEK = "mostFrequentOfHourOfWeek"
-#: Forecasts with an answer for each row; that of HOUR_OF_WEEK may be none.
-ANSWERS = (MODEL, SAME_AS_48H, SAME_AS_168H, HOUR_OF_WEEK)
+#: The commonest class of the same hour, by how many days are looked at.
+SAME_HOUR = {"mostFrequentOfSameHour7Days": 7, "mostFrequentOfSameHour28Days": 28}
+#: Forecasts that say something of each row; those of the most frequent class may have no answer.
+ANSWERS = (MODEL, SAME_AS_48H, SAME_AS_168H, HOUR_OF_WEEK, *SAME_HOUR)
 #: The columns that a tally reads, besides the model's answers.
 TALLIED = (
     schema.SERVER,
@@ -71,17 +75,27 @@ def no_tally() -> PartTally:
     return PartTally({name: np.zeros((_N, _N + 1), dtype=np.int64) for name in ANSWERS}, 0.0)
 
 
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """What is kept of n rows, (n,) each; `answers` is (4, n): the true class, the model's, that of both lags."""
+
+    is_test: NDArray[np.bool_]
+    answers: NDArray[np.int8]
+    codes: Codes
+    hours: NDArray[np.int64]
+    weekly_hours: Codes
+
+
 class Tally:
     """Counts the observed rows of some servers: all the rows of each of them, in as many tables as there are.
 
-    A server's commonest class of an hour of the week is known only when all its training rows are: until then a few
-    bytes of each row are kept.
+    What a server's commonest classes are is known only when all its rows are: until then a few bytes of each are kept.
     """
 
     def __init__(self, split: Any, rule: LabelRule) -> None:
         self._split, self._rule = np.datetime64(split, "us"), rule
         self._servers: dict[str, int] = {}
-        self._kept: list[tuple[NDArray[np.bool_], NDArray[np.int8], Codes]] = []
+        self._kept: list[_Rows] = []
         self._losses = [0.0, 0.0]
 
     @property
@@ -101,16 +115,18 @@ class Tally:
         codes = self._server_codes(rows)
         lags = (rows.column(lag.name).to_numpy() for lag in (LAG_48, LAG_168))
         answers = [truth, labels, *(self._rule.labels(lag, self.servers, codes) for lag in lags)]
-        self._kept.append((is_test, np.stack(answers).astype(np.int8), _weekly_hours(rows, codes)))
+        hours = hours_of(rows.column(schema.HOUR))
+        self._kept.append(_Rows(is_test, np.stack(answers).astype(np.int8), codes, hours, _weekly_hours(rows, codes)))
 
     def parts(self) -> tuple[PartTally, PartTally]:
         """The counts of the train and the test part."""
         if not self._kept:
             return no_tally(), no_tally()
-        is_test, answers, weekly_hours = (np.concatenate(arrays, axis=-1) for arrays in zip(*self._kept, strict=True))
-        truth = answers[0]
-        usual = _usual_classes(weekly_hours, truth, ~is_test)
-        said = dict(zip(ANSWERS, (*answers[1:], usual), strict=True))
+        rows = _joined(self._kept)
+        truth, is_test = rows.answers[0], rows.is_test
+        usual = _usual_classes(rows.weekly_hours, truth, ~is_test)
+        same_hour = commonest_of_same_hour(rows.codes, rows.hours, truth, tuple(SAME_HOUR.values()))
+        said = dict(zip(ANSWERS, (*rows.answers[1:], usual, *same_hour), strict=True))
         train, test = (
             PartTally({name: _confusion(truth[part], said[name][part]) for name in ANSWERS}, loss)
             for part, loss in zip((~is_test, is_test), self._losses, strict=True)
@@ -125,6 +141,11 @@ class Tally:
         numbers = [self._servers.setdefault(name, len(self._servers)) for name in servers.dictionary.to_pylist()]
         codes: Codes = np.array(numbers, dtype=np.intp)[servers.indices.to_numpy()]
         return codes
+
+
+def _joined(parts: Sequence[_Rows]) -> _Rows:
+    columns = ([getattr(part, field.name) for part in parts] for field in fields(_Rows))
+    return _Rows(*(np.concatenate(arrays, axis=-1) for arrays in columns))
 
 
 def _weekly_hours(rows: pa.Table, codes: Codes) -> Codes:

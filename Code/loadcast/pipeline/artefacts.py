@@ -9,13 +9,14 @@ import pyarrow
 
 import loadcast
 from loadcast.artefacts.info import FeatureSetVersion, Info, periods
+from loadcast.artefacts.labels import Labels
 from loadcast.kernels.encode import Encoders
 from loadcast.secrets import without_secrets
 from loadcast.settings import Settings
 from loadcast.spark.session import SPARK_VERSION
 
 
-def run_info(settings: Settings, encoders: Encoders, filter_ip: bool) -> Info:
+def run_info(settings: Settings, encoders: Encoders, labels: Labels, filter_ip: bool) -> Info:
     """`info` as ETL knows it; training adds the forest's settings and the files' checksums."""
     train_period, test_period = periods(settings.train_begin, settings.split, settings.train_end)
     return Info(
@@ -26,8 +27,9 @@ def run_info(settings: Settings, encoders: Encoders, filter_ip: bool) -> Info:
         test_split_start=settings.split,
         train_period=train_period,
         test_period=test_period,
-        low_threshold=settings.low_threshold,
-        high_threshold=settings.high_threshold,
+        low_threshold=labels.common.low,
+        high_threshold=labels.common.high,
+        labels=labels,
         timezone=settings.timezone,
         holiday_country=settings.holiday_country,
         filter_servers=list(settings.filter_servers) if filter_ip else None,

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from functools import partial
 
 from loadcast import paths
+from loadcast.artefacts.labels import Labels
 from loadcast.kernels.encode import Encoders, encoders_of
+from loadcast.kernels.labels import LabelRule
 from loadcast.pipeline.artefacts import run_info
 from loadcast.pipeline.sessions import STATISTICS, Reading, Sessions, found_files, read_sessions
 from loadcast.progress import Progress, logged_run
@@ -15,8 +17,9 @@ from loadcast.rules import Rules
 from loadcast.run_request import RunRequest
 from loadcast.run_result import Published
 from loadcast.spark.azure import connect
-from loadcast.spark.encoding import encode_features
+from loadcast.spark.encoding import EncodeTask, encode_features
 from loadcast.spark.failures import spark_failures
+from loadcast.spark.label_bounds import learn_rule
 from loadcast.spark.progress import watched
 from loadcast.spark.server_task import UNENCODED, collect_reports, files_of
 from loadcast.spark.session import Spark, create_session
@@ -46,12 +49,14 @@ def etl(request: RunRequest, progress: Progress) -> Published:
         sessions = read_sessions(spark, settings, reading, progress)
         staging.finished(STATISTICS)
         encoders = encoders_of(rules.features, sessions.training)
+        rule = _label_rule(spark, rules, sessions, staging, progress)
         with watched(spark, progress, "Encoding features"), side_by_side() as start:
-            _encode_and_save(spark, sessions, encoders, staging, start)
+            task = _encode_task(sessions, encoders, staging, rule if rule is not rules.labels else None)
+            _encode_and_save(spark, sessions, task, staging, start)
         # Once more: an attempt of a task that Spark has given up may have ended since.
         staging.tables.keep_only(STATISTICS, sessions.statistics)
         sessions.quality.write(staging.folder)
-        run_info(settings, encoders, filter_ip).write(staging.folder)
+        run_info(settings, encoders, Labels.of(rule, rules.labels), filter_ip).write(staging.folder)
     return Published(staging.run, output.shown, quality=sessions.quality)
 
 
@@ -61,17 +66,32 @@ def _prepare(rules: Rules) -> None:
     _ = rules.calendar
 
 
+def _label_rule(spark: Spark, rules: Rules, sessions: Sessions, staging: Staging, progress: Progress) -> LabelRule:
+    """The configured rule, or the one that the hours before the test period teach."""
+    if isinstance(rules.labels, LabelRule):
+        return rules.labels
+    with watched(spark, progress, "Learning what is low and high"):
+        return learn_rule(spark, rules.labels, sessions.label_histories, sessions.unencoded, staging.tables)
+
+
+def _encode_task(sessions: Sessions, encoders: Encoders, staging: Staging, rule: LabelRule | None) -> EncodeTask:
+    """What encodes the feature rows; with a rule they have no labels yet."""
+    from loadcast.spark.encoders import encoded_struct
+
+    spark_schema = encoded_struct(encoders).json()
+    return EncodeTask(tuple(sessions.unencoded), staging.tables, encoders, spark_schema, rule)
+
+
 def _encode_and_save(
-    spark: Spark, sessions: Sessions, encoders: Encoders, staging: Staging, start: Callable[[Job], None]
+    spark: Spark, sessions: Sessions, task: EncodeTask, staging: Staging, start: Callable[[Job], None]
 ) -> None:
     """Encode the feature rows; save the encoders' models meanwhile."""
-    from loadcast.spark.encoders import encoded_struct, encoder_models
+    from loadcast.spark.encoders import encoder_models
 
     def encode() -> None:
-        tables = staging.tables
-        frame = encode_features(spark, sessions.unencoded, tables, encoders, encoded_struct(encoders).json())
-        tables.keep_only([paths.FEATURES, UNENCODED], files_of(collect_reports(frame)))
+        frame = encode_features(spark, task)
+        task.tables.keep_only([paths.FEATURES, UNENCODED], files_of(collect_reports(frame)))
 
     start(encode)
-    for job in encoder_models(spark, encoders, sessions.training).save_jobs(staging.address):
+    for job in encoder_models(spark, task.encoders, sessions.training).save_jobs(staging.address):
         start(job)

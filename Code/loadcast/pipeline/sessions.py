@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loadcast import paths, schema
 from loadcast.artefacts.quality import Quality
@@ -20,6 +20,7 @@ from loadcast.spark.scan import result_name, scan_sessions
 from loadcast.spark.server_task import (
     REPORT_COUNTS,
     REPORT_COVERAGE,
+    REPORT_LABELS,
     REPORT_TRAINING,
     UNENCODED,
     ServerTask,
@@ -43,11 +44,15 @@ _BYTES_PER_SHUFFLE_PARTITION = 64 << 20
 
 @dataclass(frozen=True)
 class Sessions:
-    """What is known once all sessions are read: the quality report, what encoders need, and the files written."""
+    """What is known once all sessions are read: the quality report, what encoders need, and the files written.
+
+    `label_histories` are what labels still to be learned are learned from (LabelHistory.as_json), else there are none.
+    """
 
     quality: Quality
     training: TrainingSummary
     written: list[str]
+    label_histories: list[str] = field(default_factory=list)
 
     @property
     def unencoded(self) -> list[str]:
@@ -117,7 +122,7 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
     _log_read(quality)
     check_quality(quality, settings.max_rejected_fraction)
     written = _tidy(reading.tables, files_of(reports))
-    return Sessions(quality, combine(reports[REPORT_TRAINING], rules.features), written)
+    return Sessions(quality, combine(reports[REPORT_TRAINING], rules.features), written, reports[REPORT_LABELS])
 
 
 def _log_read(quality: Quality) -> None:

@@ -10,6 +10,7 @@ from loadcast.artefacts.info import Info
 from loadcast.artefacts.metrics import Metrics
 from loadcast.errors import ConfigError
 from loadcast.kernels.evaluation import evaluate
+from loadcast.kernels.labels import LabelQuantiles, LabelRule
 from loadcast.models.model import INFO_ENTRIES, Model
 from loadcast.models.registry import family_named, load_model
 from loadcast.models.saved import read_saved
@@ -54,7 +55,7 @@ def train(request: RunRequest, progress: Progress) -> Published:
         connect(spark, staging)
         model = _fit(spark, staging, info.feature_columns, settings, progress)
         with watched(spark, progress, "Scoring train and test"):
-            scores = _score(spark, staging, info, model, rules)
+            scores = _score(spark, staging, info, model)
         metrics = Metrics.of(evaluate(scores.train, scores.test))
         metrics.write(staging.folder)
         staging.fetch(name for name in paths.BUNDLE_FOLDERS if name != paths.FOREST_MODEL)  # that is here already
@@ -82,7 +83,7 @@ def _fit(spark: Spark, staging: Staging, columns: list[str], settings: Settings,
     return load_model(read_saved(staging.folder, [paths.FOREST_MODEL]), fitting.number_of_features(rows))
 
 
-def _score(spark: Spark, staging: Staging, info: Info, model: Model, rules: Rules) -> Scores:
+def _score(spark: Spark, staging: Staging, info: Info, model: Model) -> Scores:
     """Write the test period's predictions; returns how good they are."""
     source = staging.carried_tables(paths.FEATURES)
     task = ScoreTask(
@@ -93,23 +94,34 @@ def _score(spark: Spark, staging: Staging, info: Info, model: Model, rules: Rule
         record_columns=tuple(info.features.request_schema.names),
         model=model,
         split=info.test_split_start,  # as the configuration has it: that was checked
-        rule=rules.labels,
+        rule=info.label_rule,
         spark_schema=predictions_schema(),
     )
     return score_features(spark, task)
 
 
 def _check_same(info: Info, settings: Settings, rules: Rules) -> None:
-    """Encoders and labels were made with ETL's dates and thresholds: training with others would mix two set-ups."""
+    """Encoders and labels were made with ETL's dates and bounds: training with others would mix two set-ups."""
     features = rules.features
     for key, actual, wanted in (
         ("featureSet", f"{info.feature_set.name} {info.feature_set.version}", f"{features.name} {features.version}"),
         ("trainBegin", info.train_begin, settings.train_begin),
         ("testSplitStart", info.test_split_start, settings.split),
-        ("lowThreshold", info.low_threshold, settings.low_threshold),
-        ("highThreshold", info.high_threshold, settings.high_threshold),
+        *_bounds(info, rules.labels),
     ):
         if actual != wanted:
             raise ConfigError(
                 f"{key}: ETL ran with {actual}, the configuration says {wanted}. Run python Code/etl.py CONFIG again."
             )
+
+
+def _bounds(info: Info, asked: LabelRule | LabelQuantiles) -> list[tuple[str, object, object]]:
+    """What decides the bounds of classes: key, what ETL ran with, what the configuration says."""
+    rule = ("labelRule", info.label_rule.name, asked.name)
+    if isinstance(asked, LabelRule):
+        bounds = asked.common
+        wanted = (("lowThreshold", info.low_threshold, bounds.low), ("highThreshold", info.high_threshold, bounds.high))
+        return [rule, *wanted]
+    labels = info.labels
+    known = (None, None) if labels is None else (labels.low_quantile, labels.high_quantile)
+    return [rule, ("lowQuantile", known[0], asked.low), ("highQuantile", known[1], asked.high)]

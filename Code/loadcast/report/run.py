@@ -21,6 +21,8 @@ _NAMED_FILES = 3
 _NAMES = {
     "sameClassAs48hBefore": "same class as 48 h before",
     "sameClassAs168hBefore": "same class as 168 h before",
+    "mostFrequentOfSameHour7Days": "commonest class of the same hour, 7 days",
+    "mostFrequentOfSameHour28Days": "commonest class of the same hour, 28 days",
     "mostFrequentOfHourOfWeek": "server's commonest class of the hour of the week",
     "mostFrequent": "always the commonest class",
 }

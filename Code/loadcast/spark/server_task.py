@@ -19,7 +19,8 @@ from loadcast.kernels import grid as grid_kernel
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.coverage import coverage_of
 from loadcast.kernels.features import FeatureSet, training_table
-from loadcast.kernels.labels import LabelRule
+from loadcast.kernels.label_history import history_of
+from loadcast.kernels.labels import LabelQuantiles, LabelRule
 from loadcast.kernels.training import summarize
 from loadcast.spark.portable import send_by_value
 from loadcast.spark.scan import KIND_BUCKETS, KIND_COUNTS, KIND_REJECTED, PARTITION_KEY, SCAN_SCHEMA
@@ -30,6 +31,7 @@ from loadcast.storage.table_files import Tables
 #: What a row of the result is: a JSON text for the driver. Each task gives a few of each kind.
 REPORT_SCHEMA = pa.schema([("kind", pa.string()), ("report", pa.string())])
 REPORT_COUNTS, REPORT_COVERAGE, REPORT_TRAINING, REPORT_FILES = "counts", "coverage", "training", "files"
+REPORT_LABELS = "labels"
 #: The table of feature rows before encoding: a run needs it while it lasts.
 UNENCODED = ".unencoded"
 
@@ -43,12 +45,13 @@ class ServerTask:
     """The function that Spark runs on rows of scan.SCAN_SCHEMA sorted by partition key: REPORT_SCHEMA rows out.
 
     The tables themselves are written to `tables`: going through the JVM would cost more than making them. Features
-    are made where `split_seconds` is given; the rows before it are the training rows.
+    are made where `split_seconds` is given; the rows before it are the training rows. Where labels are still to be
+    learned, the rows have none yet.
     """
 
     features: FeatureSet
     calendar: CalendarRule
-    rule: LabelRule
+    labels: LabelRule | LabelQuantiles
     split_seconds: int | None
     tables: Tables
 
@@ -73,9 +76,12 @@ class ServerTask:
             parts.write_monthly(paths.DAILY, grid_kernel.daily_table(grid), schema.DAY)
             yield report(REPORT_COVERAGE, coverage_of(grid).as_json())
             if self.split_seconds is not None:
-                rows = training_table(self.features, grid, self.calendar, self.rule)
+                rule = self.labels if isinstance(self.labels, LabelRule) else None
+                rows = training_table(self.features, grid, self.calendar, rule)
                 parts.write(UNENCODED, rows)
                 yield report(REPORT_TRAINING, summarize(rows, self.features, self.split_seconds).as_json())
+                if isinstance(self.labels, LabelQuantiles):
+                    yield report(REPORT_LABELS, history_of(grid, self.labels).as_json())
 
 
 class WholeServers:

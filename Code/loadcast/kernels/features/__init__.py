@@ -1,6 +1,6 @@
 """Features as data: what a feature and a set of features is, the classic set, and the one way to make their columns."""
 
-from loadcast.kernels.features.assembly import coming_hours, every_hour, feature_table, training_table
+from loadcast.kernels.features.assembly import coming_hours, every_hour, feature_table, labelled, training_table
 from loadcast.kernels.features.classic import CLASSIC
 from loadcast.kernels.features.feature import Encoding, Feature, Kind
 from loadcast.kernels.features.feature_set import FeatureSet
@@ -18,5 +18,6 @@ __all__ = [
     "coming_hours",
     "every_hour",
     "feature_table",
+    "labelled",
     "training_table",
 ]

@@ -13,7 +13,7 @@ from loadcast.kernels.calendar import CalendarRule, epoch_seconds
 from loadcast.kernels.features.feature_set import FeatureSet
 from loadcast.kernels.features.rows import FeatureRows
 from loadcast.kernels.grid import Grid, grid_to_come, keys_of, times_of
-from loadcast.kernels.labels import LabelRule
+from loadcast.kernels.labels import UNLABELLED, LabelRule
 
 
 def every_hour(grid: Grid, calendar: CalendarRule) -> FeatureRows:
@@ -45,14 +45,31 @@ def feature_table(features: FeatureSet, rows: FeatureRows) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=features.scoring_schema)
 
 
-def training_table(features: FeatureSet, grid: Grid, calendar: CalendarRule, rule: LabelRule) -> pa.Table:
-    """`features.schema`: one row per grid hour, by server and hour, with its load and label."""
+def training_table(features: FeatureSet, grid: Grid, calendar: CalendarRule, rule: LabelRule | None) -> pa.Table:
+    """`features.schema`: one row per grid hour, by server and hour, with its load and label.
+
+    Without a rule, whose bounds may still be to be learned, the rows are UNLABELLED; `labelled` labels them.
+    """
     rows = every_hour(grid, calendar)
     peak_load = rows.peaks(schema.PEAK_LOAD).take(rows.slots)
-    labels = rule.labels(peak_load, grid.servers, rows.codes)
+    labels = (
+        np.full(len(peak_load), UNLABELLED, dtype=np.int32)
+        if rule is None
+        else rule.labels(peak_load, grid.servers, rows.codes)
+    )
     truth = (pa.array(peak_load), pa.array(grid.observed.take(rows.slots)), pa.array(labels))
     arrays = [*_identity(rows), *truth, *(feature.column(rows) for feature in features.columns)]
     return pa.Table.from_arrays(arrays, schema=features.schema)
+
+
+def labelled(rows: pa.Table, rule: LabelRule) -> pa.Table:
+    """The rows of a training_table with the labels of this rule."""
+    servers = rows.column(schema.SERVER).combine_chunks().dictionary_encode()
+    if isinstance(servers, pa.ChunkedArray):  # no rows
+        return rows
+    codes = servers.indices.to_numpy().astype(np.int64)
+    labels = rule.labels(rows.column(schema.PEAK_LOAD).to_numpy(), servers.dictionary.to_pylist(), codes)
+    return rows.set_column(rows.schema.get_field_index(schema.LABEL), rows.schema.field(schema.LABEL), pa.array(labels))
 
 
 def _identity(rows: FeatureRows) -> tuple[pa.Array, pa.Array, pa.Array]:
