@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -98,14 +99,20 @@ class SavedFiles:
         return [f"{folder}/stages/{number:0{digits}d}_{uid}" for number, uid in enumerate(uids)]
 
     def _names(self, folder: str) -> list[str]:
-        names = [
-            name
-            for name in sorted(self.files)
-            if str(PurePosixPath(name).parent) == folder and not PurePosixPath(name).name.startswith(_HIDDEN)
-        ]
+        names = self._by_folder.get(folder)
         if not names:
             raise ArtefactError(f"{self.origin} has no {folder[: 2 * _SHOWN_CHARACTERS]}. {self.remedy}")
         return names
+
+    @cached_property
+    def _by_folder(self) -> dict[str, list[str]]:
+        """The paths of files by their folder, in order, without hidden ones."""
+        by_folder: dict[str, list[str]] = {}
+        for path in sorted(self.files):
+            folder, _, name = path.rpartition("/")
+            if not name.startswith(_HIDDEN):
+                by_folder.setdefault(folder, []).append(path)
+        return by_folder
 
 
 @dataclass(frozen=True, eq=False)
