@@ -52,10 +52,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Listed:
-    """A service and how it stands."""
+    """A service by its name, and how it stands; its document, where that can be read."""
 
-    service: Service
+    name: str
     state: str
+    service: Service | None
 
 
 def create_service(project: Path, name: str, wanted: Wanted) -> tuple[Service, dict[Slot, str]]:
@@ -99,11 +100,12 @@ def list_services(project: Path) -> list[Listed]:
     names = sorted(path.parent.name for path in top.glob(f"*/{Service.FILE}")) if top.is_dir() else []
     listed = []
     for name in names:
-        service, target, layout = find_service(project, name)
+        service = None
         try:
-            listed.append(Listed(service, target.state(service, layout)))
+            service, target, layout = find_service(project, name)
+            listed.append(Listed(name, target.state(service, layout), service))
         except LoadcastError as error:
-            listed.append(Listed(service, str(error)))
+            listed.append(Listed(name, str(error), service))
     return listed
 
 
