@@ -178,6 +178,7 @@ def test_what_cannot_be_is_refused_in_one_line(project: Path) -> None:
         (("-n", "other", "--manifest-id", "forecast:1", "--memory", "much"), "memory: "),
         (("-n", "other", "--manifest-id", "forecast:1", "--port", str(port)), f"port: found {port}"),
         (("-n", "other", "--manifest-id", "forecast:1", "--target", "docker"), "image: found none"),
+        (("-n", "other", "--manifest-id", "forecast:1", "-z", "3"), "replicas: found 3, and the target local has none"),
         (("-n", "other"), "image: found none"),
     ):
         done = run(project, "service", "create", "realtime", *words)
