@@ -115,6 +115,9 @@ def test_a_champion_that_is_damaged_is_refused(project: Path, models: list[Path]
     (damaged / paths.INFO).write_bytes(b"{}")
     with pytest.raises(ArtefactError, match="was changed after it was registered"):
         promote(project, "forecast:1")
+    register(project, str(models[0]), "forecast")  # which puts the content back
+    for version in ("forecast:1", "forecast:2"):
+        promote(project, version)
     shutil.rmtree(damaged)
     with pytest.raises(ArtefactError, match="Register it again"):
         promote(project, "forecast:1")

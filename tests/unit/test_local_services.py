@@ -41,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("LOADCAST_SERVICE_KEY", "another-services-key")
     yield folder
     for listed in list_services(folder):
-        delete_service(folder, listed.service.name)
+        delete_service(folder, listed.name)
 
 
 def created(project: Path, **wanted: Any) -> dict[Any, str]:
@@ -178,13 +178,14 @@ def test_what_cannot_be_is_refused_in_one_line(project: Path) -> None:
         (("-n", "other", "--manifest-id", "forecast:1", "--memory", "much"), "memory: "),
         (("-n", "other", "--manifest-id", "forecast:1", "--port", str(port)), f"port: found {port}"),
         (("-n", "other", "--manifest-id", "forecast:1", "--target", "docker"), "image: found none"),
+        (("-n", "other", "--manifest-id", "forecast:1", "-z", "3"), "replicas: found 3, and the target local has none"),
         (("-n", "other"), "image: found none"),
     ):
         done = run(project, "service", "create", "realtime", *words)
         assert (done.exit_code, said in done.stderr, done.stderr.count("\n")) == (ConfigError.exit_code, True, 1), words
     for verb in ("usage", "keys", "logs", "delete", "show"):
         assert run(project, "service", verb, "realtime", "-i", "nobody").exit_code == ConfigError.exit_code
-    assert [listed.service.name for listed in list_services(project)] == ["demo"]
+    assert [listed.name for listed in list_services(project)] == ["demo"]
 
 
 def test_a_manifest_that_was_changed_is_not_run(project: Path) -> None:
@@ -222,3 +223,15 @@ def test_one_that_does_not_hear_is_killed(project: Path, monkeypatch: pytest.Mon
     delete_service(project, "demo")
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(url)
+
+
+def test_one_that_cannot_be_read_hides_no_other(project: Path) -> None:
+    created(project)
+    broken = current_account(project) / "services" / "broken" / "service.json"
+    broken.parent.mkdir()
+    broken.write_text('{"formatVersion": 2}')
+    done = run(project, "service", "list", "realtime", "-o", "json")
+    states = {item["id"]: item["state"] for item in json.loads(done.output)}
+    assert states["demo"] == "ready"
+    assert "its formatVersion is 2" in states["broken"]
+    broken.unlink()

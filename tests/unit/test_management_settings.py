@@ -60,6 +60,7 @@ def test_the_first_is_used_and_others_when_they_are_set(project: Path) -> None:
         ("env set -n none", "There is no environment none. Make it: loadcast env setup -n NAME"),
         ("env set -n demo -g other", "wanted that of demo, which is demorg"),
         ("env setup -n ../x", "The environment's name"),
+        ("env setup -n demo --namespace Not/One", "namespace: "),
         ("account modelmanagement set -n none", "There is no account none"),
         ("account modelmanagement set -n ../../x", "The account's name"),
     ],

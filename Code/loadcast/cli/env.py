@@ -109,9 +109,16 @@ def set_it(name: str, group: str | None, output: str, project: Path) -> None:
 
 
 def _made(kind: type[ServiceEnvironment], fields: dict[str, object]) -> ServiceEnvironment:
+    from pydantic import ValidationError
+
+    from loadcast.errors import ConfigError
     from loadcast.registry.documents import now
 
-    return kind.model_validate({**fields, "created": now()})
+    try:
+        return kind.model_validate({**fields, "created": now()})
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise ConfigError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}.") from error
 
 
 def _answer(output: str, environment: ServiceEnvironment, said: str) -> None:

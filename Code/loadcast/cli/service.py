@@ -244,18 +244,18 @@ def list_realtime(output: str, project: Path) -> None:
 
     listed = list_services(project)
     rows = [
-        (
-            item.service.name,
-            item.state,
-            item.service.target,
-            item.service.image or item.service.manifest,
-            item.service.url,
-        )
+        (item.name, item.state, *((known.target, known.image or known.manifest, known.url) if known else ("", "", "")))
         for item in listed
+        for known in [item.service]
     ]
-    ids = "\n".join(item.service.name for item in listed)
-    document = [{**_document(item.service), "state": item.state} for item in listed]
-    answer(output, ids, document, lambda: show_table("Services", ("id", "state", "target", "runs", "URL"), rows))
+    fields = [_document(item.service) if item.service else {"id": item.name} for item in listed]
+    document = [{**each, "state": item.state} for each, item in zip(fields, listed, strict=True)]
+    answer(
+        output,
+        "\n".join(item.name for item in listed),
+        document,
+        lambda: show_table("Services", ("id", "state", "target", "runs", "URL"), rows),
+    )
 
 
 @service.group()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer
 
 from loadcast.artefacts.document import FORMAT_VERSION, Artefact, Migration, Name, unchanged
 from loadcast.errors import ArtefactError, ConfigError, OutputError
@@ -26,6 +26,8 @@ _ID = re.compile(rf"({_NAME.pattern}):([1-9][0-9]{{0,8}})")
 
 #: A text without secrets.
 Text = Annotated[Name, AfterValidator(without_secrets)]
+#: What a namespace of Kubernetes is called.
+Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 #: A time in UTC.
 Moment = Annotated[
     AwareDatetime,

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 
 from loadcast.artefacts.document import Part
 from loadcast.errors import ConfigError, EnvironmentNotReadyError, ServiceError
-from loadcast.registry.documents import Kept, Moment, Text, now
+from loadcast.registry.documents import Kept, Moment, Namespace, Text, now
 from loadcast.registry.manifests import Manifest
 from loadcast.registry.settings import TargetName
 from loadcast.secrets import shown
@@ -72,7 +72,7 @@ class Service(Kept):
     most_replicas: Annotated[int, Field(ge=1, le=1000)] = 1
     host: Text
     port: Annotated[int, Field(ge=1, le=65535)]
-    namespace: Text = "default"
+    namespace: Namespace = "default"
     keys: tuple[KeyInfo, ...] = ()
 
     @property

@@ -31,6 +31,7 @@ from loadcast.registry.settings import TargetName, current_account, current_envi
 
 _TARGETS: dict[TargetName, type[Target]] = {"local": Local, "docker": Docker, "k8s": Kubernetes}
 _CLUSTER_PORT = 80
+_OF_CLUSTERS = ("replicas", "most_replicas", "namespace")
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Listed:
-    """A service and how it stands."""
+    """A service by its name, and how it stands; its document, where that can be read."""
 
-    service: Service
+    name: str
     state: str
+    service: Service | None
 
 
 def create_service(project: Path, name: str, wanted: Wanted) -> tuple[Service, dict[Slot, str]]:
@@ -65,8 +67,9 @@ def create_service(project: Path, name: str, wanted: Wanted) -> tuple[Service, d
     target_name = wanted.target or environment.target
     fields = _fields(project, wanted, target_name)
     if target_name == "k8s":
-        fields = {"replicas": environment.agents, "namespace": environment.namespace, "port": _CLUSTER_PORT, **fields}
-        fields["most_replicas"] = max(int(str(fields["replicas"])), int(str(fields.get("most_replicas", 1))))
+        replicas = wanted.replicas or environment.agents
+        fields |= {"replicas": replicas, "most_replicas": max(replicas, wanted.most_replicas or 1)}
+        fields |= {"namespace": wanted.namespace or environment.namespace, "port": wanted.port or _CLUSTER_PORT}
     target = _TARGETS[target_name]()
     with _changing(project, name) as layout:
         if (layout.folder / Service.FILE).exists():
@@ -99,11 +102,12 @@ def list_services(project: Path) -> list[Listed]:
     names = sorted(path.parent.name for path in top.glob(f"*/{Service.FILE}")) if top.is_dir() else []
     listed = []
     for name in names:
-        service, target, layout = find_service(project, name)
+        service = None
         try:
-            listed.append(Listed(service, target.state(service, layout)))
+            service, target, layout = find_service(project, name)
+            listed.append(Listed(name, target.state(service, layout), service))
         except LoadcastError as error:
-            listed.append(Listed(service, str(error)))
+            listed.append(Listed(name, str(error), service))
     return listed
 
 
@@ -177,6 +181,12 @@ def _changing(project: Path, name: str) -> Iterator[Layout]:
 def _fields(project: Path, wanted: Wanted, target: TargetName) -> dict[str, object]:
     """What is wanted, as fields of a service; an image stands for its manifest as well."""
     fields = {name: value for name, value in vars(wanted).items() if value is not None and name != "target"}
+    in_vain = [name for name in _OF_CLUSTERS if name in fields] if target != "k8s" else []
+    if in_vain:
+        raise ConfigError(
+            f"{in_vain[0]}: found {fields[in_vain[0]]}, and the target {target} has none. More processes: --workers; "
+            "replicas: --target k8s."
+        )
     if wanted.image:
         image = find_image(project, wanted.image)
         fields |= {"image": image.id, "reference": image.reference, "manifest": image.manifest}

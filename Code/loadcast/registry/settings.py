@@ -11,7 +11,17 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from loadcast.errors import ConfigError
-from loadcast.registry.documents import Kept, Moment, Text, checked_name, locked, now, read_document, write_document
+from loadcast.registry.documents import (
+    Kept,
+    Moment,
+    Namespace,
+    Text,
+    checked_name,
+    locked,
+    now,
+    read_document,
+    write_document,
+)
 from loadcast.registry.locations import account_folder, environment_file, management_folder, settings_file
 from loadcast.secrets import shown
 
@@ -32,7 +42,7 @@ class ServiceEnvironment(Kept):
     location: Text = ""
     target: TargetName = "local"
     agents: Annotated[int, Field(ge=1, le=1000)] = 2
-    namespace: Text = "default"
+    namespace: Namespace = "default"
     base_image: Text = DEFAULT_BASE_IMAGE
     created: Moment
 

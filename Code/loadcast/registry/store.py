@@ -62,6 +62,8 @@ def _keep(store: Path, folder: Path, part: str) -> Stored:
         _check(part, staged)
         digest = _digest(staged)
         target = store / digest
+        if target.exists() and _digest(target) != digest:  # it was changed there: this one is whole
+            shutil.rmtree(target)
         if not target.exists():
             os.replace(staged, target)
     return Stored(digest, part, target)
@@ -73,7 +75,7 @@ def stored(project: Path, digest: str, part: str) -> Stored:
     if not (_DIGEST.fullmatch(digest) and folder.is_dir()):
         raise ArtefactError(f"The model store has no {shown(digest, 70)}: its folder was removed. Register it again.")
     if _digest(folder) != digest:
-        raise ArtefactError(f"{folder} was changed after it was registered. Remove it, and register the model again.")
+        raise ArtefactError(f"{folder} was changed after it was registered. Register the model again.")
     return Stored(digest, part, folder)
 
 
