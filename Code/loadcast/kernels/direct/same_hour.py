@@ -24,7 +24,7 @@ def same_hour(rows: DirectRows) -> Columns:
     columns["sameHourClass0"] = classes[0]
     for days in DAYS:
         columns |= _of_days(str(days), positions[:days], classes[:days])
-    weights = FADING ** np.arange(len(positions))
+    weights: Float64s = (FADING ** np.arange(len(positions))).astype(np.float64)
     columns["sameHourFaded"] = ratio(
         _added(positions, weights), _added(np.where(np.isnan(positions), np.nan, 1.0), weights)
     )
@@ -73,7 +73,7 @@ def _number(values: Float64s) -> Float64s:
 
 
 def _added(values: Float64s, weights: Float64s) -> Float64s:
-    total = np.zeros(values.shape[1:])
+    total: Float64s = np.zeros(values.shape[1:])
     for row, weight in zip(values, weights, strict=True):  # one after the other: the same bits for any n
         total += weight * np.nan_to_num(row)
     return total

@@ -45,4 +45,5 @@ def known(values: Float64s) -> Float64s:
 
 def ratio(part: Float64s, whole: Float64s) -> Float64s:
     """part ÷ whole; NaN where the whole is 0."""
-    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
+    quotient: Float64s = np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
+    return quotient
