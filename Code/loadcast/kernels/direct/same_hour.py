@@ -69,7 +69,8 @@ def _of_days(name: str, positions: Float64s, classes: Float64s) -> Columns:
 
 
 def _number(values: Float64s) -> Float64s:
-    return (~np.isnan(values)).sum(axis=0).astype(np.float64)
+    numbers: Float64s = np.count_nonzero(~np.isnan(values), axis=0).astype(np.float64)
+    return numbers
 
 
 def _added(values: Float64s, weights: Float64s) -> Float64s:
