@@ -199,6 +199,17 @@ def test_what_is_no_request_is_refused(body: bytes) -> None:
     assert caught.value.http_status == 400
 
 
+@pytest.mark.parametrize("depth", [2, 250, 300, 980, 1020, 1030])
+@pytest.mark.parametrize("field", ["name", "shape", "datatype", "data", "parameters", "id", "inputs", "outputs"])
+def test_no_depth_is_a_failure(field: str, depth: int) -> None:
+    body = request(BATCH)
+    part = body if field in ("id", "inputs", "outputs") else tensor(body, "year")
+    part[field] = "deep"
+    text = json.dumps(body).replace('"deep"', "[" * depth + "]" * depth)
+    with pytest.raises(RequestError):
+        read_column_request(text.encode(), CONTRACT)
+
+
 @pytest.mark.parametrize(
     "body",
     [b" " * (MAX_BODY_BYTES + 1), b"[" + b"[]," * 2_000_000 + b"[]]", json.dumps(request(BATCH * 3334)).encode()],

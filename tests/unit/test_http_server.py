@@ -109,6 +109,17 @@ def test_the_command_serves_on_a_real_port(served: str, bundle: Path) -> None:
 
 
 @pytest.mark.integration
+def test_each_worker_tells_what_all_have_counted(served: str) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    told = set()
+    for _ in range(10):  # connections, so both workers answer some
+        requests.get(served + "/v2", headers=headers, timeout=10)
+        text = requests.get(served + "/metrics", headers=headers, timeout=10).text
+        told.add(re.search(r'^loadcast_requests_total{route="/v2",status="200"} (\S+)$', text, re.MULTILINE)[1])
+    assert told == {f"{number}.0" for number in range(1, 11)}
+
+
+@pytest.mark.integration
 def test_a_body_without_a_length_is_limited_too(served: str) -> None:
     host = served.removeprefix("http://")
     connection = http.client.HTTPConnection(host, timeout=10)

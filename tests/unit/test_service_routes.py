@@ -29,6 +29,7 @@ from loadcast.serving import docs_page
 from loadcast.serving.app import create_app
 from loadcast.serving.exchange import Exchange
 from loadcast.serving.front.message import DRAINING
+from loadcast.serving.front.replies import refusal
 from loadcast.serving.keys import Keys
 from loadcast.serving.metrics import DURATIONS_S, Metrics
 from loadcast.serving.openapi.schemas import TIME_PATTERN, example_record
@@ -113,6 +114,15 @@ def test_the_public_sample_s_bundle_describes_its_own_spelling(tmp_path: Path) -
     assert client.post("/score", json=[{**theirs[0], "dayofweek": "Doomsday"}]).status_code == 400
     (version,) = client.get("/v2/models/loadcast").json["versions"]
     assert re.fullmatch("[0-9a-f]{16}", version)
+
+
+@pytest.mark.parametrize("status", sorted({kind.status for kind in KINDS.values()}))
+def test_what_the_front_refuses_stands_in_the_document(client: FlaskClient, status: int) -> None:
+    document = client.get("/openapi.json").json
+    problem = jsonschema_rs.validator_for({**document, "$ref": "#/components/schemas/Problem"})
+    line, headers, body = refusal(status, "Why.")
+    assert (line[:3], dict(headers)["Content-Type"]) == (str(status), PROBLEM_JSON)
+    problem.validate(json.loads(body))
 
 
 def test_the_example_is_one_that_is_answered(client: FlaskClient) -> None:

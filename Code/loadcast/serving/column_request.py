@@ -39,6 +39,7 @@ _REQUEST_FIELDS: _Fields = {"id": str, "parameters": dict, "inputs": list, "outp
 _INPUT_FIELDS: _Fields = {"name": str, "shape": list, "datatype": str, "parameters": dict, "data": list}
 _OUTPUT_FIELDS: _Fields = {"name": str, "parameters": dict}
 _KINDS: dict[type[Any], str] = {str: "a text", list: "an array", dict: "an object"}
+_SHOWN_SIZES = 4
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
 #: Commas of a request beside those between the values.
 _FRAME_COMMAS = 10_000
@@ -128,16 +129,22 @@ def _parsed(body: bytes, contract: RequestContract) -> dict[str, Any]:
 
 
 def _n_texts(value: Any) -> int:
-    if isinstance(value, str):
-        return 1
-    if isinstance(value, dict):
-        return len(value) + sum(map(_n_texts, value.values()))
-    if isinstance(value, list):
-        types = set(map(type, value))
-        if not types & {str, list, dict}:
-            return 0
-        return len(value) if types == {str} else sum(map(_n_texts, value))
-    return 0
+    """How many texts a JSON value has, names of fields included, however deep it is."""
+    number, waiting = 0, [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            number += 1
+        elif isinstance(part, dict):
+            number += len(part)
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            types = set(map(type, part))
+            if types == {str}:
+                number += len(part)
+            elif types & {str, list, dict}:
+                waiting.extend(part)
+    return number
 
 
 def _outputs(wanted: Any, faults: _Faults) -> tuple[str, ...]:
@@ -191,7 +198,7 @@ def _n_records(tensors: Mapping[str, Mapping[str, Any]], faults: _Faults) -> int
         shape = tensor["shape"]
         is_column = set(map(type, shape)) == {int} and shape[1:] in ([], [1]) and shape[0] >= 0
         if not is_column:
-            faults.add(name, f"shape {orjson.dumps(shape[:4]).decode()}", "shape [n] or [n, 1]")
+            faults.add(name, f"shape [{', '.join(map(shown, shape[:_SHOWN_SIZES]))}]", "shape [n] or [n, 1]")
         elif n_records is None:
             n_records = shape[0]
         elif n_records != shape[0]:

@@ -11,9 +11,10 @@ import mmap
 import os
 import tempfile
 import threading
+import weakref
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,14 +58,14 @@ class Metrics:
 
     def __init__(self, routes: Sequence[str]) -> None:
         self.layout = Layout(routes)
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="loadcast-metrics-")  # noqa: SIM115  # for ever
+        self._file = _file_without_a_name()
+        weakref.finalize(self, os.close, self._file)
         size = _ROWS * self.layout.width * _WORD_BYTES
-        self._file.truncate(size)
-        self._memory = mmap.mmap(self._file.fileno(), size)
+        os.truncate(self._file, size)
+        self._memory = mmap.mmap(self._file, size)
         self._numbers = memoryview(self._memory).cast("d")
         self._lock = threading.Lock()
         self._process, self._row = 0, 0
-        os.register_at_fork(after_in_child=self._after_fork)
 
     def count(self, exchange: Exchange, status: int, duration_s: float) -> None:
         """Count a request that is answered."""
@@ -72,7 +73,7 @@ class Metrics:
         by_status = layout.requests.get(exchange.route) or layout.requests[NO_ROUTE]
         durations = layout.durations[exchange.route if exchange.route in layout.durations else NO_ROUTE]
         with self._lock:
-            row = self._row if self._process else self._claim()
+            row = self._row if self._process == os.getpid() else self._claim()
             numbers[row + by_status.get(status, by_status[_OTHER])] += 1
             numbers[row + durations + bisect_left(DURATIONS_S, duration_s)] += 1
             numbers[row + durations + len(DURATIONS_S) + 1] += duration_s
@@ -108,8 +109,13 @@ class Metrics:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
         return self._row
 
-    def _after_fork(self) -> None:
-        self._process, self._lock = 0, threading.Lock()
+
+def _file_without_a_name() -> int:
+    """The descriptor of a file, in memory where the system has such: an image may have no folder to write to."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("loadcast-metrics")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _is_alive(process: int) -> bool:
