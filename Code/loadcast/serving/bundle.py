@@ -37,6 +37,7 @@ MAX_BUNDLE_BYTES = 2 << 30
 MAX_FILES = 10_000
 _SHOWN = 5
 _WHOLE = re.compile(r"-?\d{1,10}", re.ASCII)
+_FOLDER_REMEDY = f"Name a folder that holds `{paths.INFO}`, as training leaves it, or fetch the model again."
 _FETCH_AGAIN = "Fetch the model again."
 _SAMPLE_REMEDY = "Copy the folder whole from where it was trained, or run ETL and training of loadcast."
 
@@ -71,7 +72,7 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
 
 
 def _loaded(folder: Path) -> Bundle:
-    info = Info.parse(_read_bytes(folder, paths.INFO, MAX_BYTES, _FETCH_AGAIN), f"{paths.INFO} in {folder}")
+    info = Info.parse(_read_bytes(folder, paths.INFO, MAX_BYTES, _FOLDER_REMEDY), f"{paths.INFO} in {folder}")
     if info.is_of_public_sample and not info.files:
         files = SavedFiles(folder, _unlisted_files(folder), _SAMPLE_REMEDY)
     else:
