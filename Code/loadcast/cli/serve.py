@@ -11,6 +11,8 @@ from loadcast import paths
 from loadcast.cli.common import friendly
 from loadcast.cli.usage import Command
 
+#: How often a folder is looked at for a newer model, and what may be a container.
+_LOOK_S, _LOOK_ELSEWHERE_S = 1.0, 10.0
 _SECONDS = click.FloatRange(0.1, 3600)
 
 
@@ -75,6 +77,7 @@ def serve(model: str, **options: Any) -> None:
         str(find()),
         keys=service_keys(options.pop("key_file")),
         find=find if options.pop("watch") else None,
+        look_every_s=_LOOK_S if Path(model).is_dir() else _LOOK_ELSEWHERE_S,
         statistics=None if statistics is None else _output_folder(statistics),
         limits=limits,
         tls=tls,

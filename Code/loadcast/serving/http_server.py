@@ -26,7 +26,7 @@ from loadcast.serving.front.limits import Limits
 from loadcast.serving.front.worker import FrontOptions
 from loadcast.serving.keys import KEY_VARIABLE, KeyFile, Keys
 from loadcast.serving.predictor import Predictor
-from loadcast.serving.watch import Watcher
+from loadcast.serving.watch import LOOK_EVERY_S, Watcher
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ServeOptions:
     """How to serve.
 
     `model`: a folder, as it is shown to users. `keys`: None serves loopback alone. `find`: gives the folder of the
-    newest model, for a service that follows it. `statistics`: an output folder for /forecast. `rate_limit`: requests a
+    newest model, for a service that follows it, every `look_every_s` seconds. `statistics`: an output folder for /forecast. `rate_limit`: requests a
     second of each key. `tls`: files of the certificate's chain and of its private key.
     """
 
@@ -46,6 +46,7 @@ class ServeOptions:
     keys: Keys | KeyFile | None = None
     access_log: bool = False
     find: Callable[[], Path] | None = None
+    look_every_s: float = LOOK_EVERY_S
     statistics: Path | None = None
     rate_limit: float | None = None
     limits: Limits = field(default_factory=Limits)
@@ -119,7 +120,7 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
     # pyarrow would import pandas, where that is installed, in the middle of a request, for half a second.
     sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]  # so it is not to be had
     tls = None if options.tls is None else tls_context(*options.tls)
-    watcher = None if options.find is None else Watcher(options.find)
+    watcher = None if options.find is None else Watcher(options.find, options.look_every_s)
     share = None if options.rate_limit is None else options.rate_limit / options.workers
     application = create_app(
         Predictor.load(options.model),

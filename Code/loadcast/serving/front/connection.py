@@ -268,7 +268,7 @@ class Connection(asyncio.Protocol):
     def _answer(self, item: Message | Refused) -> None:
         if isinstance(item, Refused):
             self._front.count_refusal(item.status)
-            self._write(refusal(item.status, item.detail), Message(), keeps_alive=False)
+            self._write(refusal(item.status, item.detail, item.headers), Message(), keeps_alive=False)
             return
         self._is_busy, state, deadline = True, self.state, self.deadline
         self.deadline = _NEVER

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -21,6 +22,11 @@ class Refused(Exception):
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
         self.status, self.detail = status, detail
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """What the answer has besides."""
+        return (("Retry-After", "1"),) if self.status == HTTPStatus.SERVICE_UNAVAILABLE else ()
 
 
 @dataclass(slots=True)
