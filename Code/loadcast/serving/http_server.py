@@ -34,8 +34,9 @@ class ServeOptions:
     """How to serve.
 
     `model`: a folder, as it is shown to users. `keys`: None serves loopback alone. `find`: gives the folder of the
-    newest model, for a service that follows it, every `look_every_s` seconds. `statistics`: an output folder for /forecast. `rate_limit`: requests a
-    second of each key. `tls`: files of the certificate's chain and of its private key.
+    newest model, for a service that follows it and looks every `look_every_s` seconds. `statistics`: an output folder
+    for /forecast. `rate_limit`: requests a second of each key. `tls`: files of the certificate's chain and of its
+    private key.
     """
 
     model: str
