@@ -257,7 +257,7 @@ def test_faults_are_errors_of_the_tree(config: Path, tmp_path: Path) -> None:
         (ConfigError, ("--key-file", str(tmp_path / "gone"))),
     ]
     for kind, arguments in cases:
-        assert type(failed(config, *arguments)) is kind
+        assert isinstance(failed(config, *arguments), kind)
     assert type(failed(tmp_path / "gone.json")) is ConfigError
 
 
