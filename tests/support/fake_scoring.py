@@ -127,6 +127,8 @@ class FakeService(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.reply = reply
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        #: The client's port of each request: one for each connection.
+        self.ports: list[int] = []
         self.lock = threading.Lock()
         self.ended = threading.Event()
         self.under_way = self.most_under_way = 0
@@ -148,6 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         with self.server.lock:
             self.server.requests.append((self.path, dict(self.headers), body))
+            self.server.ports.append(self.client_address[1])
             number = len(self.server.requests)
             self.server.under_way += 1
             self.server.most_under_way = max(self.server.most_under_way, self.server.under_way)

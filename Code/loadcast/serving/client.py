@@ -178,7 +178,6 @@ class ScoringClient:
         try:
             reply = connection.ask(batch.body, len(batch.records), deadline)
         except requests.RequestException as error:
-            connection.close()
             raise unreachable(self.url, error, RESTART_ATTEMPTS if self._reached else ATTEMPTS) from error
         self._reached = True
         if reply.status != _OK:
