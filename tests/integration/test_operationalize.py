@@ -64,6 +64,7 @@ def project(tmp_path: Path, template: Path, docker: Docker, monkeypatch: pytest.
     shutil.copy(template, history_database(folder))
     monkeypatch.setenv("PATH", on_path(docker.programs))
     monkeypatch.delenv("LOADCAST_SERVICE_KEY", raising=False)
+    monkeypatch.setenv("BUILDAH_LAYERS", "false")  # one build needs no cache, which takes podman seconds
     subprocess.run(["docker", "tag", BASE_IMAGE, DEFAULT_BASE_IMAGE], check=True)
     return folder
 
