@@ -60,7 +60,7 @@ def config() -> SchemathesisConfig:
 
 
 def within_json_schema(context: object, body: Any) -> Any:
-    """What JSON Schema sees otherwise than the service: 7.0 as an integer, and integers that round to the last double."""
+    """What JSON Schema sees otherwise than the service: 7.0, and integers that round to the last double."""
     for record in body if isinstance(body, list) else []:
         for name, value in record.items() if isinstance(record, dict) else ():
             if name in WHOLE and isinstance(value, float) and value.is_integer():
