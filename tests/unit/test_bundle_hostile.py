@@ -167,6 +167,12 @@ def of_sample(**spoils: tuple[Spoil, str]) -> Any:
         ),
         "does not say all|does not count",
     ),
+    a_split_without_values=(
+        lambda made: replace_row(
+            made.folder / paths.FOREST_MODEL, treeID=0, nodeData={"id": 0, "impurityStats": [1.0] * 4, "split": {}}
+        ),
+        "does not say all",
+    ),
     half_a_forest=(lambda made: part(made.folder / FOREST_DATA).unlink(), "mlModel/data in .* is no forest"),
     another_class=(
         lambda made: part(made.folder / FOREST_DATA / ".." / "metadata").write_text('{"class": "a.b\\n\\u001b[2J"}'),

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from bundles import random_features, records
-from loadcast import schema
+from loadcast import paths, schema
 from loadcast.serving.bundle import load_bundle
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.request_contract import ContractError, RequestContract
+from loadcast.storage.checksum import sha256_of_files
 from spark_layouts import LAYOUTS, SAMPLE, MadeBundle, as_sample_client, write_layout
 
 TRAINING = random_features(200)
@@ -178,4 +179,5 @@ def test_the_samples_bundle_tells_what_it_was_made_with(made: dict[str, MadeBund
     bundle = load_bundle(made["2.1, the public sample"].folder)
     assert bundle.info.features.name == "public_sample"
     assert bundle.info.feature_columns == list(made["2.1, the public sample"].vector)
+    assert bundle.info.files == sha256_of_files(bundle.folder, paths.BUNDLE_FOLDERS)
     assert SAMPLE.n_parts == 1_000

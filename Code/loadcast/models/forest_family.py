@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError
@@ -95,16 +96,19 @@ def node_table(table: pa.Table, folder: str = paths.FOREST_MODEL, n_classes: int
         nodes = nodes.chunk(0)
     split = nodes.field("split")
     values, counts = split.field("leftCategoriesOrThreshold"), nodes.field("impurityStats")
-    lengths = numbers_in(counts.value_lengths())
-    if not (lengths == n_classes).all():
-        raise ArtefactError(f"{folder}: a node does not count {n_classes} classes. Train again.")
-    offsets = np.concatenate([[0], np.cumsum(numbers_in(values.value_lengths()))])
 
-    def integers(array: pa.Array) -> Ints:
+    def numbers(array: pa.Array) -> NDArray[Any]:
         if array.null_count:
             raise ArtefactError(f"{folder}: a node does not say all that Spark saves of one. Train again.")
-        return numbers_in(array).astype(np.intp)
+        return numbers_in(array)
 
+    def integers(array: pa.Array) -> Ints:
+        return numbers(array).astype(np.intp)
+
+    lengths = integers(counts.value_lengths())
+    if not (lengths == n_classes).all():
+        raise ArtefactError(f"{folder}: a node does not count {n_classes} classes. Train again.")
+    offsets = np.concatenate([[0], np.cumsum(integers(values.value_lengths()))])
     return NodeTable(
         tree=integers(table.column("treeID").combine_chunks()),
         node=integers(nodes.field("id")),
@@ -113,8 +117,8 @@ def node_table(table: pa.Table, folder: str = paths.FOREST_MODEL, n_classes: int
         feature=integers(split.field("featureIndex")),
         categories=integers(split.field("numCategories")),
         split_offsets=offsets.astype(np.intp),
-        split_values=numbers_in(values.flatten()).astype(np.float64, copy=False),
-        counts=numbers_in(counts.flatten()).astype(np.float64, copy=False).reshape(-1, n_classes),
+        split_values=numbers(values.flatten()).astype(np.float64, copy=False),
+        counts=numbers(counts.flatten()).astype(np.float64, copy=False).reshape(-1, n_classes),
     )
 
 
