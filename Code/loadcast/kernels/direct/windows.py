@@ -40,7 +40,8 @@ def window_largest(relative: RelativeGrid, values: Float64s) -> dict[int, Float6
 
 def known(values: Float64s) -> Float64s:
     """1 where a value is known, else 0."""
-    return (~np.isnan(values)).astype(np.float64)
+    seen: Float64s = (~np.isnan(values)).astype(np.float64)
+    return seen
 
 
 def ratio(part: Float64s, whole: Float64s) -> Float64s:
