@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from loadcast.serving.front.connection import Connection, State
 from loadcast.serving.front.limits import LARGEST_QUICK_BODY, Limits
@@ -18,28 +19,33 @@ _THREADS = 2
 _LEAVES_FIRST = (State.HEAD, State.BODY, State.IDLE)
 
 
-class Front:
-    """What all connections of a worker share. `slow_paths` are answered by a thread, however short their requests."""
+@dataclass(frozen=True)
+class Answering:
+    """Who answers, and as which server.
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        application: Application,
-        limits: Limits,
-        server: tuple[str, int],
-        scheme: str = "http",
-        slow_paths: tuple[bytes, ...] = (),
-        count_refusal: Callable[[int], None] = lambda status: None,
-    ) -> None:
+    `server`: its address and port. `slow_paths` begin the targets that a thread answers, however short their requests.
+    `count_refusal` is told the status of each request that never reaches the application.
+    """
+
+    application: Application
+    server: tuple[str, int]
+    scheme: str = "http"
+    slow_paths: tuple[bytes, ...] = ()
+    count_refusal: Callable[[int], None] = lambda status: None
+
+
+class Front:
+    """What all connections of a worker share."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits, answering: Answering) -> None:
         self.loop, self.limits = loop, limits
         self.is_draining = False
         self.buffered_bytes = 0
         self.connections: set[Connection] = set()
         self._counted: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
-        #: Called with the status of each request that never reaches the application.
-        self.count_refusal = count_refusal
-        self._application, self._server, self._scheme, self._slow_paths = application, server, scheme, slow_paths
+        self.count_refusal = answering.count_refusal
+        self._answering = answering
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="loadcast-answer")
 
     @property
@@ -108,15 +114,16 @@ class Front:
     def answer(self, message: Message, client: tuple[str, int], then: Callable[[Answer], None]) -> None:
         """Answer a request, now or by a thread, and call `then`."""
         try:
-            environ = environ_of(message, self._scheme, client, self._server)
+            environ = environ_of(message, self._answering.scheme, client, self._answering.server)
         except Refused as refused:
             message.keeps_alive = False
             self.count_refusal(refused.status)
             then(refusal(refused.status, refused.detail))
             return
         environ[DRAINING] = self.is_draining
-        if len(message.body) <= LARGEST_QUICK_BODY and not message.target.startswith(self._slow_paths or (b"\0",)):
-            then(call(self._application, environ))
+        application, slow_paths = self._answering.application, self._answering.slow_paths
+        if len(message.body) <= LARGEST_QUICK_BODY and not message.target.startswith(slow_paths):
+            then(call(application, environ))
             return
-        future = self.loop.run_in_executor(self._threads, call, self._application, environ)
+        future = self.loop.run_in_executor(self._threads, call, application, environ)
         future.add_done_callback(lambda done: None if done.cancelled() else then(done.result()))

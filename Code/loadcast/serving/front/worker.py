@@ -20,7 +20,7 @@ import uvloop
 from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
 
 from loadcast.serving.front.connection import Connection
-from loadcast.serving.front.front import Front
+from loadcast.serving.front.front import Answering, Front
 from loadcast.serving.front.limits import LOOK_EVERY_S, Limits
 from loadcast.serving.front.share import Share
 
@@ -77,15 +77,14 @@ class FrontWorker(Worker):  # type: ignore[misc]
         self._accepted_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         address = self._listener.getsockname()
-        self._front = Front(
-            loop,
+        answering = Answering(
             self.wsgi,
-            _within_open_files(options.limits),
             (str(address[0]), int(address[1])),
             "https" if options.tls else "http",
             options.slow_paths,
             options.count_refusal,
         )
+        self._front = Front(loop, _within_open_files(options.limits), answering)
         for signum in (signal.SIGTERM, signal.SIGQUIT):
             loop.add_signal_handler(signum, self._end, signum)
         self._listen()
