@@ -45,12 +45,12 @@ class Recipe:
     first_day: int = 14
     step_h: int = 84
     span_h: int = 18 * 24
-    rows: int = 3000  # of each view of a cutoff
+    rows: int = 1500  # of each view of a cutoff
     placements: int = 8  # more views of each cutoff, whose bounds are other quantiles
     other_kind: float = 0.5  # the share of these that are of the other rule
     near: float = 1.0  # rows are drawn with weights horizon ** -near
     depth: int = 4
-    rounds: int = 80
+    rounds: int = 60
     eta: float = 0.05
     seed: int = 1
 
