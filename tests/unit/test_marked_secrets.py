@@ -90,8 +90,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
     for module in (etl, stats, train):
         monkeypatch.setattr(module, "create_session", _stopped)
     monkeypatch.setattr("loadcast.serving.http_server.create_app", lambda *_, **__: None)
-    monkeypatch.setattr("loadcast.serving.http_server._Server", _stopped)
-    monkeypatch.setattr("loadcast.serving.client._BACKOFF_S", 0.0)
+    monkeypatch.setattr("loadcast.serving.http_server.Server", _stopped)
+    monkeypatch.setattr("loadcast.serving.remote.patience.pause", lambda _: None)
     for parameter in (parameter for _, command in LEAVES for parameter in command.params):
         if isinstance(parameter, click.Option) and parameter.name == "url":
             monkeypatch.setattr(parameter, "default", "http://127.0.0.1:1")  # where nothing answers

@@ -41,9 +41,10 @@ def create(name: str, output: str, project: Path, **options: object) -> None:
     Example:
       loadcast account modelmanagement create --location eastus2 -n demoacc -g demorg --sku-instances 4 --sku-name S3
     """
-    from loadcast.registry.documents import now
+    from loadcast.registry.documents import checked_name, now
     from loadcast.registry.settings import Account, create_account
 
+    checked_name(name, "The account's name")
     sku = f"{options['sku_name']} × {options['sku_instances']}" if options["sku_name"] else ""
     labels = {"group": options["group"], "location": options["location"], "sku": sku}
     made = Account.model_validate({"name": name, **labels, "created": now()})

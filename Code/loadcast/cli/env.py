@@ -57,8 +57,10 @@ def setup(
       loadcast env setup -n demo --location eastus2
       loadcast env setup -c -n demo --location eastus2 --cluster -z 5 --yes
     """
+    from loadcast.registry.documents import checked_name
     from loadcast.registry.settings import DEFAULT_BASE_IMAGE, ServiceEnvironment, setup_environment
 
+    checked_name(name, "The environment's name")
     if cluster and target not in (None, "k8s"):
         raise click.UsageError(f"Found both --cluster and --target {target}, wanted one of them.")
     output, project = str(options.pop("output")), options.pop("project")
@@ -118,7 +120,8 @@ def _made(kind: type[ServiceEnvironment], fields: dict[str, object]) -> ServiceE
         return kind.model_validate({**fields, "created": now()})
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise ConfigError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}.") from error
+        # Not from the error: its text repeats what was given.
+        raise ConfigError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}.") from None
 
 
 def _answer(output: str, environment: ServiceEnvironment, said: str) -> None:

@@ -93,11 +93,11 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def checked_name(name: str, kind: str) -> str:
-    """The name. Raises ConfigError where a `kind` cannot have it."""
+def checked_name(name: str, kind: str, whole: str | None = None) -> str:
+    """The name. Raises ConfigError, which says what it is a part of (`whole`), where a `kind` cannot have it."""
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"{kind}: found {shown(repr(name), 100)}, wanted a name of up to 64 letters, digits, and the signs . _ -, "
+            f"{kind}: found {shown(repr(whole or name), 100)}, wanted a name of up to 64 letters, digits, and the signs . _ -, "
             "which begins with a letter or digit."
         )
     return name

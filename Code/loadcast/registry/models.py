@@ -197,7 +197,8 @@ def _found(client: MlflowClient, model: str) -> ModelVersion:
     number = None
     if not at and ":" in model:
         name, number = split_id(model, "The model")
-    versions = _versions(client, checked_name(name, "The model"))
+    # All of it is said where a part is wrong: a part of a URL does not show where its password stands.
+    versions = _versions(client, checked_name(name, "The model", model))
     if number is not None:
         fitting = [version for version in versions if version.version == number]
     elif at:

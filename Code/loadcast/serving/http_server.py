@@ -98,7 +98,13 @@ def gunicorn_settings(options: ServeOptions, descriptor: int, when_ready: Callab
         "loglevel": "warning",
         "control_socket_disable": True,
         "when_ready": when_ready,
+        "post_fork": _keep_pandas_out,
     }
+
+
+def _keep_pandas_out(arbiter: Any, worker: Any) -> None:
+    """pyarrow would import pandas, where that is installed, in the middle of a request, for half a second."""
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]  # so it is not to be had
 
 
 def start_lines(options: ServeOptions, port: int) -> str:
@@ -118,8 +124,6 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
 
     Raises ArtefactError, ConfigError or EnvironmentNotReadyError before anything listens, and in the end Interrupted.
     """
-    # pyarrow would import pandas, where that is installed, in the middle of a request, for half a second.
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]  # so it is not to be had
     tls = None if options.tls is None else tls_context(*options.tls)
     watcher = None if options.find is None else Watcher(options.find, options.look_every_s)
     share = None if options.rate_limit is None else options.rate_limit / options.workers
