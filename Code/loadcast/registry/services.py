@@ -212,4 +212,6 @@ def _service(fields: dict[str, object]) -> Service:
         return Service.model_validate(known)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise ConfigError(f"{'.'.join(map(str, fault['loc']))}: {printable(fault['msg'])}.") from error
+        raise ConfigError(
+            f"{'.'.join(map(str, fault['loc']))}: {printable(fault['msg'])}."
+        ) from None  # its text repeats it
