@@ -97,8 +97,8 @@ def checked_name(name: str, kind: str, whole: str | None = None) -> str:
     """The name. Raises ConfigError, which says what it is a part of (`whole`), where a `kind` cannot have it."""
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"{kind}: found {shown(repr(whole or name), 100)}, wanted a name of up to 64 letters, digits, and the signs "
-            ". _ -, which begins with a letter or digit."
+            f"{kind}: found {shown(repr(whole or name), 100)}, wanted a name of up to 64 letters, digits, and "
+            "the signs . _ -, which begins with a letter or digit."
         )
     return name
 
