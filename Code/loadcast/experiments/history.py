@@ -6,7 +6,6 @@ names MLflow, which takes seconds to import.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -20,13 +19,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loadcast.errors import ConfigError, OutputError, ServiceError
+from loadcast.errors import ConfigError, ServiceError
 from loadcast.experiments.history_files import KeptFile, copy_without_secrets, files_to_keep
 from loadcast.experiments.locations import LOGGED, STATE_FOLDER, history_artifacts, history_database, run_folder
 from loadcast.experiments.records import RunRecord, State, list_records
 from loadcast.extras import missing_named
 from loadcast.run_logger import Logged, clean_name, read_logged
 from loadcast.secrets import shown
+from loadcast.system.locks import locked
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -114,26 +114,11 @@ def opened_client(project: Path, uri: str, failed: str) -> Iterator[MlflowClient
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        with _locked(project):
+        with locked(project / STATE_FOLDER, "history.lock"):
             yield MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (MlflowException, SQLAlchemyError) as error:
         said = shown(str(error).strip().partition("\n")[0].rstrip("."), 200)
         raise ServiceError(f"MLflow at {shown(uri)} {failed.format(said=said)}") from error
-
-
-@contextmanager
-def _locked(project: Path) -> Iterator[None]:
-    folder = project / STATE_FOLDER
-    try:
-        folder.mkdir(exist_ok=True)
-        descriptor = os.open(folder / "history.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise OutputError(f"Cannot write in {folder}: {error.strerror or error}. Make room for it.") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _tell(client: MlflowClient, project: Path, record: RunRecord) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -71,21 +69,6 @@ def write_document(path: Path, document: Kept) -> None:
         replace_file(path, document.encoded(), 0o644)
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}. Make room for it.") from error
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Let nobody else change what is in a folder, which is made; waits for whoever does. Raises OutputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise OutputError(f"Cannot write in {folder}: {error.strerror or error}. Make room for it.") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def now() -> datetime:

@@ -21,7 +21,6 @@ from loadcast.registry.documents import (
     Moment,
     Text,
     checked_service_name,
-    locked,
     now,
     read_document,
     split_id,
@@ -32,6 +31,7 @@ from loadcast.registry.manifests import LOCK, MODEL, PACKAGE, SERVICE, Manifest,
 from loadcast.registry.programs import logged, output_of
 from loadcast.registry.settings import current_account, current_environment
 from loadcast.secrets import shown
+from loadcast.system.locks import locked
 
 #: Who the service is in its container.
 USER = 10001

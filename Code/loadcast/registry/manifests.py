@@ -30,7 +30,6 @@ from loadcast.registry.documents import (
     Moment,
     Text,
     checked_service_name,
-    locked,
     now,
     read_document,
     split_id,
@@ -42,6 +41,7 @@ from loadcast.registry.settings import current_account
 from loadcast.registry.store import put_together
 from loadcast.secrets import shown
 from loadcast.storage.checksum import sha256_of
+from loadcast.system.locks import locked
 
 LOCK, PACKAGE, SERVICE, MODEL = "requirements.lock", "loadcast", "service", "model"
 _PARTS = (LOCK, PACKAGE, SERVICE, MODEL)

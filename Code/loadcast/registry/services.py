@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from loadcast.errors import ConfigError, LoadcastError
 from loadcast.printable import printable
 from loadcast.registry.docker import Docker
-from loadcast.registry.documents import checked_service_name, locked, now, read_document, write_document
+from loadcast.registry.documents import checked_service_name, now, read_document, write_document
 from loadcast.registry.images import find_image
 from loadcast.registry.kubernetes import Kubernetes
 from loadcast.registry.local import Local
@@ -28,6 +28,7 @@ from loadcast.registry.manifests import find_manifest
 from loadcast.registry.service import Layout, Service, Target, free_port
 from loadcast.registry.service_keys import Slot, make_keys, read_lines, regenerate, write_lines
 from loadcast.registry.settings import TargetName, current_account, current_environment
+from loadcast.system.locks import locked
 
 _TARGETS: dict[TargetName, type[Target]] = {"local": Local, "docker": Docker, "k8s": Kubernetes}
 _CLUSTER_PORT = 80

@@ -17,13 +17,13 @@ from loadcast.registry.documents import (
     Namespace,
     Text,
     checked_name,
-    locked,
     now,
     read_document,
     write_document,
 )
 from loadcast.registry.locations import account_folder, environment_file, management_folder, settings_file
 from loadcast.secrets import shown
+from loadcast.system.locks import locked
 
 TargetName = Literal["local", "docker", "k8s"]
 DEFAULT_ACCOUNT = "default"

@@ -19,12 +19,12 @@ from pathlib import Path
 from loadcast import paths
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError, ConfigError, OutputError
-from loadcast.registry.documents import locked
 from loadcast.registry.locations import model_store
 from loadcast.secrets import shown
 from loadcast.serving.bundle import MAX_BUNDLE_BYTES, MAX_FILES, Bundle, load_bundle
 from loadcast.storage.checksum import data_files, sha256_of_files
 from loadcast.storage.named import folder_of
+from loadcast.system.locks import locked
 
 #: What a whole bundle is called among the parts.
 BUNDLE = "bundle"
