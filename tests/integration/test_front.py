@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import threading
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from front_service import SLOW_S, Answer, Service, parse, read_all, running_front
+from front_service import Answer, Service, parse, read_all, running_front
 
 pytestmark = pytest.mark.integration
 
@@ -210,14 +211,15 @@ def test_a_failure_of_the_application_is_answered(front: Service) -> None:
     assert (failed.status, failed.json["status"], after.status) == (500, 500, 200)
 
 
-def test_slow_answers_hold_nobody_else(front: Service) -> None:
-    with front.connect() as first, front.connect() as second, front.connect() as third:
-        for client in (first, second, third):
-            client.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-        begin_s = time.monotonic()
+def test_slow_answers_hold_nobody_else() -> None:
+    with running_front(1) as front, front.connect() as first, front.connect() as second:
+        for client in (first, second):
+            client.sendall(b"GET /held HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         for _ in range(4):
             assert one(front.exchange(LAST)).status == 200
-        assert time.monotonic() - begin_s < SLOW_S
+        assert one(front.exchange(LAST.replace(b"/last", b"/release"))).status == 200
+        for client in (first, second):
+            assert one(read_all(client)).status == 200
 
 
 def pieces(draw: random.Random) -> bytes:
@@ -261,6 +263,8 @@ def test_whatever_is_sent_the_answers_are_documented_and_the_connection_ends(fro
 
 
 def test_a_thousand_slow_connections_hold_nobody_else() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4_096)), hard))
     with running_front(2, address_connections=1_000) as front:
         beginnings = (b"", b"GET / HTTP/1.1\r\n", POST % 100 + b"x")
         clients = [front.connect() for _ in range(1_000)]
@@ -296,7 +300,7 @@ def test_a_new_connection_takes_the_place_of_the_slowest_of_its_address() -> Non
 
 
 def test_the_end_loses_no_request_and_tells_clients_to_go() -> None:
-    with running_front(2, drain_s=2.0, head_s=3.0) as front:
+    with running_front(2, drain_s=30.0, head_s=30.0) as front:
         idle, slow, half = front.connect(), front.connect(), front.connect()
         idle.sendall(GET)
         idle.recv(1 << 16)
@@ -325,7 +329,7 @@ def test_the_end_loses_no_request_and_tells_clients_to_go() -> None:
             answer = one(read_all(client))
             assert (answer.status, answer.headers["connection"]) == (200, "close")
             client.close()
-        assert front.process.wait(timeout=15) == 143
+        assert front.process.wait(timeout=60) == 143
         assert problems == []
         assert {answer.status for answer in answers} == {200}
 
@@ -342,4 +346,5 @@ def test_a_killed_worker_is_replaced_and_only_its_requests_are_lost() -> None:
                 except (ConnectionError, ValueError):
                     lost += 1
         assert lost <= 3
-        assert len(front.workers()) == 2
+        while len(front.workers()) < 2:
+            time.sleep(0.05)

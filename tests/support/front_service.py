@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,16 +18,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SLOW_S = 0.3
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 60.0
+_released = threading.Event()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    """Say what arrived; /slow takes a while, /broken fails."""
+    """Say what arrived; /slow takes a while, /held waits for /release, /broken fails."""
     body = environ["wsgi.input"].read()
-    if environ["PATH_INFO"].startswith("/slow"):
-        time.sleep(SLOW_S)
-    if environ["PATH_INFO"] == "/broken":
+    path = environ["PATH_INFO"]
+    if path == "/slow":
+        time.sleep(0.3)
+    elif path == "/held":
+        _released.wait()
+    elif path == "/release":
+        _released.set()
+    elif path == "/broken":
         raise RuntimeError("as asked")
     plain = {name: value for name, value in environ.items() if isinstance(value, (str, bool))}
     said = json.dumps({"pid": os.getpid(), "n_bytes": len(body), "environ": plain}).encode()
@@ -128,10 +134,10 @@ def main() -> None:
         "workers": int(sys.argv[1]),
         "loglevel": "critical",
         "control_socket_disable": True,
-        "graceful_timeout": 10,
+        "graceful_timeout": 40,
         "when_ready": lambda _: print(port, flush=True),
     }
-    options = FrontOptions(Limits(**json.loads(sys.argv[2])), slow_paths=(b"/slow",))
+    options = FrontOptions(Limits(**json.loads(sys.argv[2])), slow_paths=(b"/slow", b"/held"))
     try:
         Server(application, settings, options).run()
     except Interrupted as ended:
