@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadcast import schema
+from loadcast.kernels.calibration import Calibration
 from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.tally import (
     ANSWERS,
@@ -78,7 +79,10 @@ def by_hand(rows: list[Row], test: bool) -> PartTally:
             for name in ANSWERS:
                 counts[name][row[3] - 1, said[name]] += 1
             loss -= math.log(max(row[7][row[3] - 1], 1e-15))
-    return PartTally(counts, loss)
+    scored = [row for row, later in zip(observed, is_test, strict=True) if later == test]
+    truth, labels = (np.array([row[column] for row in scored], dtype=np.intp) for column in (3, 4))
+    shares = np.array([row[7] for row in scored], dtype=np.float64).reshape(-1, 3)
+    return PartTally(counts, loss, Calibration.of(truth, labels, shares))
 
 
 def commonest(known: Counter[int]) -> int:
@@ -94,6 +98,7 @@ def assert_same(actual: PartTally, wanted: PartTally) -> None:
     for name in ANSWERS:
         assert actual.confusion[name].tolist() == wanted.confusion[name].tolist(), name
     assert actual.loss == pytest.approx(wanted.loss, rel=1e-12, abs=1e-12)
+    assert actual.calibration.report() == wanted.calibration.report()
 
 
 @given(st.lists(ROW, max_size=60, unique_by=lambda row: row[:2]), st.integers(0, 60))
@@ -118,6 +123,7 @@ def test_counts_travel_as_json_and_add_up() -> None:
     both = train.plus(test).plus(no_tally())
     assert both.confusion[MODEL].sum() == 2
     assert both.loss == train.loss + test.loss
+    assert both.calibration.rows.sum() == train.calibration.rows.sum() + test.calibration.rows.sum()
 
 
 def test_no_rows_are_no_counts() -> None:

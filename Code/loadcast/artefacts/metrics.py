@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from loadcast import paths
 from loadcast.artefacts.document import Artefact, Migration, Number, Part, Real, unchanged
 from loadcast.artefacts.numbers import flattened
@@ -49,10 +51,23 @@ class Lift(Part):
     macro_f1: Score
 
 
+class ReliabilityBin(Part):
+    """Answers whose class had a probability in [from, to): how often they were right, and their mean probability."""
+
+    begin: Real = Field(alias="from")
+    end: Real = Field(alias="to")
+    rows: Number
+    accuracy: Real
+    confidence: Real
+
+
 class PartMetrics(Scores):
     """The model's scores on the training or test rows, and those of each naive forecast."""
 
     log_loss: Score
+    brier_score: Score = None
+    expected_calibration_error: Score = None
+    reliability: tuple[ReliabilityBin, ...] = ()
     naive: dict[str, Scores]
     best_naive: str | None
     lift_over_best_naive: Lift
@@ -61,7 +76,7 @@ class PartMetrics(Scores):
 class Metrics(Artefact):
     """Scores on the observed rows of the training and of the test period.
 
-    Before version 3, `naive` has no forecasts of the same hour.
+    Before version 3, `naive` has no forecasts of the same hour, and nothing is said of calibration.
     `warning` says where the test rows are too few for scores to say much.
     """
 
@@ -82,7 +97,7 @@ class Metrics(Artefact):
 
 def _by_forecast(part: PartMetrics) -> dict[str, Any]:
     """A part's scores: the model's beside those of each naive forecast."""
-    scores = _with_counts(part.model_dump(by_alias=True, exclude={"naive", "lift_over_best_naive"}))
+    scores = _with_counts(part.model_dump(by_alias=True, exclude={"naive", "lift_over_best_naive", "reliability"}))
     naive = {name: _with_counts(forecast.model_dump(by_alias=True)) for name, forecast in part.naive.items()}
     return {"model": scores, "naive": naive, "liftOverBestNaive": part.lift_over_best_naive.model_dump(by_alias=True)}
 

@@ -35,7 +35,7 @@ def _report(part: PartTally, commonest: int) -> dict[str, Any]:
     Without rows, they are None, and no naive forecast is the best.
     """
     naive = {name: scores(_confusion(part, name, commonest)) for name in NAIVE}
-    model = scores(_confusion(part, MODEL, commonest))
+    model = {**scores(_confusion(part, MODEL, commonest)), **part.calibration.report()}
     if not model["rows"]:
         unknown = dict.fromkeys(("accuracy", "macroF1"))
         return {**model, "logLoss": None, "naive": naive, "bestNaive": None, "liftOverBestNaive": unknown}

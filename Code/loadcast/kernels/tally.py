@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from loadcast import schema
+from loadcast.kernels.calibration import Calibration
 from loadcast.kernels.features.baseline import LAG_48, LAG_168
 from loadcast.kernels.features.dates import DAY_OF_WEEK, HOUR_OF_DAY
 from loadcast.kernels.grid import hours_of
@@ -48,31 +49,34 @@ class PartTally:
     """Counts of the train or the test part.
 
     `confusion`: per name of ANSWERS (3, 4): rows the true class; columns no answer and then the answered class. `loss`:
-    minus the sum of the logarithms of the true class's probability.
+    minus the sum of the logarithms of the true class's probability. `calibration` is of the model's answers.
     """
 
     confusion: Mapping[str, Counts]
     loss: float
+    calibration: Calibration
 
     def as_json(self) -> dict[str, Any]:
         """The counts as plain values; from_json reads them."""
-        return {"confusion": {name: counts.tolist() for name, counts in self.confusion.items()}, "loss": self.loss}
+        confusion = {name: counts.tolist() for name, counts in self.confusion.items()}
+        return {"confusion": confusion, "loss": self.loss, "calibration": self.calibration.as_json()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> PartTally:
         """What as_json gave."""
         counts = {name: np.array(rows, dtype=np.int64) for name, rows in content["confusion"].items()}
-        return cls(counts, content["loss"])
+        return cls(counts, content["loss"], Calibration.from_json(content["calibration"]))
 
     def plus(self, other: PartTally) -> PartTally:
         """The counts of both."""
         counts = {name: self.confusion[name] + other.confusion[name] for name in ANSWERS}
-        return PartTally(counts, self.loss + other.loss)
+        return PartTally(counts, self.loss + other.loss, self.calibration.plus(other.calibration))
 
 
 def no_tally() -> PartTally:
     """The tally of no rows."""
-    return PartTally({name: np.zeros((_N, _N + 1), dtype=np.int64) for name in ANSWERS}, 0.0)
+    nothing = {name: np.zeros((_N, _N + 1), dtype=np.int64) for name in ANSWERS}
+    return PartTally(nothing, 0.0, Calibration.none())
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +101,7 @@ class Tally:
         self._servers: dict[str, int] = {}
         self._kept: list[_Rows] = []
         self._losses = [0.0, 0.0]
+        self._calibrations = [Calibration.none(), Calibration.none()]
 
     @property
     def servers(self) -> list[str]:
@@ -111,7 +116,10 @@ class Tally:
         truth = rows.column(schema.LABEL).to_numpy()
         likelihood = np.maximum(probabilities[np.arange(len(truth)), truth - 1], _SMALLEST_PROBABILITY)
         for flag in (False, True):
-            self._losses[flag] -= float(np.log(likelihood[is_test == flag]).sum())
+            part = is_test == flag
+            self._losses[flag] -= float(np.log(likelihood[part]).sum())
+            calibration = Calibration.of(truth[part], labels[part], probabilities[part])
+            self._calibrations[flag] = self._calibrations[flag].plus(calibration)
         codes = self._server_codes(rows)
         lags = (rows.column(lag.name).to_numpy() for lag in (LAG_48, LAG_168))
         answers = [truth, labels, *(self._rule.labels(lag, self.servers, codes) for lag in lags)]
@@ -128,8 +136,8 @@ class Tally:
         same_hour = commonest_of_same_hour(rows.codes, rows.hours, truth, tuple(SAME_HOUR.values()))
         said = dict(zip(ANSWERS, (*rows.answers[1:], usual, *same_hour), strict=True))
         train, test = (
-            PartTally({name: _confusion(truth[part], said[name][part]) for name in ANSWERS}, loss)
-            for part, loss in zip((~is_test, is_test), self._losses, strict=True)
+            PartTally({name: _confusion(truth[part], said[name][part]) for name in ANSWERS}, loss, calibration)
+            for part, loss, calibration in zip((~is_test, is_test), self._losses, self._calibrations, strict=True)
         )
         return train, test
 

@@ -75,6 +75,12 @@ def metrics_table(part: PartMetrics) -> Table:
     table.add_row(*_score_cells("the model", part), style="bold")
     for name, scores in sorted(part.naive.items(), key=lambda item: -(item[1].macro_f1 or 0)):
         table.add_row(*_score_cells(_NAMES[name] + (" (best naive)" if name == part.best_naive else ""), scores))
+    if part.expected_calibration_error is not None:
+        table.caption_justify = "left"
+        table.caption = (
+            f"The model's probabilities are off by {part.expected_calibration_error:.3f} on average "
+            f"(expected calibration error); Brier score {_shown(part.brier_score)}."
+        )
     return table
 
 
