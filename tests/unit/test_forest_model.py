@@ -10,14 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundles import N_CLASSES, random_tree
+from bundles import random_tree
 from loadcast.errors import ArtefactError
 from loadcast.models import forest as kernel
 from loadcast.models import walk as compiled
-from loadcast.models.forest import Forest, NodeTable, build_forest, classes, probabilities, votes
-from plain_forest import Tree, oracle
-
-FEATURES = [-1, 2, -1, 7, 3, -1]
+from loadcast.models.forest import Forest, build_forest, classes, probabilities, votes
+from plain_forest import FEATURES, Tree, node_table, oracle, random_rows
 
 
 def predict(forest: Forest, matrix: np.ndarray) -> np.ndarray:
@@ -26,36 +24,6 @@ def predict(forest: Forest, matrix: np.ndarray) -> np.ndarray:
 
 def compiled_votes(forest: Forest, matrix: np.ndarray) -> np.ndarray:
     return compiled.compiled_votes(forest, compiled.compact_nodes(forest), matrix)
-
-
-def node_table(trees: list[Tree], n_classes: int = N_CLASSES) -> NodeTable:
-    nodes = [(number, node) for number, tree in enumerate(trees) for node in tree]
-    lists = [node["split"]["leftCategoriesOrThreshold"] for _, node in nodes]
-    return NodeTable(
-        tree=np.array([number for number, _ in nodes], dtype=np.intp),
-        node=np.array([node["id"] for _, node in nodes], dtype=np.intp),
-        left=np.array([node["leftChild"] for _, node in nodes], dtype=np.intp),
-        right=np.array([node["rightChild"] for _, node in nodes], dtype=np.intp),
-        feature=np.array([node["split"]["featureIndex"] for _, node in nodes], dtype=np.intp),
-        categories=np.array([node["split"]["numCategories"] for _, node in nodes], dtype=np.intp),
-        split_offsets=np.cumsum([0, *map(len, lists)]),
-        split_values=np.array([value for values in lists for value in values], dtype=np.float64),
-        counts=np.array([node["impurityStats"] for _, node in nodes], dtype=np.float64).reshape(-1, n_classes),
-    )
-
-
-def random_rows(rng: np.random.Generator, trees: list[Tree], n: int) -> np.ndarray:
-    """Rows that hit categories, thresholds exactly, and values that no category has."""
-    columns = []
-    for feature, size in enumerate(FEATURES):
-        splits = [node["split"] for tree in trees for node in tree if node["split"]["featureIndex"] == feature]
-        if size == -1:
-            exact = [split["leftCategoriesOrThreshold"][0] for split in splits] or [0.0]
-            choice = np.concatenate([rng.normal(size=n), rng.choice(exact, n), [np.inf, -np.inf, np.nan, 1e308]])
-        else:
-            choice = np.concatenate([rng.integers(0, size, 4 * n), [-1.0, 0.5, size, size + 3.0, np.nan, np.inf, -0.0]])
-        columns.append(rng.choice(choice, n))
-    return np.column_stack(columns)
 
 
 @pytest.mark.parametrize(("seed", "n_trees", "n_rows"), [(1, 1, 1), (2, 1, 300), (3, 33, 1), (4, 20, 700), (5, 3, 0)])

@@ -26,6 +26,7 @@ from loadcast.models.forest import (
     probabilities,
     votes,
 )
+from loadcast.models.machine_code import quick_walk
 from loadcast.models.model import Model, ModelFamily, Prediction
 from loadcast.models.saved import SavedModel, demand, params_of
 from loadcast.settings import Settings
@@ -51,6 +52,11 @@ class ForestModel(Model):
     @property
     def n_features(self) -> int:
         return self.forest.n_features
+
+    def warm(self) -> None:
+        if linked := quick_walk():
+            walk.use(linked)
+        super().warm()
 
     def probabilities(self, matrix: Floats) -> Floats:
         return self.predict(matrix).probabilities

@@ -36,11 +36,24 @@ class Nodes(NamedTuple):
 
 #: Rows that go down a tree together, level by level: a core looks up many nodes at a time, where one row alone would
 #: wait for each. With the nodes of a tree they stay in the core's own cache.
-_BLOCK_ROWS = 32
+BLOCK_ROWS = 32
+
+
+_used: list[Walk] = []
+
+
+def use(function: Walk) -> None:
+    """Walk with this function from now on: the same, had in another way."""
+    _used[:] = [function]
+
+
+def is_available() -> bool:
+    """Whether the walk can be had compiled."""
+    return bool(_used) or _has_compiler()
 
 
 @cache
-def is_available() -> bool:
+def _has_compiler() -> bool:
     """Whether there is a compiler, one that this numpy is known to."""
     try:
         import numba  # noqa: F401
@@ -72,8 +85,9 @@ def compiled_votes(forest: Forest, nodes: Nodes, matrix: Floats) -> Floats:
     """As forest.votes; `nodes` are the forest's. Raises ValueError when the matrix has another width."""
     check_width(forest, matrix)
     votes = np.zeros((len(matrix), forest.n_classes))
-    reached = np.zeros(_BLOCK_ROWS, dtype=np.uint32)
-    compiled_walk()(np.ascontiguousarray(matrix, dtype=np.float64), nodes, forest.depth, reached, votes)
+    reached = np.zeros(BLOCK_ROWS, dtype=np.uint32)
+    walk = _used[0] if _used else compiled_walk()
+    walk(np.ascontiguousarray(matrix, dtype=np.float64), nodes, forest.depth, reached, votes)
     return votes
 
 
@@ -85,13 +99,14 @@ def compiled_walk() -> Walk:
     words = np.zeros(0, dtype=np.uint32)
     nothing = Nodes(words, words.reshape(0, 4), np.zeros(0), words, np.zeros(0, np.bool_), np.zeros((0, 1)))
     # Without the GIL: threads of the service walk side by side. Never fastmath: the order of additions is Spark's.
-    return ready(_walk, np.zeros((0, 1)), nothing, 0, words, np.zeros((0, 1)), nogil=True)
+    return ready(walk_trees, np.zeros((0, 1)), nothing, 0, words, np.zeros((0, 1)), nogil=True)
 
 
-def _walk(matrix: Floats, nodes: Nodes, depth: int, reached: Words, votes: Floats) -> None:
+def walk_trees(matrix: Floats, nodes: Nodes, depth: int, reached: Words, votes: Floats) -> None:
+    """What is compiled: adds each tree's shares to `votes` (n, classes); `reached` (BLOCK_ROWS,) is scratch."""
     splits, by_threshold_alone = nodes.splits, len(nodes.goes_left) == 0
-    for first in range(0, len(matrix), _BLOCK_ROWS):
-        rows = matrix[first : first + _BLOCK_ROWS]
+    for first in range(0, len(matrix), BLOCK_ROWS):
+        rows = matrix[first : first + BLOCK_ROWS]
         for tree in range(len(nodes.roots)):
             for row in range(len(rows)):
                 reached[row] = nodes.roots[tree]
