@@ -17,6 +17,7 @@ from loadcast.kernels.features import CLASSIC
 from loadcast.kernels.labels import LabelRule
 from loadcast.models.registry import load_model
 from loadcast.models.saved import read_saved
+from loadcast.serving.predictor import Predictor
 from loadcast.spark.scoring import ScoreTask, predictions_schema, score_features
 from loadcast.storage.table_files import FolderTables
 
@@ -112,3 +113,11 @@ def test_a_server_in_two_files_is_refused(spark: SparkSession, hostile: runs.Run
         pq.write_table(part, folder / f"part-{number}.parquet")
     with pytest.raises(ArtefactError, match="a server's rows in two files"):
         score_features(spark, task(hostile, tmp_path / "source", tmp_path / "target"))
+
+
+def test_the_bundle_keeps_answers_by_which_a_service_checks_itself(hostile: runs.Run) -> None:
+    check, features = hostile.info["selfCheck"], runs.table(hostile, paths.FEATURES)
+    observed = features.filter(features.column(schema.OBSERVED))
+    assert {record[schema.SERVER] for record in check["records"]} == {min(observed.column(schema.SERVER).to_pylist())}
+    assert 1 < len(check["records"]) == len(check["predictions"]) == len(check["probabilities"]) <= 16
+    Predictor.load(hostile.folder)  # which answers them

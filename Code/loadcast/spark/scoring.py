@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
@@ -64,21 +65,18 @@ class ScoreTask:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with PartWriter(self.predictions, task_name()) as parts:
             for number in numbers_in(batches):
-                tally, check = self._score(number, parts)
+                tally = self._score(number, parts)
                 train, test = (part.as_json() for part in tally.parts())
                 content = {"file": number, "servers": tally.servers, "train": train, "test": test}
                 yield report(_REPORT_TALLY, json.dumps(content))
-                if check:
-                    yield report(_REPORT_CHECK, json.dumps(check))
         yield report_files(parts)
 
-    def _score(self, number: int, parts: PartWriter) -> tuple[Tally, Check | None]:
-        tally, check = Tally(self.split, self.rule), None
+    def _score(self, number: int, parts: PartWriter) -> Tally:
+        tally = Tally(self.split, self.rule)
         names = list(dict.fromkeys([*_TAKEN_OVER, *TALLIED, *self.columns]))
         with self.source.reading(self.files[number]) as path, pq.ParquetFile(path) as file:
             if number == 0:  # there is a table, were no row of the test period
                 self._write(schema.PREDICTIONS_SCHEMA.empty_table(), parts)
-                check = self._check(file)
             for batch in file.iter_batches(ROWS_PER_BATCH, columns=names, use_threads=False):
                 rows = pa.Table.from_batches([batch])
                 answers = _answers(self.model, rows, self.columns)
@@ -86,16 +84,16 @@ class ScoreTask:
                 tested = rows.column(schema.HOUR).to_numpy() >= np.datetime64(self.split, "us")
                 if tested.any():
                     self._write(_prediction_rows(rows, answers).filter(pa.array(tested)), parts)
-        return tally, check
+        return tally
 
-    def _check(self, file: pq.ParquetFile) -> Check | None:
-        """Some rows of a file as the service takes them, with the model's answers; None where it has no rows."""
+    def check(self, number: int, server: str) -> Check:
+        """Some rows of a server as the service takes them, with the model's answers, from the file that has them."""
         names = list(dict.fromkeys([*self.record_columns, *self.columns]))
-        first = next(file.iter_batches(ROWS_PER_BATCH, columns=names, use_threads=False), None)
-        if not first:
-            return None
-        chosen = np.unique(np.linspace(0, len(first) - 1, _CHECKED_ROWS).astype(np.int64))
-        rows = pa.Table.from_batches([first]).take(pa.array(chosen))
+        with self.source.reading(self.files[number]) as path, pq.ParquetFile(path) as file:
+            batches = file.iter_batches(ROWS_PER_BATCH, columns=names, use_threads=False)
+            own = [batch.filter(pc.equal(batch.column(schema.SERVER), server)) for batch in batches]
+        rows = pa.Table.from_batches(own).sort_by(schema.HOUR)
+        rows = rows.take(pa.array(np.unique(np.linspace(0, len(rows) - 1, _CHECKED_ROWS).astype(np.int64))))
         answers = _answers(self.model, rows, self.columns)
         records = [
             {**record, schema.HOUR: record[schema.HOUR].strftime(schema.TIME_FORMAT)}
@@ -120,8 +118,31 @@ def score_features(spark: SparkSession, task: ScoreTask) -> Scores:
     train, test = no_tally(), no_tally()
     for tally in tallies:  # in the order of the files: sums of losses depend on it
         train, test = train.plus(PartTally.from_json(tally["train"])), test.plus(PartTally.from_json(tally["test"]))
-    check = next((json.loads(text) for text in reports.get(_REPORT_CHECK, ())), None)
-    return Scores(train, test, check)
+    return Scores(train, test, _check(spark, task, tallies))
+
+
+@dataclass(frozen=True)
+class _CheckTask:
+    """The function that Spark runs once: the rows by which a service can check itself."""
+
+    task: ScoreTask
+    number: int
+    server: str
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for _ in numbers_in(batches):
+            yield report(_REPORT_CHECK, json.dumps(self.task.check(self.number, self.server)))
+
+
+def _check(spark: SparkSession, task: ScoreTask, tallies: Sequence[Mapping[str, Any]]) -> Check | None:
+    """Rows of the first server by name: the same however rows are spread over files. None where there are none."""
+    holders = [(min(tally["servers"]), int(tally["file"])) for tally in tallies if tally["servers"]]
+    if not holders:
+        return None
+    server, number = min(holders)
+    reports = collect_reports(each_number(spark, 1, _CheckTask(task, number, server), to_struct(REPORT_SCHEMA)))
+    check: Check = json.loads(reports[_REPORT_CHECK][0])
+    return check
 
 
 def predictions_schema() -> str:
