@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 
 from loadcast.errors import ConfigError, EnvironmentNotReadyError, ServiceError
 from loadcast.registry.images import KEY_FILE, USER
 from loadcast.registry.programs import completed, output_of, require_program
 from loadcast.registry.service import Layout, Service, check_port, free_port, is_ready, memory_bytes, wait_ready
+from loadcast.serving.keys import LOOK_EVERY_S
 
 _PREFIX = "loadcast-service-"
 _STOP_S = 40
@@ -94,7 +96,8 @@ class Docker:
         )
 
     def keys_changed(self, service: Service, layout: Layout) -> None:
-        """Nothing: the service looks at its key file by itself."""
+        """Wait until each process of the service looks at its key file again when it is asked."""
+        time.sleep(LOOK_EVERY_S)
 
     def _run(self, service: Service, layout: Layout, name: str) -> None:
         user = f"{USER}:{USER}" if os.getuid() == 0 else f"{os.getuid()}:{os.getgid()}"

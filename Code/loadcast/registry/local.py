@@ -19,7 +19,7 @@ from loadcast.errors import ServiceError
 from loadcast.registry.documents import Kept, Text, read_document, write_document
 from loadcast.registry.manifests import MODEL, SERVICE
 from loadcast.registry.service import Layout, Service, check_port, free_port, is_ready, wait_ready
-from loadcast.serving.keys import KEY_VARIABLE
+from loadcast.serving.keys import KEY_VARIABLE, LOOK_EVERY_S
 
 _PROC = Path("/proc")
 #: Seconds for requests under way, before a service is killed.
@@ -78,7 +78,8 @@ class Local:
         return service.changed(workers=number)
 
     def keys_changed(self, service: Service, layout: Layout) -> None:
-        """Nothing: the service looks at its key file by itself."""
+        """Wait until each process of the service looks at its key file again when it is asked."""
+        time.sleep(LOOK_EVERY_S)
 
     def _run(self, service: Service, layout: Layout, role: str) -> None:
         self._end(layout, role)  # a trial whose command was killed goes on

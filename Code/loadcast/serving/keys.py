@@ -31,7 +31,8 @@ _RANDOM_BYTES = 32
 _PREFIX = b"sha256:"
 _DIGEST = re.compile(rb"sha256:([0-9A-Fa-f]{64})")
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
-_LOOK_EVERY_S = 1.0
+#: A file is looked at so often at most, as the service is asked.
+LOOK_EVERY_S = 1.0
 _WANTED = "wanted one or two lines of visible ASCII, each a key or sha256:<64 hexadecimal digits> of one"
 _OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -82,7 +83,7 @@ class KeyFile:
         # Digests: the keys themselves are not kept.
         self._seen, self._pending = sha256(content).digest(), b""
         self._warned = ""
-        self._next_look_s = clock() + _LOOK_EVERY_S
+        self._next_look_s = clock() + LOOK_EVERY_S
         self._looking = threading.Lock()
 
     def __repr__(self) -> str:
@@ -94,7 +95,7 @@ class KeyFile:
             try:
                 self._look()
             finally:
-                self._next_look_s = self._clock() + _LOOK_EVERY_S
+                self._next_look_s = self._clock() + LOOK_EVERY_S
                 self._looking.release()
         return self._keys
 
@@ -225,4 +226,4 @@ def _digest(line: bytes) -> bytes:
 
 def _is_settled(path: Path) -> bool:
     """Whether the file was last written a while ago. A clock that is wrong may only say so too late."""
-    return os.stat(path).st_mtime < time.time() - _LOOK_EVERY_S
+    return os.stat(path).st_mtime < time.time() - LOOK_EVERY_S
