@@ -41,14 +41,11 @@ def create(name: str, output: str, project: Path, **options: object) -> None:
     Example:
       loadcast account modelmanagement create --location eastus2 -n demoacc -g demorg --sku-instances 4 --sku-name S3
     """
-    from loadcast.registry.documents import checked_name, now
-    from loadcast.registry.settings import Account, create_account
+    from loadcast.registry.settings import create_account
 
-    checked_name(name, "The account's name")
     sku = f"{options['sku_name']} × {options['sku_instances']}" if options["sku_name"] else ""
     labels = {"group": options["group"], "location": options["location"], "sku": sku}
-    made = Account.model_validate({"name": name, **labels, "created": now()})
-    create_account(project, made)
+    made = create_account(project, name, labels)
     said = f"The account {name} is there. Use it: loadcast account modelmanagement set -n {name}"
     answer(output, name, made.document(), lambda: click.echo(said))
 

@@ -57,22 +57,18 @@ def setup(
       loadcast env setup -n demo --location eastus2
       loadcast env setup -c -n demo --location eastus2 --cluster -z 5 --yes
     """
-    from loadcast.registry.documents import checked_name
-    from loadcast.registry.settings import DEFAULT_BASE_IMAGE, ServiceEnvironment, setup_environment
+    from loadcast.registry.settings import DEFAULT_BASE_IMAGE, setup_environment
 
-    checked_name(name, "The environment's name")
     if cluster and target not in (None, "k8s"):
         raise click.UsageError(f"Found both --cluster and --target {target}, wanted one of them.")
     output, project = str(options.pop("output")), options.pop("project")
     fields = {
         **options,
-        "name": name,
         "group": group or f"{name}rg",
         "target": "k8s" if cluster else target or "local",
         "base_image": base_image or DEFAULT_BASE_IMAGE,
     }
-    made = _made(ServiceEnvironment, fields)
-    setup_environment(project, made)  # type: ignore[arg-type]
+    made = setup_environment(project, name, fields)  # type: ignore[arg-type]
     _answer(
         output, made, f"The environment {made.name} is set up: {made.target}. Use it: loadcast env set -n {made.name}"
     )
@@ -108,20 +104,6 @@ def set_it(name: str, group: str | None, output: str, project: Path) -> None:
 
     known = use_environment(project, name, group)
     _answer(output, known, f"The environment {known.name} is in use: {known.target}.")
-
-
-def _made(kind: type[ServiceEnvironment], fields: dict[str, object]) -> ServiceEnvironment:
-    from pydantic import ValidationError
-
-    from loadcast.errors import ConfigError
-    from loadcast.registry.documents import now
-
-    try:
-        return kind.model_validate({**fields, "created": now()})
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        # Not from the error: its text repeats what was given.
-        raise ConfigError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}.") from None
 
 
 def _answer(output: str, environment: ServiceEnvironment, said: str) -> None:

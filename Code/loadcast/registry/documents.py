@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, ValidationError
 
 from loadcast.artefacts.document import FORMAT_VERSION, Artefact, Migration, Name, unchanged
 from loadcast.errors import ArtefactError, ConfigError, OutputError
+from loadcast.printable import printable
 from loadcast.secrets import shown, without_secrets
 from loadcast.system.small_files import read_small_file, replace_file
 
@@ -47,7 +48,30 @@ class Kept(Artefact):
         return {FORMAT_VERSION: self.VERSION, **self.model_dump(mode="json", by_alias=True)}
 
 
+class Numbered(Kept):
+    """One of several of the same name, which are numbered."""
+
+    name: Text
+    version: Annotated[int, Field(ge=1)]
+    created: Moment
+
+    @property
+    def id(self) -> str:
+        """By which it is named, such as `forecast:1`."""
+        return f"{self.name}:{self.version}"
+
+
 Document = TypeVar("Document", bound=Kept)
+
+
+def made(kind: type[Document], fields: Mapping[str, object]) -> Document:
+    """A document with these fields. Raises ConfigError that names the first fault, and not what was given."""
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        # Not from the error: its text repeats what was given.
+        raise ConfigError(f"{'.'.join(map(str, fault['loc']))}: {printable(fault['msg'])}.") from None
 
 
 def read_document(kind: type[Document], path: Path) -> Document | None:
@@ -102,6 +126,17 @@ def split_id(text: str, kind: str) -> tuple[str, int]:
     if match is None:
         raise ConfigError(f"{kind}: found {shown(repr(text), 100)}, wanted its id, such as forecast:1.")
     return match[1], int(match[2])
+
+
+def read_numbered(kind: type[Document], folder: Path, file: str) -> list[Document]:
+    """All documents in `folder`/NAME/, by name and version; `file` is where each lies there, such as "{}.json"."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    known = (
+        read_document(kind, folder / name / file.format(version))
+        for name in names
+        for version in versions_in(folder / name)
+    )
+    return [document for document in known if document]
 
 
 def versions_in(folder: Path) -> list[int]:

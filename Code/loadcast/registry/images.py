@@ -17,12 +17,12 @@ from pydantic import Field
 
 from loadcast.errors import ConfigError
 from loadcast.registry.documents import (
-    Kept,
-    Moment,
+    Numbered,
     Text,
     checked_service_name,
     now,
     read_document,
+    read_numbered,
     split_id,
     versions_in,
     write_document,
@@ -51,25 +51,17 @@ _UNUSED = (
 _SELDOM = "/(azure|msal|cffi|pycparser|pygments|holidays/countries|holidays/financial)/"
 
 
-class Image(Kept):
+class Image(Numbered):
     """An image. `reference` is its name for docker; `digest` covers the files that it was built from."""
 
     FILE: ClassVar[str] = "image.json"
 
-    name: Text
-    version: Annotated[int, Field(ge=1)]
-    created: Moment
     manifest: Text
     reference: Text
     base_image: Text
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     size_bytes: Annotated[int, Field(ge=0)]
     base_size_bytes: Annotated[int, Field(ge=0)]
-
-    @property
-    def id(self) -> str:
-        """By which it is named, such as `forecast:1`."""
-        return f"{self.name}:{self.version}"
 
 
 def dockerfile(manifest: Manifest, base_image: str) -> str:
@@ -161,12 +153,7 @@ def find_image(project: Path, image: str) -> Image:
 
 def list_images(project: Path) -> list[Image]:
     """All images of the account, by name and version. Raises ArtefactError."""
-    top = current_account(project) / "images"
-    names = sorted(path.name for path in top.iterdir() if path.is_dir()) if top.is_dir() else []
-    known = (
-        read_document(Image, top / name / f"{version}.json") for name in names for version in versions_in(top / name)
-    )
-    return [image for image in known if image]
+    return read_numbered(Image, current_account(project) / "images", "{}.json")
 
 
 def _reference(text: str) -> str:

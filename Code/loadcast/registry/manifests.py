@@ -26,12 +26,12 @@ import loadcast
 from loadcast.errors import ArtefactError, ConfigError, OutputError
 from loadcast.experiments.conda import read_conda
 from loadcast.registry.documents import (
-    Kept,
-    Moment,
+    Numbered,
     Text,
     checked_service_name,
     now,
     read_document,
+    read_numbered,
     split_id,
     versions_in,
     write_document,
@@ -52,24 +52,16 @@ _WANTED = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*(?:==\s*([^\s;]+))?")
 Runtime = Literal["python", "spark-py"]
 
 
-class Manifest(Kept):
+class Manifest(Numbered):
     """What a service is made of. `models` are the ids of the registered models, `digest` a SHA-256 over all files."""
 
     FILE: ClassVar[str] = "manifest.json"
 
-    name: Text
-    version: Annotated[int, Field(ge=1)]
-    created: Moment
     script: Text
     runtime: Runtime
     models: tuple[Text, ...]
     made_with: Text
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-    @property
-    def id(self) -> str:
-        """By which it is named, such as `forecast:1`."""
-        return f"{self.name}:{self.version}"
 
 
 @dataclass(frozen=True)
@@ -133,14 +125,7 @@ def find_manifest(project: Path, manifest: str) -> tuple[Manifest, Path]:
 
 def list_manifests(project: Path) -> list[Manifest]:
     """All manifests of the account, by name and version. Raises ArtefactError."""
-    top = current_account(project) / "manifests"
-    names = sorted(path.name for path in top.iterdir() if path.is_dir()) if top.is_dir() else []
-    known = (
-        read_document(Manifest, top / name / str(version) / Manifest.FILE)
-        for name in names
-        for version in versions_in(top / name)
-    )
-    return [manifest for manifest in known if manifest]
+    return read_numbered(Manifest, current_account(project) / "manifests", f"{{}}/{Manifest.FILE}")
 
 
 def digest_of(folder: Path, parts: Iterable[str]) -> str:

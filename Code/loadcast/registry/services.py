@@ -15,12 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from loadcast.errors import ConfigError, LoadcastError
-from loadcast.printable import printable
 from loadcast.registry.docker import Docker
-from loadcast.registry.documents import checked_service_name, now, read_document, write_document
+from loadcast.registry.documents import checked_service_name, made, now, read_document, write_document
 from loadcast.registry.images import find_image
 from loadcast.registry.kubernetes import Kubernetes
 from loadcast.registry.local import Local
@@ -209,10 +206,4 @@ def _service(fields: dict[str, object]) -> Service:
     if "manifest" not in known:
         raise ConfigError("image: found none, wanted --image-id, or --manifest-id for the target local.")
     known.setdefault("port", free_port(str(known["host"])))
-    try:
-        return Service.model_validate(known)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise ConfigError(
-            f"{'.'.join(map(str, fault['loc']))}: {printable(fault['msg'])}."
-        ) from None  # its text repeats it
+    return made(Service, known)

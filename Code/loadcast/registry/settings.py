@@ -5,6 +5,7 @@ Without any, services run on this machine, and everything belongs to the account
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -17,6 +18,7 @@ from loadcast.registry.documents import (
     Namespace,
     Text,
     checked_name,
+    made,
     now,
     read_document,
     write_document,
@@ -66,14 +68,16 @@ class _Settings(Kept):
     account: Text | None = None
 
 
-def setup_environment(project: Path, environment: ServiceEnvironment) -> None:
-    """Write what an environment is, and use it if none is in use. Raises ConfigError, OutputError."""
-    checked_name(environment.name, "The environment's name")
+def setup_environment(project: Path, name: str, fields: Mapping[str, object]) -> ServiceEnvironment:
+    """Make and write an environment, and use it if none is in use. Raises ConfigError, OutputError."""
+    checked_name(name, "The environment's name")
+    environment = made(ServiceEnvironment, {**fields, "name": name, "created": now()})
     with locked(management_folder(project)):
         write_document(environment_file(project, environment.name), environment)
         settings = _settings(project)
         if settings.environment is None:
             _use(project, settings, environment=environment.name)
+    return environment
 
 
 def find_environment(project: Path, name: str, group: str | None = None) -> ServiceEnvironment:
@@ -82,8 +86,7 @@ def find_environment(project: Path, name: str, group: str | None = None) -> Serv
     known = read_document(ServiceEnvironment, environment_file(project, name))
     if known is None:
         raise ConfigError(f"There is no environment {name}. Make it: {_SETUP}")
-    if group not in (None, known.group):
-        raise ConfigError(f"group: found {shown(repr(group), 100)}, wanted that of {name}, which is {known.group}.")
+    _check_group(known, group)
     return known
 
 
@@ -103,14 +106,16 @@ def current_environment(project: Path) -> ServiceEnvironment:
     return find_environment(project, name)
 
 
-def create_account(project: Path, account: Account) -> None:
-    """Write what an account is, and use it if none is in use. Raises ConfigError, OutputError."""
-    checked_name(account.name, "The account's name")
+def create_account(project: Path, name: str, labels: Mapping[str, object]) -> Account:
+    """Make and write an account, and use it if none is in use. Raises ConfigError, OutputError."""
+    checked_name(name, "The account's name")
+    account = made(Account, {**labels, "name": name, "created": now()})
     with locked(management_folder(project)):
         write_document(account_folder(project, account.name) / Account.FILE, account)
         settings = _settings(project)
         if settings.account is None:
             _use(project, settings, account=account.name)
+    return account
 
 
 def use_account(project: Path, name: str, group: str | None = None) -> Account:
@@ -119,8 +124,7 @@ def use_account(project: Path, name: str, group: str | None = None) -> Account:
     known = read_document(Account, account_folder(project, name) / Account.FILE)
     if known is None:
         raise ConfigError(f"There is no account {name}. Make it: loadcast account modelmanagement create -n NAME")
-    if group not in (None, known.group):
-        raise ConfigError(f"group: found {shown(repr(group), 100)}, wanted that of {name}, which is {known.group}.")
+    _check_group(known, group)
     with locked(management_folder(project)):
         _use(project, _settings(project), account=name)
     return known
@@ -129,6 +133,13 @@ def use_account(project: Path, name: str, group: str | None = None) -> Account:
 def current_account(project: Path) -> Path:
     """The folder of the account in use."""
     return account_folder(project, _settings(project).account or DEFAULT_ACCOUNT)
+
+
+def _check_group(known: ServiceEnvironment | Account, group: str | None) -> None:
+    if group not in (None, known.group):
+        raise ConfigError(
+            f"group: found {shown(repr(group), 100)}, wanted that of {known.name}, which is {known.group}."
+        )
 
 
 def _settings(project: Path) -> _Settings:
