@@ -13,6 +13,7 @@ from loadcast.cli.usage import Command
 
 #: How often a folder is looked at for a newer model, and what may be a container.
 _LOOK_S, _LOOK_ELSEWHERE_S = 1.0, 10.0
+_STATISTICS = (paths.INFO, paths.HOURLY, paths.DAILY)
 _SECONDS = click.FloatRange(0.1, 3600)
 
 
@@ -78,7 +79,7 @@ def serve(model: str, **options: Any) -> None:
         keys=service_keys(options.pop("key_file")),
         find=find if options.pop("watch") else None,
         look_every_s=_LOOK_S if Path(model).is_dir() else _LOOK_ELSEWHERE_S,
-        statistics=None if statistics is None else _output_folder(statistics),
+        statistics=None if statistics is None else folder_of(statistics, paths.CURRENT, _STATISTICS),
         limits=limits,
         tls=tls,
         **options,
@@ -90,11 +91,3 @@ def _tls(certificate: str | None, key: str | None) -> tuple[Path, Path] | None:
     if (certificate is None) != (key is None):
         raise click.UsageError("--tls-cert and --tls-key: found one of them, wanted both or none.")
     return None if certificate is None or key is None else (Path(certificate), Path(key))
-
-
-def _output_folder(name: str) -> Path:
-    """The output that a folder or a configuration names."""
-    from loadcast.settings import load_settings
-
-    path = Path(name)
-    return path if path.is_dir() else Path(load_settings(path).output or path)

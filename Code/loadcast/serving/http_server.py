@@ -20,6 +20,7 @@ from loadcast.logs.events import SERVICE, log_event
 from loadcast.secrets import shown
 from loadcast.serving.app import SERVICE as APPLICATION
 from loadcast.serving.app import SLOW_PATHS, create_app
+from loadcast.serving.bundle import bundle_folder
 from loadcast.serving.exchange import Exchange
 from loadcast.serving.front.arbiter import Server
 from loadcast.serving.front.limits import Limits
@@ -125,10 +126,12 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
     Raises ArtefactError, ConfigError or EnvironmentNotReadyError before anything listens, and in the end Interrupted.
     """
     tls = None if options.tls is None else tls_context(*options.tls)
-    watcher = None if options.find is None else Watcher(options.find, options.look_every_s)
+    # Resolved once, and looked at before it is loaded: what is published meanwhile is newer than what is served.
+    bundle = bundle_folder(Path(options.model))
+    watcher = None if options.find is None else Watcher(options.find, bundle, options.look_every_s)
     share = None if options.rate_limit is None else options.rate_limit / options.workers
     application = create_app(
-        Predictor.load(options.model),
+        Predictor.load(bundle),
         keys=options.keys,
         name=options.name,
         statistics=options.statistics,

@@ -25,12 +25,12 @@ Identity = tuple[str, int, int, int]
 class Watcher:
     """Watches what `find` gives: the folder of a bundle or of an output, which it may fetch first. Forks.
 
-    What is served now is what `find` gives at the start.
+    `served` is the folder of the bundle that is served now.
     """
 
-    def __init__(self, find: Callable[[], Path], every_s: float = LOOK_EVERY_S) -> None:
+    def __init__(self, find: Callable[[], Path], served: Path, every_s: float = LOOK_EVERY_S) -> None:
         self._find, self._every_s = find, every_s
-        self._served = _identity(find())
+        self._served = _identity(served)
         self._told = -1
 
     def newer(self) -> Path | None:
