@@ -17,7 +17,6 @@ import toymodel
 from entry_points import install
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError, ConfigError
-from loadcast.kernels.encode import feature_matrix
 from loadcast.kernels.features import CLASSIC
 from loadcast.models.registry import ENTRY_POINTS
 from loadcast.pipeline.run import run_train
@@ -27,6 +26,7 @@ from loadcast.serving.predictor import Predictor
 from loadcast.serving.request_contract import RequestContract
 from loadcast.serving.statistics import open_statistics, scoring_features
 from published import running_service
+from reference import feature_matrix
 
 pytestmark = pytest.mark.spark
 

@@ -15,12 +15,13 @@ import pytest
 import classic
 import runs
 from loadcast import paths, schema
-from loadcast.kernels.encode import Encoders, feature_matrix
+from loadcast.kernels.encode import Encoders
 from loadcast.models.forest import Forest
 from loadcast.serving.bundle import Bundle, load_bundle
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.request_contract import RequestContract
 from loadcast.serving.statistics import open_statistics, scoring_features
+from reference import feature_matrix
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

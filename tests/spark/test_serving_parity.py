@@ -11,15 +11,16 @@ import pyarrow as pa
 import pytest
 
 import classic
+import reference
 from bundles import random_features, spark_scores, train_bundle
 from loadcast import schema
-from loadcast.kernels.encode import feature_matrix
 from loadcast.models import walk
 from loadcast.models.forest import Forest, build_forest, classes, probabilities, votes
 from loadcast.models.forest_family import node_table
 from loadcast.models.saved import SavedFiles
 from loadcast.serving.bundle import Bundle, load_bundle
 from loadcast.serving.predictor import Predictor
+from reference import feature_matrix
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -102,7 +103,7 @@ def test_the_predictor_s_answers_are_spark_s(spark: SparkSession, folder: Path, 
     assert scored.cold_start.tolist() == [
         not text.startswith("10.") for text in table.column(schema.SERVER).to_pylist()
     ]
-    assert predictor.predict(table.slice(0, 500)) == predictor.score_table(table.slice(0, 500)).answers()
+    assert predictor.predict(table.slice(0, 500)) == reference.answers(bundle, table.slice(0, 500))
 
 
 def test_values_that_no_category_has_go_where_spark_sends_them(spark: SparkSession, tmp_path: Path) -> None:

@@ -20,12 +20,12 @@ from bundles import levels_of, random_features, write_bundle, write_info
 from loadcast import paths
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError
-from loadcast.kernels.encode import feature_matrix
 from loadcast.models import parquet_tables
 from loadcast.serving import bundle as module
 from loadcast.serving.bundle import load_bundle
 from loadcast.serving.predictor import Predictor
 from loadcast.storage.checksum import data_files, sha256_of_files
+from reference import feature_matrix
 
 ROWS = random_features(200)
 FOREST_DATA = f"{paths.FOREST_MODEL}/data"

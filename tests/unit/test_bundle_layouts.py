@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import reference
 from bundles import random_features, records
 from loadcast import paths, schema
 from loadcast.serving.bundle import load_bundle
@@ -48,7 +49,7 @@ def sent(bundle: MadeBundle, wanted: list[dict[str, Any]]) -> bytes:
 def answered(predictor: Predictor, body: bytes) -> list[tuple[int, list[float]]]:
     """Labels and probabilities; whichever way they are asked for, they are the same."""
     answers = predictor.score(body).answers()
-    assert answers == predictor.predict(predictor.contract.read_request(body))
+    assert answers == reference.answers(predictor._bundle, predictor.contract.read_request(body))
     return [(answer["prediction"], list(answer["probability"].values())) for answer in answers.values()]
 
 

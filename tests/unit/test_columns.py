@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadcast import schema
-from loadcast.kernels.encode import Encoders, cold_start, feature_matrix
+from loadcast.kernels.encode import Encoders
 from loadcast.kernels.features import CLASSIC, FeatureSet
 from loadcast.serving.columns import MatrixBuilder, columns_of
+from reference import cold_start, feature_matrix
 
 SERVERS = ["10.0.0.1", "10.0.0.2", "2001:db8::1", "192.0.2.9"]
 WITHOUT_SERVERS = FeatureSet("anonymous", 1, CLASSIC.features, categories=("hourofday",))

@@ -12,7 +12,8 @@ import classic
 from bundles import levels_of, random_features
 from loadcast import schema
 from loadcast.errors import ArtefactError
-from loadcast.kernels.encode import Encoders, cold_start, feature_matrix, string_index
+from loadcast.kernels.encode import Encoders, string_index
+from reference import cold_start, feature_matrix
 
 ONLY = ("year", "month", "Holiday")
 ENCODE = tuple(name for name in classic.CATEGORICAL_COLUMNS if name not in ONLY)

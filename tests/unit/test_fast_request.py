@@ -22,7 +22,7 @@ from loadcast.serving.fast_request import FastReader
 from loadcast.serving.request_contract import RequestContract
 
 CONTRACT = RequestContract(CLASSIC)
-READER = FastReader(CLASSIC, CONTRACT)
+READER = FastReader(CONTRACT)
 WHOLE, NUMBERS = whole_names(CLASSIC), number_names(CLASSIC)
 
 
@@ -107,7 +107,7 @@ def test_a_set_without_categories_takes_the_quick_way() -> None:
     plain = FeatureSet("plain", 1, numbers, categories=())
     contract = RequestContract(plain)
     body = json.dumps([{name: value for name, value in record().items() if name not in WHOLE}] * 2).encode()
-    quick = FastReader(plain, contract).read(body)
+    quick = FastReader(contract).read(body)
     assert quick is not None
     assert_same(quick, columns_of(contract.read_request(body), plain))
 

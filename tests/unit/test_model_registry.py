@@ -18,7 +18,6 @@ from bundles import random_features, write_bundle
 from entry_points import install
 from loadcast import paths
 from loadcast.errors import ArtefactError, ConfigError, EnvironmentNotReadyError
-from loadcast.kernels.encode import feature_matrix
 from loadcast.models import walk
 from loadcast.models.forest_family import FOREST, ForestModel
 from loadcast.models.model import ModelFamily
@@ -27,6 +26,7 @@ from loadcast.models.saved import SavedFiles
 from loadcast.serving.bundle import load_bundle
 from loadcast.serving.predictor import Predictor
 from loadcast.settings import parse_settings
+from reference import feature_matrix
 from toymodel import SAVED_CLASS, Centroids
 
 Install = Callable[..., None]

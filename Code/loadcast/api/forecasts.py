@@ -76,8 +76,8 @@ def forecast(
 def _answered(predictor: Predictor, sources: Iterable[FeatureSource]) -> Iterator[HourForecast]:
     """What the service would answer, by the same contract."""
     for source in sources:
-        answers = predictor.predict(predictor.contract.read_records(list(source.records())))
-        for answer in answers.values():
+        scored = predictor.score_table(predictor.contract.read_records(list(source.records())))
+        for answer in scored.answers().values():
             yield HourForecast(
                 server=answer[schema.SERVER],
                 hour=parse_time(answer[schema.HOUR]),

@@ -96,14 +96,6 @@ def string_index(table: pa.Table, column: str, encoders: Encoders) -> NDArray[np
     return indices
 
 
-def cold_start(table: pa.Table, encoders: Encoders) -> NDArray[np.bool_]:
-    """Which rows are of a server that training never saw: (n,); none where the model is not told the server."""
-    if schema.SERVER not in encoders.levels:
-        return np.zeros(table.num_rows, dtype=bool)
-    unseen: NDArray[np.bool_] = string_index(table, schema.SERVER, encoders) == len(encoders.levels[schema.SERVER])
-    return unseen
-
-
 def scaled_columns(table: pa.Table, encoders: Encoders) -> NDArray[np.float64]:
     """The scaled columns, (value − mean) × scale: (n, k)."""
     values = np.empty((table.num_rows, len(encoders.features.scaled)))
@@ -139,28 +131,3 @@ def _one_hot(index: NDArray[np.intp], slots: int) -> pa.StructArray:
     sparse = pa.array(np.zeros(len(index), dtype=np.int8))
     sizes = pa.array(np.full(len(index), slots, dtype=np.int32))
     return pa.StructArray.from_arrays([sparse, sizes, positions, ones], ["type", "size", "indices", "values"])
-
-
-def feature_matrix(table: pa.Table, encoders: Encoders) -> NDArray[np.float64]:
-    """The model's input: (n, features), columns as `encoders.vector` orders them.
-
-    `table` holds the columns of the feature set's `request_schema`. A one-hot column has one slot per training level,
-    all 0 for an unseen one.
-    """
-    n = table.num_rows
-    matrix = np.zeros((n, encoders.n_features))
-    at = 0
-    for column in encoders.only_indexed:
-        matrix[:, at] = string_index(table, column, encoders)
-        at += 1
-    for column in encoders.for_encode:
-        slots = len(encoders.levels[column])
-        index = string_index(table, column, encoders)
-        seen = np.flatnonzero(index < slots)
-        matrix[seen, at + index[seen]] = 1.0
-        at += slots
-    for column in encoders.features.plain:
-        matrix[:, at] = table.column(column).to_numpy()
-        at += 1
-    matrix[:, at:] = scaled_columns(table, encoders)
-    return matrix

@@ -12,12 +12,12 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from loadcast.errors import ConfigError
+from loadcast.serving.defaults import MAX_BODY_BYTES
 from loadcast.serving.envelope import BatchHandler, Envelope, Paths
 from loadcast.serving.exchange import IN_ENVIRON, JSON, Exchange, Reply
 from loadcast.serving.faults import MediaTypeError, fault, reply_to
 from loadcast.serving.gate import Gate, KeySource, RateLimit
 from loadcast.serving.metrics import Metrics
-from loadcast.serving.request_contract import MAX_BODY_BYTES
 from loadcast.serving.routes import forecasts, inference, pages
 from loadcast.serving.routes.score import check_name, score
 from loadcast.serving.service import Scorer, Service

@@ -14,7 +14,7 @@ from loadcast.serving.defaults import MAX_RECORDS
 
 #: So many values are parsed without looking further: they take some megabytes.
 _LIGHT = 100_000
-_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _QUOTE, _COMMA = b'",'
 
 
@@ -33,7 +33,7 @@ def check_weight(body: bytes, most_fields: int) -> None:
 
 def count_elements(body: bytes) -> int:
     """How many elements the array has that a JSON text holds; any number where the text is no JSON."""
-    text = np.frombuffer(_ESCAPED.sub(b"__", body) if b"\\" in body else body, dtype=np.uint8)
+    text = np.frombuffer(ESCAPED.sub(b"__", body) if b"\\" in body else body, dtype=np.uint8)
     # Sums of bytes wrap at 256, which leaves them odd or even.
     outside = np.cumsum(text == _QUOTE, dtype=np.uint8) & 1 == 0
     opens, closes = (np.isin(text, list(signs)) & outside for signs in (b"[{", b"]}"))

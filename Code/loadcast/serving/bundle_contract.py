@@ -11,7 +11,7 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +22,9 @@ from loadcast.kernels.features import Encoding
 from loadcast.kernels.features.public_sample import DAY_NAMES, DAY_OF_WEEK_COLUMN
 from loadcast.serving.bundle import Bundle
 from loadcast.serving.columns import Columns
+from loadcast.serving.defaults import MAX_BODY_BYTES
 from loadcast.serving.encoder_stages import ERROR
-from loadcast.serving.request_contract import MAX_BODY_BYTES, MAX_PROBLEMS, ContractError, RequestContract, shown
+from loadcast.serving.request_contract import ContractError, Problems, RequestContract, shown
 
 _DAY_NUMBERS = {name: number for number, name in enumerate(DAY_NAMES, 1)}
 _BLANKS = " \t\r\n"
@@ -93,25 +94,16 @@ class BundleContract(RequestContract):
         for column, choice in self._unseen.items():
             unseen = passes & (string_index(table, column, self._encoders) == len(self._encoders.levels[column]))
             if choice == ERROR and unseen.any():
-                raise _unseen_levels(table, column, np.flatnonzero(unseen))
+                _refuse_unseen(table, column, np.flatnonzero(unseen))
             passes &= ~unseen
         return table if passes.all() else table.filter(pa.array(passes))
 
 
-def _unseen_levels(table: pa.Table, column: str, rows: Any) -> ContractError:
-    problems = [
-        {
-            "record": int(row),
-            "field": column,
-            "found": shown(table.column(column)[int(row)].as_py()),
-            "wanted": "a value that training has seen",
-        }
-        for row in rows[:MAX_PROBLEMS]
-    ]
-    message = f"Found {len(rows)} fault(s) in a batch of {table.num_rows} record(s); nothing was scored."
-    if len(rows) > len(problems):
-        message += f" The first {len(problems)} are listed."
-    return ContractError(message, problems, len(rows))
+def _refuse_unseen(table: pa.Table, column: str, rows: Any) -> NoReturn:
+    problems = Problems()
+    for row in rows.tolist():
+        problems.add(row, column, shown(table.column(column)[row].as_py()), "a value that training has seen")
+    problems.refuse(table.num_rows)
 
 
 def _unwrapped(body: bytes | str) -> bytes | str:

@@ -8,7 +8,7 @@ from types import TracebackType
 import requests
 
 from loadcast.errors import LoadcastError, ServiceError
-from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_URL, MAX_RECORDS
+from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_URL, MAX_BODY_BYTES, MAX_RECORDS
 from loadcast.serving.keys import check_key
 from loadcast.serving.remote import patience
 from loadcast.serving.remote.answers import HourForecast, check_answers, explain
@@ -17,7 +17,6 @@ from loadcast.serving.remote.connection import Connection, Reply, Unanswered, sc
 from loadcast.serving.remote.patience import ATTEMPTS, RESTART_ATTEMPTS, Deadline, Pace, retry_after_s
 from loadcast.serving.remote.servers import Group, Outcome, ServerRecords, grouped, without_forecast
 from loadcast.serving.remote.side_by_side import SideBySide
-from loadcast.serving.request_contract import MAX_BODY_BYTES
 
 _OK = 200
 _TOO_LARGE = 413

@@ -5,7 +5,6 @@ The values go the way of the request contract; what is checked here is what the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,9 +15,10 @@ import pyarrow as pa
 
 from loadcast import schema
 from loadcast.errors import RequestError, TooLargeError
+from loadcast.serving.body_weight import ESCAPED
 from loadcast.serving.columns import Columns
-from loadcast.serving.defaults import MAX_RECORDS
-from loadcast.serving.request_contract import MAX_BODY_BYTES, MAX_PROBLEMS, ContractError, RequestContract, shown
+from loadcast.serving.defaults import MAX_BODY_BYTES, MAX_RECORDS
+from loadcast.serving.request_contract import ContractError, Problems, RequestContract, shown
 
 #: Tensors of an answer: name → datatype.
 OUTPUTS = {
@@ -40,7 +40,6 @@ _INPUT_FIELDS: _Fields = {"name": str, "shape": list, "datatype": str, "paramete
 _OUTPUT_FIELDS: _Fields = {"name": str, "parameters": dict}
 _KINDS: dict[type[Any], str] = {str: "a text", list: "an array", dict: "an object"}
 _SHOWN_SIZES = 4
-_ESCAPED = re.compile(rb"\\.", re.DOTALL)
 #: Commas of a request beside those between the values.
 _FRAME_COMMAS = 10_000
 
@@ -81,20 +80,17 @@ class _Faults:
     """Faults of a request as problems: the first MAX_PROBLEMS, and how many there are."""
 
     def __init__(self) -> None:
-        self._listed: list[dict[str, Any]] = []
-        self._count = 0
+        self._problems = Problems()
 
     def add(self, name: str | None, actual: str, wanted: str, record: int | None = None) -> None:
-        self._count += 1
-        if len(self._listed) < MAX_PROBLEMS:
-            field = None if name is None else shown(name)
-            self._listed.append({"record": record, "field": field, "found": actual, "wanted": wanted})
+        self._problems.add(record, name, actual, wanted)
 
     def refuse(self) -> None:
         """Raise ContractError if there are any."""
-        if self._count:
-            message = f"Found {self._count} fault(s) in an inference request; nothing was scored."
-            raise ContractError(message, self._listed, self._count)
+        problems = self._problems
+        if problems.count:
+            message = f"Found {problems.count} fault(s) in an inference request; nothing was scored."
+            raise ContractError(message, problems.listed, problems.count)
 
     def check_fields(self, part: Mapping[str, Any], wanted: _Fields, needed: Iterable[str], path: str) -> None:
         """Whether an object has the fields that it needs, and no others, each of its type."""
@@ -122,7 +118,7 @@ def _parsed(body: bytes, contract: RequestContract) -> dict[str, Any]:
         raise RequestError(f'The body is {shown(request)}, wanted an inference request: {{"inputs": […]}}.')
     # Every text, names of fields included, stands between two quotation marks; of a name that stands twice the parser
     # drops the first. So it is known whether one was dropped.
-    marks = (_ESCAPED.sub(b"", body) if b"\\" in body else body).count(b'"')
+    marks = (ESCAPED.sub(b"", body) if b"\\" in body else body).count(b'"')
     if marks != 2 * _n_texts(request):
         raise RequestError("The body has the same field more than once in an object, wanted each field once.")
     return request

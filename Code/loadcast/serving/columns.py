@@ -58,8 +58,9 @@ def columns_of(table: pa.Table, features: FeatureSet) -> Columns:
 
 
 class MatrixBuilder:
-    """Columns → the model's matrix: the same as kernels.encode.feature_matrix makes of these records, sooner.
+    """Columns → the model's matrix, whose columns are as `encoders.vector` orders them.
 
+    A one-hot column has one slot per training level, all 0 for an unseen one.
     The levels of all categories stand in one sorted list of keys, so that one search finds those of all records.
     """
 
@@ -84,7 +85,8 @@ class MatrixBuilder:
         self._scaled = np.array([at[name] for name in features.scaled], dtype=np.intp)
 
     def matrix(self, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The matrix, (n, width), and the rows of servers that training never saw, (n,); see encode.cold_start."""
+        """The matrix, (n, width), and the rows of servers that training never saw, (n,); none where the
+        model is not told the server."""
         matrix = np.zeros((len(columns.servers), self._encoders.n_features))
         matrix[:, : len(self._unseen)] = self._unseen
         self._set_categories(matrix, columns.whole)

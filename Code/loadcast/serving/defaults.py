@@ -7,6 +7,8 @@ DEFAULT_URL = "http://127.0.0.1:5000"
 DEFAULT_BATCH = 48
 #: Records that the service takes in one request.
 MAX_RECORDS = 10_000
+#: Bytes that the service takes in one request.
+MAX_BODY_BYTES = 8 << 20
 #: Up to so many servers each get a table of all numbers, unless told otherwise.
 MOST_TABLED_SERVERS = 4
 #: Requests that the client has under way.

@@ -9,9 +9,9 @@ from http import HTTPStatus
 from typing import Any
 
 from loadcast.errors import RequestError
+from loadcast.serving.defaults import MAX_BODY_BYTES
 from loadcast.serving.exchange import IN_ENVIRON, JSON, NO_ROUTE, REQUEST_ID, Exchange, Reply
 from loadcast.serving.faults import NotFoundError, reply_to
-from loadcast.serving.request_contract import MAX_BODY_BYTES
 from loadcast.serving.request_log import log_request
 from loadcast.serving.service import Service
 

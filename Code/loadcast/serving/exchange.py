@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from loadcast.serving.front.message import DRAINING
 from loadcast.serving.scored import Scored
 
@@ -30,6 +32,11 @@ class Reply:
     body: bytes
     media_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
+
+
+def json_reply(body: Any, status: int = 200) -> Reply:
+    """A value as JSON."""
+    return Reply(status, orjson.dumps(body))
 
 
 @dataclass(slots=True)

@@ -12,40 +12,28 @@ A body is weighed before it is parsed: a short text can stand for millions of va
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from loadcast import schema
-from loadcast.kernels.features import Feature, FeatureSet
-from loadcast.serving.columns import Columns, number_names, whole_names
-from loadcast.serving.defaults import MAX_RECORDS
-from loadcast.serving.request_contract import MAX_BODY_BYTES, RequestContract, address_text, hour_text
+from loadcast.serving.columns import Columns
+from loadcast.serving.defaults import MAX_BODY_BYTES, MAX_RECORDS
+from loadcast.serving.request_contract import DOUBTS, RequestContract
 
-Record = dict[str, Any]
-_HOUR_CHARACTERS = 19
 #: A body of so many bytes takes a few megabytes at most, whatever it holds.
 _LIGHT_BYTES = 128 << 10
 _QUOTE = ord('"')
-_DOUBTS = (orjson.JSONDecodeError, LookupError, TypeError, ValueError, OverflowError)
 
 
 class FastReader:
-    """Reads requests for models of `features`, as `contract` does."""
+    """Reads requests as `contract` does."""
 
-    def __init__(self, features: FeatureSet, contract: RequestContract) -> None:
-        self._allowed = contract.allowed
-        by_name = {feature.name: feature for feature in features.features}
-        whole, numbers = whole_names(features), number_names(features)
-        self._whole = _Block([by_name[name] for name in whole], np.dtype(np.int64), frozenset((int,)))
-        self._numbers = _Block([by_name[name] for name in numbers], np.dtype(np.float64), frozenset((int, float)))
-        self._required = (schema.SERVER, schema.HOUR, *whole, *numbers)
-        self._n_whole, self._n_required = len(whole), len(self._required)
+    def __init__(self, contract: RequestContract) -> None:
+        self._contract, self._allowed = contract, contract.allowed
+        self._required = tuple(contract.schema.names)
         self._values_of = itemgetter(*self._required)
 
     def read(self, body: bytes) -> Columns | None:
@@ -55,7 +43,7 @@ class FastReader:
         n_texts = int(np.count_nonzero(np.frombuffer(body, dtype=np.uint8) == _QUOTE)) // 2
         try:
             return self._columns(orjson.loads(body), n_texts)
-        except _DOUBTS:
+        except DOUBTS:
             return None
 
     def _is_heavy(self, body: bytes) -> bool:
@@ -70,51 +58,13 @@ class FastReader:
         fields = records[0]
         if set(map(len, records)) != {len(fields)}:
             return None
-        servers, hours, *columns = zip(*map(self._values_of, records), strict=True)
-        if len(fields) == self._n_required:
-            n_more_texts = 0
-        else:
-            others = [name for name in fields if name not in self._required]
-            if not self._allowed.issuperset(others):
-                return None
-            n_more_texts = _count_texts([record[name] for name in others for record in records])
-        if n_texts != len(records) * (len(fields) + 2) + n_more_texts:
+        columns = dict(zip(self._required, zip(*map(self._values_of, records), strict=True), strict=True))
+        others = [name for name in fields if name not in columns]
+        if not self._allowed.issuperset(others):
             return None
-        if set(map(type, chain(servers, hours))) != {str} or set(map(len, hours)) != {_HOUR_CHARACTERS}:
+        values = [record[name] for name in others for record in records]
+        texts = [*columns[schema.SERVER], *columns[schema.HOUR]]
+        if set(map(type, texts)) != {str} or not {str, int, float}.issuperset(map(type, values)):
             return None
-        addresses, times = list(map(address_text, servers)), list(map(hour_text, hours))
-        whole = self._whole.values(columns[: self._n_whole], len(records))
-        numbers = self._numbers.values(columns[self._n_whole :], len(records))
-        if whole is None or numbers is None or None in addresses or None in times:
-            return None
-        return Columns(addresses, times, whole, numbers)  # type: ignore[arg-type]  # None is in neither
-
-
-class _Block:
-    """Features of one type, whose values are judged together."""
-
-    def __init__(self, features: list[Feature], dtype: np.dtype[Any], types: frozenset[type]) -> None:
-        self._dtype, self._types = dtype, types
-        self._low, self._high = (
-            np.array([[getattr(feature, end)] for feature in features], dtype=np.float64) for end in ("low", "high")
-        )
-        self._has_ends = bool(np.isfinite([self._low, self._high]).any())
-
-    def values(self, columns: Sequence[Sequence[Any]], n: int) -> NDArray[Any] | None:
-        """The values of the features' columns, (n, features), or None unless all of them are plainly right."""
-        if not self._types.issuperset(map(type, chain.from_iterable(columns))):
-            return None
-        values = np.array(columns, dtype=self._dtype).reshape(len(columns), n)
-        if not np.isfinite(values).all():
-            return None
-        if self._has_ends and ((values < self._low).any() or (values > self._high).any()):
-            return None
-        return np.ascontiguousarray(values.T)
-
-
-def _count_texts(values: list[Any]) -> int:
-    """How many of these values are texts. Raises TypeError where one of them is neither text nor number."""
-    types = list(map(type, values))
-    if not {str, int, float}.issuperset(types):
-        raise TypeError
-    return types.count(str)
+        n_own_texts = len(records) * len(fields) + len(texts) + sum(type(value) is str for value in values)
+        return self._contract.plain_columns(columns, len(records)) if n_texts == n_own_texts else None

@@ -9,12 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from loadcast import schema
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError, RequestError
-from loadcast.kernels.encode import cold_start, feature_matrix
 from loadcast.logs.events import MODEL, log_event
 from loadcast.serving.bundle import Bundle, load_bundle
 from loadcast.serving.bundle_contract import contract_of
@@ -37,7 +34,7 @@ class Predictor:
         self.contract = contract_of(bundle)
         # The quick way knows loadcast's own contract only.
         is_own = type(self.contract) is RequestContract
-        self._reader = FastReader(bundle.encoders.features, self.contract) if is_own else None
+        self._reader = FastReader(self.contract) if is_own else None
         self._builder = MatrixBuilder(bundle.encoders)
 
     @classmethod
@@ -110,26 +107,4 @@ class Predictor:
 
         `table` holds the columns of `contract.schema`.
         """
-        encoders = self._bundle.encoders
-        answers = self._bundle.model.predict(feature_matrix(table, encoders))
-        hours = pc.strftime(table.column(schema.HOUR).cast(pa.timestamp("s")), format=schema.TIME_FORMAT).to_pylist()
-        rows = zip(
-            table.column(schema.SERVER).to_pylist(),
-            hours,
-            answers.labels.tolist(),
-            answers.probabilities.tolist(),
-            cold_start(table, encoders).tolist(),
-            strict=True,
-        )
-        names = tuple(schema.CLASS_NAMES.values())
-        return {
-            str(number): {
-                schema.SERVER: server,
-                schema.HOUR: hour,
-                schema.PREDICTION: prediction,
-                schema.LABEL: schema.CLASS_NAMES[prediction],
-                "probability": dict(zip(names, share, strict=True)),
-                "cold_start": unseen,
-            }
-            for number, (server, hour, prediction, share, unseen) in enumerate(rows)
-        }
+        return self.score_table(table).answers()

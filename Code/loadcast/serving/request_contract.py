@@ -29,9 +29,8 @@ from loadcast.errors import RequestError, TooLargeError
 from loadcast.kernels.features import Encoding, Feature, FeatureSet
 from loadcast.serving.body_weight import check_weight
 from loadcast.serving.columns import Columns, columns_of
-from loadcast.serving.defaults import MAX_RECORDS
+from loadcast.serving.defaults import MAX_BODY_BYTES, MAX_RECORDS
 
-MAX_BODY_BYTES = 8 << 20
 MAX_PROBLEMS = 100
 _MAX_SHOWN = 60
 _MAX_ADDRESS = 45
@@ -61,7 +60,7 @@ class _Fault(Exception):
 
 
 #: What the quick way may raise where something is wrong somewhere: the slow way finds out what and where.
-_DOUBTS = (_Fault, LookupError, TypeError, ValueError, OverflowError, AttributeError)
+DOUBTS = (_Fault, LookupError, TypeError, ValueError, OverflowError, AttributeError)
 
 
 def _parse(body: bytes | str, most_fields: int) -> tuple[object, list[str]]:
@@ -151,16 +150,19 @@ class RequestContract:
         if n_records > MAX_RECORDS:
             raise TooLargeError(f"The batch has {n_records} records, wanted at most {MAX_RECORDS}. Send less.")
         try:
-            return self._plain_columns(columns, n_records)
-        except _DOUBTS:
+            return self.plain_columns(columns, n_records)
+        except DOUBTS:
             return self._read_as_records(columns)
 
     def _read_as_records(self, columns: Mapping[str, Sequence[Any]]) -> Columns:
         names, rows = tuple(columns), zip(*columns.values(), strict=True)
         return columns_of(self.read_records([dict(zip(names, row, strict=True)) for row in rows]), self.features)
 
-    def _plain_columns(self, columns: Mapping[str, Sequence[Any]], n_records: int) -> Columns:
-        """Columns as they are; raises, without saying where, unless all of them are plainly right."""
+    def plain_columns(self, columns: Mapping[str, Sequence[Any]], n_records: int) -> Columns:
+        """Columns as they are; raises one of DOUBTS, without saying where, unless all of them are plainly right.
+
+        `columns` names at least those of `schema`, each with `n_records` values.
+        """
         if set(map(len, columns[schema.HOUR])) - {_TIME_CHARACTERS}:
             raise _Fault
         servers, hours = list(map(address_text, columns[schema.SERVER])), list(map(hour_text, columns[schema.HOUR]))
@@ -181,7 +183,7 @@ class RequestContract:
         if not odd_constants:
             try:
                 return self._table(records)
-            except _DOUBTS:
+            except DOUBTS:
                 pass
         return self._table(self._checked(records, odd_constants))
 
@@ -212,15 +214,15 @@ class RequestContract:
 
     def _checked(self, records: list[Any], odd_constants: Iterable[str]) -> list[dict[str, Any]]:
         """Each record with its values as plain Python ones; raises ContractError with every fault."""
-        problems = _Problems()
+        problems = Problems()
         plain = [self._check_record(number, record, problems) for number, record in enumerate(records)]
         for name in odd_constants if not problems.count else ():
             problems.add(None, None, name, "JSON, which has no such value")
         if problems.count:
-            _refuse(problems, len(records))
+            problems.refuse(len(records))
         return plain
 
-    def _check_record(self, number: int, record: object, problems: _Problems) -> dict[str, Any]:
+    def _check_record(self, number: int, record: object, problems: Problems) -> dict[str, Any]:
         if not isinstance(record, dict):
             problems.add(number, None, shown(record), "an object of feature fields")
             return {}
@@ -344,7 +346,7 @@ def _whole_reader(feature: Feature) -> Callable[[object], int]:
     return read
 
 
-class _Problems:
+class Problems:
     """Counts every fault and describes the first MAX_PROBLEMS."""
 
     def __init__(self) -> None:
@@ -358,12 +360,12 @@ class _Problems:
             name = None if field is None else _shortened(field)
             self.listed.append({"record": record, "field": name, "found": actual, "wanted": text})
 
-
-def _refuse(problems: _Problems, n_records: int) -> NoReturn:
-    message = f"Found {problems.count} fault(s) in a batch of {n_records} record(s); nothing was scored."
-    if problems.count > len(problems.listed):
-        message += f" The first {len(problems.listed)} are listed."
-    raise ContractError(message, problems.listed, problems.count)
+    def refuse(self, n_records: int) -> NoReturn:
+        """Raise ContractError for a batch of so many records."""
+        message = f"Found {self.count} fault(s) in a batch of {n_records} record(s); nothing was scored."
+        if self.count > len(self.listed):
+            message += f" The first {len(self.listed)} are listed."
+        raise ContractError(message, self.listed, self.count)
 
 
 def _wanted(read: Callable[[object], Any]) -> str:

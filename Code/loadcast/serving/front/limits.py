@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loadcast.serving.defaults import MAX_BODY_BYTES
+
 #: Bodies up to this size are answered at once, between two looks at the network; larger ones by a thread.
 LARGEST_QUICK_BODY = 256 << 10
 #: How often connections are looked at for whether their time is up.
@@ -27,7 +29,7 @@ class Limits:
     linger_s: float = 2.0
     drain_s: float = 2.0
     head_bytes: int = 32 << 10
-    body_bytes: int = 8 << 20
+    body_bytes: int = MAX_BODY_BYTES
     buffered_bytes: int = 256 << 20
     connections: int = 8192
     address_connections: int = 1024

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-import orjson
-
 from loadcast import schema
 from loadcast.addresses import canonical_address
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError, InputError, RequestError
 from loadcast.logs.events import SERVICE
-from loadcast.serving.exchange import Exchange, Reply
+from loadcast.serving.exchange import Exchange, Reply, json_reply
 from loadcast.serving.faults import NotFoundError
 from loadcast.serving.request_contract import shown
 from loadcast.serving.service import Service
@@ -51,7 +49,7 @@ def forecast(service: Service, exchange: Exchange, query: bytes) -> Reply:
         "model": {"name": service.name, "version": served.version},
         "hours": list(exchange.scored.answers().values()),
     }
-    return Reply(200, orjson.dumps(body))
+    return json_reply(body)
 
 
 def _asked(query: bytes) -> tuple[str, datetime | None]:

@@ -12,7 +12,7 @@ import orjson
 
 from loadcast import __version__, schema
 from loadcast.serving.column_request import OUTPUTS, datatypes, read_column_request
-from loadcast.serving.exchange import Exchange, Reply
+from loadcast.serving.exchange import Exchange, Reply, json_reply
 from loadcast.serving.faults import NotFoundError
 from loadcast.serving.scored import Scored
 from loadcast.serving.service import ServedModel, Service
@@ -22,18 +22,18 @@ _LABELS = np.array(["", *schema.CLASS_NAMES.values()], dtype=object)
 
 def server(service: Service, exchange: Exchange) -> Reply:
     """What answers here."""
-    return _json({"name": "loadcast", "version": __version__, "extensions": []})
+    return json_reply({"name": "loadcast", "version": __version__, "extensions": []})
 
 
 def live(service: Service, exchange: Exchange) -> Reply:
     """200 while the process runs."""
-    return _json({"live": True})
+    return json_reply({"live": True})
 
 
 def ready(service: Service, exchange: Exchange) -> Reply:
     """200 once a model is loaded, until the process ends."""
     is_ready = service.is_ready and not exchange.is_draining
-    return _json({"ready": is_ready}, 200 if is_ready else 503)
+    return json_reply({"ready": is_ready}, 200 if is_ready else 503)
 
 
 def model(service: Service, exchange: Exchange, model: str, version: str | None = None) -> Reply:
@@ -45,7 +45,7 @@ def model(service: Service, exchange: Exchange, model: str, version: str | None 
     ]
     outputs = [{"name": name, "datatype": kind, "shape": _shape(name, -1)} for name, kind in OUTPUTS.items()]
     platform = f"loadcast_{served.family}"
-    return _json(
+    return json_reply(
         {"name": model, "versions": [served.version], "platform": platform, "inputs": inputs, "outputs": outputs}
     )
 
@@ -53,7 +53,7 @@ def model(service: Service, exchange: Exchange, model: str, version: str | None 
 def model_ready(service: Service, exchange: Exchange, model: str, version: str | None = None) -> Reply:
     """200 once this model is loaded. Raises NotFoundError, and ArtefactError before."""
     _served(service, model, version)
-    return _json({"name": model, "ready": True})
+    return json_reply({"name": model, "ready": True})
 
 
 def infer(service: Service, exchange: Exchange, body: bytes, model: str, version: str | None = None) -> Reply:
@@ -97,7 +97,3 @@ def _tensors(scored: Scored) -> dict[str, Any]:
         "probability": np.ascontiguousarray(scored.probabilities).ravel(),
         "cold_start": scored.cold_start.tolist(),
     }
-
-
-def _json(body: Any, status: int = 200) -> Reply:
-    return Reply(status, orjson.dumps(body))

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
-
 from loadcast import __version__
 from loadcast.serving import docs_page
-from loadcast.serving.exchange import Exchange, Reply
+from loadcast.serving.exchange import Exchange, Reply, json_reply
 from loadcast.serving.faults import NotFoundError
 from loadcast.serving.metrics import exposition
 from loadcast.serving.openapi import document
 from loadcast.serving.problems import KINDS, PREFIX
 from loadcast.serving.service import Service
-
-
-def json_reply(body: Any, status: int = 200) -> Reply:
-    """A value as JSON."""
-    return Reply(status, orjson.dumps(body))
 
 
 def live(service: Service, exchange: Exchange) -> Reply:
