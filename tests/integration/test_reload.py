@@ -134,6 +134,25 @@ def test_a_newer_model_takes_over_and_a_bad_one_never_does(tmp_path: Path) -> No
     assert "answers otherwise than it did in training" in log.read_text()
 
 
+WATCH = """
+import sys, time
+from pathlib import Path
+from loadcast.serving.watch import Watcher
+output, served = map(Path, sys.argv[1:])
+watcher = Watcher(lambda: output, served, 0.05)
+while (folder := watcher.newer()) is None:
+    time.sleep(0.05)
+print(folder)
+"""
+
+
+def test_what_was_published_before_the_first_look_is_newer_than_what_is_served(tmp_path: Path) -> None:
+    old, new = (write_bundle(tmp_path / name, random_features(300, seed=1)) for name in ("old", "new"))
+    point(tmp_path / "output", new)
+    command = [sys.executable, "-c", WATCH, str(tmp_path / "output"), str(old)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout == f"{new}\n"
+
+
 def test_tls_is_spoken_and_nothing_else(tmp_path: Path) -> None:
     bundle, certificate = write_bundle(tmp_path / "bundle", random_features(300, seed=1)), make_certificate(tmp_path)
     with following(bundle, tmp_path / "log", "--tls-cert", str(certificate), "--tls-key", str(certificate)) as (
