@@ -21,11 +21,13 @@ def test_an_old_output_is_trained_on_again_with_the_same_scores(spark: SparkSess
     metrics = run_train(old_run.copied(tmp_path), runs.OPTIONS).metrics
     actual = metrics.document()
     for part in ("train", "test"):
-        # Forecasts of the same hour have come since; the best may be one of them.
+        # Forecasts of the same hour have come since; the best may be one of them. And what is said of calibration.
+        assert actual[part].keys() - old[part].keys() == {"brierScore", "expectedCalibrationError", "reliability"}
+        assert len(actual[part]["naive"]) == len(old[part]["naive"]) + 2
         naive = {name: actual[part]["naive"][name] for name in old[part]["naive"]}
-        assert len(actual[part]["naive"]) == len(naive) + 2
-        best = {key: actual[part][key] for key in ("bestNaive", "liftOverBestNaive")}
-        assert {**old[part], **best} == {**actual[part], "naive": naive}
+        same = {key: actual[part][key] for key in old[part] if key not in ("naive", "bestNaive", "liftOverBestNaive")}
+        assert {**old[part], **same} == old[part]
+        assert naive == old[part]["naive"]
     assert (actual["formatVersion"], actual["warning"]) == (metrics.VERSION, None)
     new, before = (json.loads((folder / paths.INFO).read_text()) for folder in (tmp_path / "output", old_run.OUTPUT))
     lasting = [key for key in before if key not in ("files", "versions")]

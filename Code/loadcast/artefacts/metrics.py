@@ -67,7 +67,7 @@ class PartMetrics(Scores):
     log_loss: Score
     brier_score: Score = None
     expected_calibration_error: Score = None
-    reliability: tuple[ReliabilityBin, ...] = ()
+    reliability: list[ReliabilityBin] = Field(default_factory=list)
     naive: dict[str, Scores]
     best_naive: str | None
     lift_over_best_naive: Lift

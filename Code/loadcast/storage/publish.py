@@ -18,7 +18,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -85,6 +85,10 @@ def stage_run(output: Path, carry: Iterable[str] = ()) -> Iterator[Path]:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         publication.prune()
+        with suppress(OutputError):  # it is published: who has the lock now removes them
+            # Once more: what a killed run had started may write for some seconds after it, into what was removed.
+            store.prove()
+            _remove_leftovers(output)
 
 
 @contextmanager
