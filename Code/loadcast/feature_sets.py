@@ -1,4 +1,4 @@
-"""Which feature sets there are: `classic`, those that were registered here, and those of other packages.
+"""Which feature sets there are: loadcast's own, those that were registered here, and those of other packages.
 
 A package offers a set by an entry point of the group GROUP: its name is the set's, and it leads to a FeatureSet or to a
 function without arguments that gives one. Spark's workers then need the package, too.
@@ -9,10 +9,11 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 
 from loadcast.errors import ArtefactError, ConfigError
-from loadcast.kernels.features import CLASSIC, PUBLIC_SAMPLE, FeatureSet
+from loadcast.kernels.features import CLASSIC, DIRECT, EXTENDED, PUBLIC_SAMPLE, FeatureSet
 from loadcast.kernels.features.check import check_feature_set
 
 GROUP = "loadcast.feature_sets"
+_OWN = {features.name: features for features in (CLASSIC, EXTENDED, DIRECT)}
 
 _registered: dict[str, FeatureSet] = {}
 _from_packages: dict[str, FeatureSet] = {}
@@ -20,7 +21,7 @@ _from_packages: dict[str, FeatureSet] = {}
 
 def register(features: FeatureSet) -> None:
     """Make a set known in this process, for a notebook or a test. Raises ConfigError for one that cannot be used."""
-    if features.name in (CLASSIC.name, PUBLIC_SAMPLE.name) or _registered.get(features.name, features) != features:
+    if features.name in (*_OWN, PUBLIC_SAMPLE.name) or _registered.get(features.name, features) != features:
         raise ConfigError(f"featureSet: found {features.name}, which is taken; wanted a name of its own.")
     check_feature_set(features)
     _registered[features.name] = features
@@ -38,8 +39,8 @@ def is_registered_here(features: FeatureSet) -> bool:
 
 def feature_set(name: str) -> FeatureSet:
     """The set of this name. Raises ConfigError where there is none, or its package does not give a usable one."""
-    if name == CLASSIC.name:
-        return CLASSIC
+    if name in _OWN:
+        return _OWN[name]
     if name not in _registered and name not in _from_packages:
         _from_packages[name] = _from_package(name)
     return _registered.get(name) or _from_packages[name]
@@ -64,7 +65,7 @@ def _from_package(name: str) -> FeatureSet:
     offered = entry_points(group=GROUP)
     offers = [offer for offer in offered if offer.name == name]
     if not offers:
-        known = sorted({CLASSIC.name, *_registered, *(offer.name for offer in offered)})
+        known = sorted({*_OWN, *_registered, *(offer.name for offer in offered)})
         raise ConfigError(
             f"featureSet: found {name[:70]!r}, wanted one of {', '.join(known)}; "
             f"other packages offer more by an entry point of the group {GROUP}."

@@ -101,12 +101,19 @@ HOURLY_SCHEMA = pa.schema(
         (OBSERVED, pa.bool_()),
     ]
 )
+#: What features relative to the bounds of classes are made of.
+LOADS_SCHEMA = pa.schema([(SERVER, pa.string()), (HOUR, TIMESTAMP), (PEAK_LOAD, pa.float64()), (OBSERVED, pa.bool_())])
 DAILY_SCHEMA = pa.schema([(SERVER, pa.string()), (DAY, TIMESTAMP), *((name, pa.float64()) for name in DAILY)])
 
 # --- features: their own columns are named by a FeatureSet ----------------------------------------------------------
 LABEL = "label"
 CLASS_NAMES = {1: "low", 2: "medium", 3: "high"}
 HORIZON_HOURS = 48
+#: What stands in a feature for "not known", below all that can be known: told apart from 0, and a number in JSON.
+MISSING = -99.0
+#: The youngest hour that a forecast knows, and how many hours after it the forecast hour lies.
+FORECAST_ORIGIN = "forecastOrigin"
+HORIZON = "horizonHours"
 
 
 def indexed(column: str) -> str:
@@ -139,6 +146,10 @@ PREDICTIONS_SCHEMA = pa.schema(
     ]
 )
 PREDICTION_COLUMNS = tuple(PREDICTIONS_SCHEMA.names)
+#: Where each forecast has an origin: when it was made, and how far ahead.
+ORIGIN_PREDICTIONS_SCHEMA = PREDICTIONS_SCHEMA.append(pa.field(FORECAST_ORIGIN, TIMESTAMP)).append(
+    pa.field(HORIZON, pa.int32())
+)
 COLD_START = "cold_start"
 #: A forecast: the class as a number and as a name, and the probability of each.
 FORECAST_SCHEMA = pa.schema(

@@ -59,7 +59,7 @@ _SHOWN_FAULTS = 20
 _SHOWN_CHARACTERS = 100
 _REQUIRED_COLUMNS = (schema.SESSION_START, schema.SERVER, *schema.MEASURES)
 #: They stand in a document only where they are set: histories name runs by digests from before there were such keys.
-_LATER_KEYS = ("label_rule", "low_quantile", "high_quantile")
+_LATER_KEYS = ("label_rule", "low_quantile", "high_quantile", "origin_every_hours")
 _PLACEHOLDER = re.compile(r"x{3,16}|<[^<>]{0,200}>", re.IGNORECASE)
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(/[a-z0-9]+)?/?")
 
@@ -221,6 +221,7 @@ class Settings(BaseModel):
     contract: dict[Annotated[str, AfterValidator(_measure)], AllowedRange] = Field(default_factory=dict)
     model: str = Field("forest", pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,99}$", strict=True)
     feature_set: str = Field("classic", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")
+    origin_every_hours: int = Field(6, ge=1, le=schema.HORIZON_HOURS, strict=True)
     forest: ForestSettings = ForestSettings()  # type: ignore[call-arg]  # every field has a default
 
     @model_validator(mode="before")

@@ -7,7 +7,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from loadcast.kernels.calendar import CalendarRule
-from loadcast.kernels.features import CLASSIC, Kind, coming_hours, feature_table, training_table
+from loadcast.kernels.features import CLASSIC, Coming, Kind, coming_hours, feature_table, training_table
 from loadcast.kernels.features.classic import LAGS_H
 from loadcast.kernels.features.dates import HOURS_PER_YEAR
 from loadcast.kernels.grid import Grid
@@ -29,4 +29,4 @@ def features_table(grid: Grid, calendar: CalendarRule, rule: LabelRule) -> pa.Ta
 
 def future_features(hourly: pa.Table, daily: pa.Table, begin: datetime, hours: int, calendar: CalendarRule) -> pa.Table:
     """What the client makes of the statistics of one server."""
-    return feature_table(CLASSIC, coming_hours(hourly, daily, begin, hours, calendar))
+    return feature_table(CLASSIC, coming_hours(hourly, daily, begin, hours, Coming(calendar)))

@@ -29,7 +29,8 @@ class Knowledge:
             return None
         bounds, offset = self.rule.bounds(self.server), 0.002 * self.rule.common.high
         low, high = math.log(bounds.low + offset), math.log(bounds.high + offset)
-        return min(5.0, max(-4.0, (math.log(load + offset) - low) / max(high - low, 0.02)))
+        relative = min(5.0, max(-4.0, (math.log(load + offset) - low) / max(high - low, 0.02)))
+        return round(relative * 2**18) / 2**18
 
     def label(self, hour: int) -> Value:
         load, bounds = self.load(hour), self.rule.bounds(self.server)
@@ -99,9 +100,9 @@ def _weeks(know: Knowledge, hour: int, day: int) -> dict[str, Value]:
     columns = {f"sameHourWeek{week + 1}": positions[week] for week in range(4)}
     columns["sameHourWeekMean"] = _mean(positions)
     columns["sameHourWeekLow"], columns["sameHourWeekHigh"] = _share(labels, 1), _share(labels, 3)
-    for name, hours_ in (("weekBefore-2", -2), ("weekBefore-1", -1), ("weekBefore+1", 1), ("weekBefore+2", 2)):
-        columns[name] = know.position(hour - 168 + hours_)
-        columns[name.replace("week", "day")] = know.position(hour - day + hours_)
+    for name, hours_ in (("Minus2h", -2), ("Minus1h", -1), ("Plus1h", 1), ("Plus2h", 2)):
+        columns[f"weekBefore{name}"] = know.position(hour - 168 + hours_)
+        columns[f"dayBefore{name}"] = know.position(hour - day + hours_)
     return columns
 
 

@@ -20,6 +20,7 @@ from grids import LABELS, RULE, grid_of, random_sessions
 from loadcast import feature_sets, paths, schema
 from loadcast.errors import ArtefactError, ConfigError
 from loadcast.kernels.features import (
+    Coming,
     Encoding,
     Feature,
     FeatureRows,
@@ -74,7 +75,7 @@ def test_the_client_s_columns_are_those_of_training(weekly: FeatureSet) -> None:
     trained = training_table(weekly, grid, RULE, LABELS)
     begin = trained.column(schema.HOUR)[-60].as_py()
     hourly = hourly_table(grid).filter(pa.compute.less(hourly_table(grid).column(schema.HOUR), begin))
-    coming = feature_table(weekly, coming_hours(hourly, daily_table(grid), begin, 48, RULE))
+    coming = feature_table(weekly, coming_hours(hourly, daily_table(grid), begin, 48, Coming(RULE)))
     assert set(coming.column(schema.SERVER).to_pylist()) == {server}
     assert coming.equals(trained.slice(trained.num_rows - 60, 48).select(coming.column_names))
 

@@ -27,9 +27,12 @@ from loadcast.kernels.label_history import learned_rule
 from loadcast.kernels.labels import LabelQuantiles, LabelRule
 from loadcast.kernels.rows import Layout, detect_layout
 from loadcast.kernels.scan import Counts, RowFilter, Scanner
+from loadcast.kernels.simulation.sketch import Sketch
+from loadcast.kernels.simulation.tables import Simulation
 from loadcast.pipeline.quality import check_quality, quality_report
 from loadcast.rules import Rules
 from loadcast.settings import AllowedRange, Settings
+from loadcast.simulated import simulated_cutoffs, simulation_of
 from loadcast.storage.blocks import read_blocks, read_head
 from loadcast.storage.files import SourceFile, Split, find_files
 from loadcast.storage.sources import LOCAL, Source, find_sources
@@ -97,6 +100,8 @@ def daily(source: Settings | Paths | pa.Table) -> pa.Table:
 def features(source: Settings | pa.Table, settings: Settings | None = None) -> pa.Table:
     """The rows that training learns from, before they are encoded: one for each server and hour, by server and hour.
 
+    Of the sets `extended` and `direct`: rows of simulated cutoffs, and the test period's, one for each forecast.
+
     `source` is a configuration, or a table of `hourly` or of a run's `hourly()`; `settings` then says the feature set,
     period, thresholds and holidays. The columns are those of the feature set's schema, `label` (1 low, 2 medium,
     3 high) among them. Memory: that of `hourly`, and about 400 bytes for each server and hour. Raises ConfigError for a
@@ -107,10 +112,20 @@ def features(source: Settings | pa.Table, settings: Settings | None = None) -> p
         raise ConfigError("features: found a table without settings, wanted features(table, settings).")
     rules, hours = Rules.of(chosen), source if isinstance(source, pa.Table) else hourly(source)
     rule = _label_rule(chosen, rules.labels, hours)
-    tables = [
-        training_table(rules.features, grid_from_hourly(some), rules.calendar, rule) for some in _by_servers(hours)
-    ]
+    grids = map(grid_from_hourly, _by_servers(hours))
+    if rules.features.simulates_cutoffs:
+        simulation = _simulation(chosen, rule, hours)
+        tables = [table for grid in grids for table in simulation.tables(grid)]
+    else:
+        tables = [training_table(rules.features, grid, rules.calendar, rule) for grid in grids]
     return pa.concat_tables([rules.features.schema.empty_table(), *tables]).combine_chunks()
+
+
+def _simulation(settings: Settings, rule: LabelRule, hours: pa.Table) -> Simulation:
+    """What makes the rows of a set that simulates cutoffs."""
+    cutoffs, grids = simulated_cutoffs(settings), map(grid_from_hourly, _by_servers(hours))
+    sketch = Sketch.joined((Sketch.of(grid, cutoffs).as_json() for grid in grids), cutoffs)
+    return simulation_of(settings, rule, sketch, len(hours.column(schema.SERVER).unique()))
 
 
 def _label_rule(settings: Settings, labels: LabelRule | LabelQuantiles, hours: pa.Table) -> LabelRule:

@@ -61,6 +61,16 @@ class ReliabilityBin(Part):
     confidence: Real
 
 
+class HorizonMetrics(Part):
+    """Scores of the forecasts made so many hours ahead, and each naive forecast's accuracy on the same rows."""
+
+    horizon_hours: Number
+    rows: Number
+    accuracy: Real
+    macro_f1: Real = Field(alias="macroF1")
+    naive: dict[str, Real]
+
+
 class PartMetrics(Scores):
     """The model's scores on the training or test rows, and those of each naive forecast."""
 
@@ -71,6 +81,7 @@ class PartMetrics(Scores):
     naive: dict[str, Scores]
     best_naive: str | None
     lift_over_best_naive: Lift
+    by_horizon: list[HorizonMetrics] = Field(default_factory=list)
 
 
 class Metrics(Artefact):
@@ -97,7 +108,9 @@ class Metrics(Artefact):
 
 def _by_forecast(part: PartMetrics) -> dict[str, Any]:
     """A part's scores: the model's beside those of each naive forecast."""
-    scores = _with_counts(part.model_dump(by_alias=True, exclude={"naive", "lift_over_best_naive", "reliability"}))
+    scores = _with_counts(
+        part.model_dump(by_alias=True, exclude={"naive", "lift_over_best_naive", "reliability", "by_horizon"})
+    )
     naive = {name: _with_counts(forecast.model_dump(by_alias=True)) for name, forecast in part.naive.items()}
     return {"model": scores, "naive": naive, "liftOverBestNaive": part.lift_over_best_naive.model_dump(by_alias=True)}
 

@@ -73,7 +73,7 @@ def encoders_of(features: FeatureSet, training: TrainingSummary) -> Encoders:
     """What these training rows teach. Raises InputError where there are too few."""
     levels = {name: tuple(training.ordered_levels(name)) for name in features.categories}
     for_encode = tuple(name for name, known in levels.items() if len(known) > 1)
-    if training.rows < 2 or not (for_encode or training.deviation.any()):
+    if training.rows < 2 or not (for_encode or training.deviation.any() or features.simulates_cutoffs):
         raise InputError(
             "Found no two observed hours before testSplitStart to train on. "
             "Check trainBegin, testSplitStart and dataFile."

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from loadcast.kernels.horizon_tally import by_horizon
 from loadcast.kernels.scores import scores, warning_of
-from loadcast.kernels.tally import HOUR_OF_WEEK, MODEL, SAME_AS_48H, SAME_AS_168H, SAME_HOUR, PartTally
+from loadcast.kernels.tally import MODEL, PartTally
 
 MOST_FREQUENT = "mostFrequent"
-NAIVE = (SAME_AS_48H, SAME_AS_168H, *SAME_HOUR, HOUR_OF_WEEK, MOST_FREQUENT)
 
 
 def evaluate(train: PartTally, test: PartTally) -> dict[str, Any]:
@@ -34,16 +34,18 @@ def _report(part: PartTally, commonest: int) -> dict[str, Any]:
 
     Without rows, they are None, and no naive forecast is the best.
     """
-    naive = {name: scores(_confusion(part, name, commonest)) for name in NAIVE}
+    names = (*(name for name in part.confusion if name != MODEL), MOST_FREQUENT)
+    naive = {name: scores(_confusion(part, name, commonest)) for name in names}
     model = {**scores(_confusion(part, MODEL, commonest)), **part.calibration.report()}
     if not model["rows"]:
         unknown = dict.fromkeys(("accuracy", "macroF1"))
         return {**model, "logLoss": None, "naive": naive, "bestNaive": None, "liftOverBestNaive": unknown}
     # The loss's last digits differ with the files that the rows are cut into.
     model["logLoss"] = float(f"{part.loss / model['rows']:.12g}")
-    best = max(NAIVE, key=lambda name: (naive[name]["macroF1"], naive[name]["accuracy"]))
+    best = max(naive, key=lambda name: (naive[name]["macroF1"], naive[name]["accuracy"]))
     lift = {name: model[name] - naive[best][name] for name in ("accuracy", "macroF1")}
-    return {**model, "naive": naive, "bestNaive": best, "liftOverBestNaive": lift}
+    horizons = {"byHorizon": by_horizon(part.horizons)} if part.horizons else {}
+    return {**model, "naive": naive, "bestNaive": best, "liftOverBestNaive": lift, **horizons}
 
 
 def _confusion(part: PartTally, name: str, commonest: int) -> npt.NDArray[np.int64]:

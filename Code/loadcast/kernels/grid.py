@@ -186,6 +186,29 @@ def grid_from_hourly(hourly: pa.Table, until: int | None = None) -> Grid:
     return _fill(names, codes, hours, peaks, observed)
 
 
+def grid_of_loads(rows: pa.Table) -> Grid:
+    """The grid of rows that stand for every hour of each server, and say its load alone; other peaks are 0.
+
+    They have the columns ServerIP, hour, peakLoad and observed; a server's rows stand together, by hour.
+    """
+    encoded = rows.column(schema.SERVER).combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    peaks = np.zeros((_PEAKS, len(rows)))
+    peaks[schema.PEAKS.index(schema.PEAK_LOAD)] = rows.column(schema.PEAK_LOAD).to_numpy()
+    observed = rows.column(schema.OBSERVED).to_numpy(zero_copy_only=False)
+    codes = encoded.indices.to_numpy().astype(np.int64)
+    return _fill(tuple(encoded.dictionary.to_pylist()), codes, hours_of(rows.column(schema.HOUR)), peaks, observed)
+
+
+def loads_table(grid: Grid) -> pa.Table:
+    """The rows that grid_of_loads takes: schema.LOADS_SCHEMA."""
+    chosen = grid.in_grid
+    load = grid.peaks[schema.PEAKS.index(schema.PEAK_LOAD)][chosen]
+    columns = [server_names(grid), times_of(grid.hours[chosen]), pa.array(load), pa.array(grid.observed[chosen])]
+    return pa.Table.from_arrays(columns, schema=schema.LOADS_SCHEMA)
+
+
 def _with_end(
     end: int, codes: Int64s, hours: Int64s, rest: tuple[Float64s, npt.NDArray[np.bool_]]
 ) -> tuple[Int64s, Int64s, Float64s, npt.NDArray[np.bool_]]:

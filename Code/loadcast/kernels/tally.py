@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -16,19 +16,15 @@ from loadcast.kernels.features.baseline import LAG_48, LAG_168
 from loadcast.kernels.features.dates import DAY_OF_WEEK, HOUR_OF_DAY
 from loadcast.kernels.grid import hours_of
 from loadcast.kernels.labels import LabelRule
+from loadcast.kernels.naive import HOUR_OF_WEEK, SAME_AS_48H, SAME_AS_168H, SAME_HOUR
 from loadcast.kernels.same_hour import commonest_of_same_hour
 
 Counts = NDArray[np.int64]
 Codes = NDArray[np.intp]
 
 MODEL = "model"
-SAME_AS_48H = "sameClassAs48hBefore"
-SAME_AS_168H = "sameClassAs168hBefore"
-HOUR_OF_WEEK = "mostFrequentOfHourOfWeek"
-#: The commonest class of the same hour, by how many days are looked at.
-SAME_HOUR = {"mostFrequentOfSameHour7Days": 7, "mostFrequentOfSameHour28Days": 28}
 #: Forecasts that say something of each row; those of the most frequent class may have no answer.
-ANSWERS = (MODEL, SAME_AS_48H, SAME_AS_168H, HOUR_OF_WEEK, *SAME_HOUR)
+ANSWERS = (MODEL, SAME_AS_48H, SAME_AS_168H, *SAME_HOUR, HOUR_OF_WEEK)
 #: The columns that a tally reads, besides the model's answers.
 TALLIED = (
     schema.SERVER,
@@ -40,7 +36,7 @@ TALLIED = (
 
 _N = len(schema.CLASS_NAMES)
 _NONE = 0  # the answer of a forecast that has none; classes are 1, 2, 3
-_SMALLEST_PROBABILITY = 1e-15
+SMALLEST_PROBABILITY = 1e-15
 _DAYS_OF_WEEK, _HOURS_OF_DAY = 8, 24  # days from 1
 
 
@@ -49,28 +45,38 @@ class PartTally:
     """Counts of the train or the test part.
 
     `confusion`: per name of ANSWERS (3, 4): rows the true class; columns no answer and then the answered class. `loss`:
-    minus the sum of the logarithms of the true class's probability. `calibration` is of the model's answers.
+    minus the sum of the logarithms of the true class's probability. `calibration` is of the model's answers. Of rows
+    with an origin, `horizons` has `confusion` for each horizon from 0 on, (49, 3, 4).
     """
 
     confusion: Mapping[str, Counts]
     loss: float
     calibration: Calibration
+    horizons: Mapping[str, Counts] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The counts as plain values; from_json reads them."""
         confusion = {name: counts.tolist() for name, counts in self.confusion.items()}
-        return {"confusion": confusion, "loss": self.loss, "calibration": self.calibration.as_json()}
+        horizons = {name: counts.tolist() for name, counts in self.horizons.items()}
+        calibration = self.calibration.as_json()
+        return {"confusion": confusion, "loss": self.loss, "calibration": calibration, "horizons": horizons}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> PartTally:
         """What as_json gave."""
-        counts = {name: np.array(rows, dtype=np.int64) for name, rows in content["confusion"].items()}
-        return cls(counts, content["loss"], Calibration.from_json(content["calibration"]))
+        counts, horizons = (
+            {name: np.array(rows, dtype=np.int64) for name, rows in content[key].items()}
+            for key in ("confusion", "horizons")
+        )
+        return cls(counts, content["loss"], Calibration.from_json(content["calibration"]), horizons)
 
     def plus(self, other: PartTally) -> PartTally:
         """The counts of both."""
-        counts = {name: self.confusion[name] + other.confusion[name] for name in ANSWERS}
-        return PartTally(counts, self.loss + other.loss, self.calibration.plus(other.calibration))
+        counts, horizons = (
+            {name: mine[name] + others[name] for name in mine}
+            for mine, others in ((self.confusion, other.confusion), (self.horizons, other.horizons))
+        )
+        return PartTally(counts, self.loss + other.loss, self.calibration.plus(other.calibration), horizons)
 
 
 def no_tally() -> PartTally:
@@ -114,7 +120,7 @@ class Tally:
         rows, labels, probabilities = rows.filter(pa.array(observed)), labels[observed], probabilities[observed]
         is_test = rows.column(schema.HOUR).to_numpy() >= self._split
         truth = rows.column(schema.LABEL).to_numpy()
-        likelihood = np.maximum(probabilities[np.arange(len(truth)), truth - 1], _SMALLEST_PROBABILITY)
+        likelihood = np.maximum(probabilities[np.arange(len(truth)), truth - 1], SMALLEST_PROBABILITY)
         for flag in (False, True):
             part = is_test == flag
             self._losses[flag] -= float(np.log(likelihood[part]).sum())
@@ -134,7 +140,7 @@ class Tally:
         truth, is_test = rows.answers[0], rows.is_test
         usual = _usual_classes(rows.weekly_hours, truth, ~is_test)
         same_hour = commonest_of_same_hour(rows.codes, rows.hours, truth, tuple(SAME_HOUR.values()))
-        said = dict(zip(ANSWERS, (*rows.answers[1:], usual, *same_hour), strict=True))
+        said = dict(zip(ANSWERS, (*rows.answers[1:], *same_hour, usual), strict=True))
         train, test = (
             PartTally({name: _confusion(truth[part], said[name][part]) for name in ANSWERS}, loss, calibration)
             for part, loss, calibration in zip((~is_test, is_test), self._losses, self._calibrations, strict=True)

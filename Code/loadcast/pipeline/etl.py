@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from loadcast import paths
 from loadcast.artefacts.labels import Labels
 from loadcast.kernels.encode import Encoders, encoders_of
 from loadcast.kernels.labels import LabelRule
+from loadcast.kernels.simulation.sketch import Sketch
 from loadcast.pipeline.artefacts import run_info
 from loadcast.pipeline.sessions import STATISTICS, Reading, Sessions, found_files, read_sessions
 from loadcast.progress import Progress, logged_run
 from loadcast.rules import Rules
 from loadcast.run_request import RunRequest
 from loadcast.run_result import Published
+from loadcast.settings import Settings
+from loadcast.simulated import simulated_cutoffs, simulation_of
 from loadcast.spark.azure import connect
 from loadcast.spark.encoding import EncodeTask, encode_features
 from loadcast.spark.failures import spark_failures
@@ -24,6 +28,7 @@ from loadcast.spark.progress import watched
 from loadcast.spark.server_task import UNENCODED, collect_reports, files_of
 from loadcast.spark.session import Spark, create_session
 from loadcast.spark.side_by_side import Job, side_by_side
+from loadcast.spark.simulating import simulate
 from loadcast.storage.output import open_output
 from loadcast.storage.sources import find_sources
 from loadcast.storage.staging import Staging
@@ -48,10 +53,14 @@ def etl(request: RunRequest, progress: Progress) -> Published:
         reading = Reading(files, source, staging.tables, rules, kept)
         sessions = read_sessions(spark, settings, reading, progress)
         staging.finished(STATISTICS)
-        encoders = encoders_of(rules.features, sessions.training)
         rule = _label_rule(spark, rules, sessions, staging, progress)
+        if rules.features.simulates_cutoffs:
+            with watched(spark, progress, "Simulating cutoffs"):
+                sessions = _simulated(spark, settings, sessions, staging, rule)
+        encoders = encoders_of(rules.features, sessions.training)
         with watched(spark, progress, "Encoding features"), side_by_side() as start:
-            task = _encode_task(sessions, encoders, staging, rule if rule is not rules.labels else None)
+            is_labelled = rules.features.simulates_cutoffs or rule is rules.labels
+            task = _encode_task(sessions, encoders, staging, None if is_labelled else rule)
             _encode_and_save(spark, sessions, task, staging, start)
         # Once more: an attempt of a task that Spark has given up may have ended since.
         staging.tables.keep_only(STATISTICS, sessions.statistics)
@@ -72,6 +81,14 @@ def _label_rule(spark: Spark, rules: Rules, sessions: Sessions, staging: Staging
         return rules.labels
     with watched(spark, progress, "Learning what is low and high"):
         return learn_rule(spark, rules.labels, sessions.label_histories, sessions.unencoded, staging.tables)
+
+
+def _simulated(spark: Spark, settings: Settings, sessions: Sessions, staging: Staging, rule: LabelRule) -> Sessions:
+    """The sessions with feature rows instead of loads: those of simulated cutoffs, and the test period's."""
+    sketch = Sketch.joined(sessions.sketches, simulated_cutoffs(settings))
+    simulation = simulation_of(settings, rule, sketch, sessions.servers)
+    files, training = simulate(spark, simulation, sessions.unencoded, staging.tables)
+    return replace(sessions, written=[*sessions.statistics, *files], training=training)
 
 
 def _encode_task(sessions: Sessions, encoders: Encoders, staging: Staging, rule: LabelRule | None) -> EncodeTask:

@@ -14,6 +14,7 @@ from loadcast.pipeline.quality import check_quality, quality_report
 from loadcast.progress import Progress
 from loadcast.rules import Rules
 from loadcast.settings import Settings
+from loadcast.simulated import simulated_cutoffs
 from loadcast.spark.hadoop import find_hadoop_files, scan_lines
 from loadcast.spark.progress import watched
 from loadcast.spark.scan import result_name, scan_sessions
@@ -21,6 +22,7 @@ from loadcast.spark.server_task import (
     REPORT_COUNTS,
     REPORT_COVERAGE,
     REPORT_LABELS,
+    REPORT_SKETCH,
     REPORT_TRAINING,
     UNENCODED,
     ServerTask,
@@ -46,13 +48,16 @@ _BYTES_PER_SHUFFLE_PARTITION = 64 << 20
 class Sessions:
     """What is known once all sessions are read: the quality report, what encoders need, and the files written.
 
-    `label_histories` are what labels still to be learned are learned from (LabelHistory.as_json), else there are none.
+    `label_histories` are what labels still to be learned are learned from (LabelHistory.as_json), else there are none;
+    `sketches` what simulated cutoffs know of the fleet (Sketch.as_json), of `servers` servers.
     """
 
     quality: Quality
     training: TrainingSummary
     written: list[str]
     label_histories: list[str] = field(default_factory=list)
+    sketches: list[str] = field(default_factory=list)
+    servers: int = 0
 
     @property
     def unencoded(self) -> list[str]:
@@ -112,7 +117,7 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
         names = [result_name(split, layout, keep) for task in tasks for split in task] if kept else []
     known = kept.names() if kept else set()
     with watched(spark, progress, _scanning(files, size, sum(map(known.__contains__, names)) / max(1, len(names)))):
-        served = serve(scanned, shuffle_partitions(size, parallelism), _server_task(reading))
+        served = serve(scanned, shuffle_partitions(size, parallelism), _server_task(reading, settings))
         reports = collect_reports(served)
     if kept:
         kept.prune(names)
@@ -122,7 +127,8 @@ def read_sessions(spark: Spark, settings: Settings, reading: Reading, progress: 
     _log_read(quality)
     check_quality(quality, settings.max_rejected_fraction)
     written = _tidy(reading.tables, files_of(reports))
-    return Sessions(quality, combine(reports[REPORT_TRAINING], rules.features), written, reports[REPORT_LABELS])
+    training = combine(reports[REPORT_TRAINING], rules.features)
+    return Sessions(quality, training, written, reports[REPORT_LABELS], reports[REPORT_SKETCH], len(coverage.servers))
 
 
 def _log_read(quality: Quality) -> None:
@@ -157,6 +163,8 @@ def shuffle_partitions(size: int, parallelism: int) -> int:
     return max(parallelism, min(4 * parallelism, size // _BYTES_PER_SHUFFLE_PARTITION))
 
 
-def _server_task(reading: Reading) -> ServerTask:
+def _server_task(reading: Reading, settings: Settings) -> ServerTask:
     rules = reading.rules
-    return ServerTask(rules.features, rules.calendar, rules.labels, rules.split_seconds, reading.tables)
+    simulates = rules.split_seconds is not None and rules.features.simulates_cutoffs
+    cutoffs = tuple(simulated_cutoffs(settings)) if simulates else ()
+    return ServerTask(rules.features, rules.calendar, rules.labels, rules.split_seconds, reading.tables, cutoffs)

@@ -23,7 +23,7 @@ from loadcast.settings import Settings
 from loadcast.spark.azure import connect
 from loadcast.spark.failures import spark_failures
 from loadcast.spark.progress import watched
-from loadcast.spark.scoring import Scores, ScoreTask, predictions_schema, score_features
+from loadcast.spark.scoring import Scores, ScoreTask, score_features
 from loadcast.spark.session import Spark, create_session, wake_workers
 from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.output import open_output
@@ -95,7 +95,7 @@ def _score(spark: Spark, staging: Staging, info: Info, model: Model) -> Scores:
         model=model,
         split=info.test_split_start,  # as the configuration has it: that was checked
         rule=info.label_rule,
-        spark_schema=predictions_schema(),
+        has_origins=info.features.simulates_cutoffs,
     )
     return score_features(spark, task)
 

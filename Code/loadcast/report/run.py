@@ -24,6 +24,10 @@ _NAMES = {
     "mostFrequentOfSameHour7Days": "commonest class of the same hour, 7 days",
     "mostFrequentOfSameHour28Days": "commonest class of the same hour, 28 days",
     "mostFrequentOfHourOfWeek": "server's commonest class of the hour of the week",
+    "classOfLastObservedHour": "class of the last observed hour",
+    "sameHourOfNewestDay": "same hour of the newest known day",
+    "mostFrequentOfNewest7Days": "commonest class of the same hour, newest 7 known days",
+    "mostFrequentOfNewest28Days": "commonest class of the same hour, newest 28 known days",
     "mostFrequent": "always the commonest class",
 }
 

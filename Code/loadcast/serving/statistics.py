@@ -21,8 +21,8 @@ from loadcast.addresses import canonical_address
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError, InputError
 from loadcast.holiday_calendar import holiday_days
-from loadcast.kernels.calendar import CalendarRule
-from loadcast.kernels.features import FeatureSet, coming_hours, feature_table
+from loadcast.kernels.features import Coming, FeatureSet, coming_hours, feature_table
+from loadcast.kernels.labels import LabelRule
 from loadcast.rules import calendar_rule
 from loadcast.secrets import shown
 from loadcast.storage.months import Months, MonthsInFolder
@@ -50,13 +50,14 @@ class BeginError(InputError):
 
 @dataclass(frozen=True)
 class Statistics:
-    """The statistics of one published run, and what the training fixed: features, their begin, and whose holidays."""
+    """The statistics of one published run, and what the training fixed: features, begin, whose holidays, and bounds."""
 
     folder: Path
     months: Months
     train_begin: datetime
     holiday_country: str
     features: FeatureSet
+    rule: LabelRule
 
     @property
     def look_back(self) -> timedelta:
@@ -87,7 +88,7 @@ def open_statistics(
         raise ArtefactError(
             f"{paths.INFO} of {model or output} has no usable holidayCountry ({shown(exc, 100)}). Train again."
         ) from exc
-    return Statistics(folder, months(folder), begin, country, info.features)
+    return Statistics(folder, months(folder), begin, country, info.features, info.label_rule)
 
 
 def newest_hour(statistics: Statistics) -> datetime:
@@ -122,24 +123,26 @@ def scoring_features(statistics: Statistics, servers: Sequence[str] | None, begi
         if lost := sorted(set(wanted) - (hourly.keys() & daily.keys())):
             raise InputError(f"{statistics.folder} has only part of the statistics of {lost[0]}. Make them anew.")
     end = begin + timedelta(hours=schema.HORIZON_HOURS - 1)
-    rule = calendar_rule(statistics.train_begin, statistics.holiday_country, (begin.year, end.year))
-    return [FeatureSource(server, hourly[server], daily[server], begin, rule, statistics.features) for server in wanted]
+    calendar = calendar_rule(statistics.train_begin, statistics.holiday_country, (begin.year, end.year))
+    features = statistics.features
+    coming = Coming(calendar, features.origin, statistics.rule)
+    return [FeatureSource(server, hourly[server], daily[server], begin, coming, features) for server in wanted]
 
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """One server's statistics, and the hours and calendar for which they make features."""
+    """One server's statistics, and the hours for which they make features, and how these are seen."""
 
     server: str
     hourly: pa.Table
     daily: pa.Table
     begin: datetime
-    calendar: CalendarRule
+    coming: Coming
     features: FeatureSet
 
     def table(self) -> pa.Table:
         """The hours as `features.scoring_schema`."""
-        rows = coming_hours(self.hourly, self.daily, self.begin, schema.HORIZON_HOURS, self.calendar)
+        rows = coming_hours(self.hourly, self.daily, self.begin, schema.HORIZON_HOURS, self.coming)
         return feature_table(self.features, rows)
 
     def records(self) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from pyspark.sql import SparkSession
 
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError
+from loadcast.kernels.grid import hours_of
+from loadcast.kernels.horizon_tally import TALLIED_BY_HORIZON, HorizonTally
 from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.tally import TALLIED, PartTally, Tally, no_tally
 from loadcast.kernels.vectors import dense_blocks
@@ -49,7 +52,7 @@ class ScoreTask:
     """The function that Spark runs: number of a file of mlSource → its tally; the test period's rows are written.
 
     `files`, which lie in `source`; `columns`, the model's input in order; `predictions`, where those rows go;
-    `record_columns`, what a feature record for the service holds.
+    `record_columns`, what a feature record for the service holds; `has_origins`, whether each row has one of its own.
     """
 
     files: tuple[str, ...]
@@ -60,7 +63,7 @@ class ScoreTask:
     model: Model
     split: datetime
     rule: LabelRule
-    spark_schema: str
+    has_origins: bool = False
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with PartWriter(self.predictions, task_name()) as parts:
@@ -71,19 +74,25 @@ class ScoreTask:
                 yield report(_REPORT_TALLY, json.dumps(content))
         yield report_files(parts)
 
-    def _score(self, number: int, parts: PartWriter) -> Tally:
-        tally = Tally(self.split, self.rule)
-        names = list(dict.fromkeys([*_TAKEN_OVER, *TALLIED, *self.columns]))
+    @property
+    def schema(self) -> pa.Schema:
+        """That of the predictions."""
+        return schema.ORIGIN_PREDICTIONS_SCHEMA if self.has_origins else schema.PREDICTIONS_SCHEMA
+
+    def _score(self, number: int, parts: PartWriter) -> Tally | HorizonTally:
+        tally = HorizonTally(self.split) if self.has_origins else Tally(self.split, self.rule)
+        tallied = TALLIED_BY_HORIZON if self.has_origins else TALLIED
+        names = list(dict.fromkeys([*_TAKEN_OVER, *tallied, *self.columns]))
         with self.source.reading(self.files[number]) as path, pq.ParquetFile(path) as file:
             if number == 0:  # there is a table, were no row of the test period
-                self._write(schema.PREDICTIONS_SCHEMA.empty_table(), parts)
+                self._write(self.schema.empty_table(), parts)
             for batch in file.iter_batches(ROWS_PER_BATCH, columns=names, use_threads=False):
                 rows = pa.Table.from_batches([batch])
                 answers = _answers(self.model, rows, self.columns)
                 tally.add(rows, *answers)
                 tested = rows.column(schema.HOUR).to_numpy() >= np.datetime64(self.split, "us")
                 if tested.any():
-                    self._write(_prediction_rows(rows, answers).filter(pa.array(tested)), parts)
+                    self._write(_prediction_rows(rows, answers, self.schema).filter(pa.array(tested)), parts)
         return tally
 
     def check(self, number: int, server: str) -> Check:
@@ -103,7 +112,7 @@ class ScoreTask:
         return {"records": records, "predictions": labels, "probabilities": probabilities}
 
     def _write(self, rows: pa.Table, parts: PartWriter) -> None:
-        parts.write(paths.PREDICTIONS, rows.replace_schema_metadata({SPARK_SCHEMA_KEY: self.spark_schema}))
+        parts.write(paths.PREDICTIONS, rows.replace_schema_metadata({SPARK_SCHEMA_KEY: to_struct(self.schema).json()}))
 
 
 def score_features(spark: SparkSession, task: ScoreTask) -> Scores:
@@ -115,10 +124,14 @@ def score_features(spark: SparkSession, task: ScoreTask) -> Scores:
     task.predictions.keep_only([paths.PREDICTIONS], files_of(reports))
     tallies = sorted((json.loads(text) for text in reports[_REPORT_TALLY]), key=lambda tally: int(tally["file"]))
     _check_whole([name for tally in tallies for name in tally["servers"]])
-    train, test = no_tally(), no_tally()
-    for tally in tallies:  # in the order of the files: sums of losses depend on it
-        train, test = train.plus(PartTally.from_json(tally["train"])), test.plus(PartTally.from_json(tally["test"]))
+    train, test = (_together([tally[part] for tally in tallies]) for part in ("train", "test"))
     return Scores(train, test, _check(spark, task, tallies))
+
+
+def _together(tallies: Sequence[Mapping[str, Any]]) -> PartTally:
+    """All that was counted, in the order of the files: sums of losses depend on it."""
+    parts = [PartTally.from_json(tally) for tally in tallies]
+    return functools.reduce(PartTally.plus, parts) if parts else no_tally()
 
 
 @dataclass(frozen=True)
@@ -145,11 +158,6 @@ def _check(spark: SparkSession, task: ScoreTask, tallies: Sequence[Mapping[str, 
     return check
 
 
-def predictions_schema() -> str:
-    """Spark's schema of the predictions, as JSON."""
-    return to_struct(schema.PREDICTIONS_SCHEMA).json()
-
-
 def _check_whole(servers: Sequence[str]) -> None:
     if len(set(servers)) != len(servers):
         raise ArtefactError(
@@ -164,10 +172,14 @@ def _answers(model: Model, rows: pa.Table, columns: Sequence[str]) -> Prediction
     return Prediction(np.concatenate(labels), np.concatenate(probabilities))
 
 
-def _prediction_rows(rows: pa.Table, answers: Prediction) -> pa.Table:
-    """The rows as schema.PREDICTIONS_SCHEMA."""
+def _prediction_rows(rows: pa.Table, answers: Prediction, wanted: pa.Schema) -> pa.Table:
+    """The rows as predictions."""
     columns = {name: rows.column(name) for name in _TAKEN_OVER}
     columns[schema.PREDICTION] = pa.array(answers.labels.astype(np.float64))
     for name, shares in zip(schema.PROBABILITY_COLUMNS.values(), answers.probabilities.T, strict=True):
         columns[name] = pa.array(np.ascontiguousarray(shares))
-    return pa.Table.from_arrays([columns[name] for name in schema.PREDICTION_COLUMNS], schema=schema.PREDICTIONS_SCHEMA)
+    if schema.HORIZON in wanted.names:
+        columns[schema.FORECAST_ORIGIN] = origins = rows.column(schema.FORECAST_ORIGIN)
+        horizons = hours_of(rows.column(schema.HOUR)) - hours_of(origins)
+        columns[schema.HORIZON] = pa.array(horizons.astype(np.int32))
+    return pa.Table.from_arrays([columns[name] for name in wanted.names], schema=wanted)

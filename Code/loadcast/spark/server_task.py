@@ -19,8 +19,10 @@ from loadcast.kernels import grid as grid_kernel
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.coverage import coverage_of
 from loadcast.kernels.features import FeatureSet, training_table
+from loadcast.kernels.grid import Grid
 from loadcast.kernels.label_history import history_of
 from loadcast.kernels.labels import LabelQuantiles, LabelRule
+from loadcast.kernels.simulation.sketch import Sketch
 from loadcast.kernels.training import summarize
 from loadcast.spark.portable import send_by_value
 from loadcast.spark.scan import KIND_BUCKETS, KIND_COUNTS, KIND_REJECTED, PARTITION_KEY, SCAN_SCHEMA
@@ -31,7 +33,7 @@ from loadcast.storage.table_files import Tables
 #: What a row of the result is: a JSON text for the driver. Each task gives a few of each kind.
 REPORT_SCHEMA = pa.schema([("kind", pa.string()), ("report", pa.string())])
 REPORT_COUNTS, REPORT_COVERAGE, REPORT_TRAINING, REPORT_FILES = "counts", "coverage", "training", "files"
-REPORT_LABELS = "labels"
+REPORT_LABELS, REPORT_SKETCH = "labels", "sketch"
 #: The table of feature rows before encoding: a run needs it while it lasts.
 UNENCODED = ".unencoded"
 
@@ -46,7 +48,8 @@ class ServerTask:
 
     The tables themselves are written to `tables`: going through the JVM would cost more than making them. Features
     are made where `split_seconds` is given; the rows before it are the training rows. Where labels are still to be
-    learned, the rows have none yet.
+    learned, the rows have none yet. For a set that simulates `cutoffs` (hours since 1970) the fleet's bounds at each
+    have to be known first: then only loads are kept, and a sketch of them.
     """
 
     features: FeatureSet
@@ -54,6 +57,7 @@ class ServerTask:
     labels: LabelRule | LabelQuantiles
     split_seconds: int | None
     tables: Tables
+    cutoffs: tuple[int, ...] = ()
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with PartWriter(self.tables, task_name()) as parts:
@@ -76,12 +80,19 @@ class ServerTask:
             parts.write_monthly(paths.DAILY, grid_kernel.daily_table(grid), schema.DAY)
             yield report(REPORT_COVERAGE, coverage_of(grid).as_json())
             if self.split_seconds is not None:
-                rule = self.labels if isinstance(self.labels, LabelRule) else None
-                rows = training_table(self.features, grid, self.calendar, rule)
-                parts.write(UNENCODED, rows)
-                yield report(REPORT_TRAINING, summarize(rows, self.features, self.split_seconds).as_json())
+                yield self._rows(grid, self.split_seconds, parts)
                 if isinstance(self.labels, LabelQuantiles):
                     yield report(REPORT_LABELS, history_of(grid, self.labels).as_json())
+
+    def _rows(self, grid: Grid, split_seconds: int, parts: PartWriter) -> pa.RecordBatch:
+        """Write feature rows, or what they are made of later; gives what is reported of them."""
+        if self.features.simulates_cutoffs:
+            parts.write(UNENCODED, grid_kernel.loads_table(grid))
+            return report(REPORT_SKETCH, Sketch.of(grid, self.cutoffs).as_json())
+        rule = self.labels if isinstance(self.labels, LabelRule) else None
+        rows = training_table(self.features, grid, self.calendar, rule)
+        parts.write(UNENCODED, rows)
+        return report(REPORT_TRAINING, summarize(rows, self.features, split_seconds).as_json())
 
 
 class WholeServers:

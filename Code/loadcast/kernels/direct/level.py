@@ -3,56 +3,69 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from loadcast.kernels.buckets import Float64s
-from loadcast.kernels.direct.relative import RelativeGrid
+from loadcast.kernels.buckets import Float64s, Int64s
+from loadcast.kernels.direct.relative import STEPS, RelativeGrid
 from loadcast.kernels.direct.rows import DirectRows
-from loadcast.kernels.direct.windows import WINDOWS_H, known, ratio, window_largest, window_sums
+from loadcast.kernels.direct.windows import WINDOWS_H, Windows, ratio, running
 
 Columns = dict[str, Float64s]
-_LARGEST_H = (6, 24, 72, 168)
-_RESTLESS_H = (24, 168)
+LARGEST_H = (6, 24, 72, 168)
+RESTLESS_H = (24, 168)
+Bools = NDArray[np.bool_]
+TRENDS_H = ((6, 24), (24, 168), (168, 672))
 
 
 def level(rows: DirectRows) -> Columns:
     """Mean, spread, largest and shares of classes over the last 6 to 672 hours, as of the origin; and their trend."""
-    of_slots = level_of_slots(rows.relative)
-    columns = {name: rows.at_origin(values) for name, values in of_slots.items()}
-    for recent, before in ((6, 24), (24, 168), (168, 672)):
+    origins, back = np.unique(rows.origins, return_inverse=True)
+    # Of an origin before its server's first day nothing is known, and the slot is another server's.
+    firsts = np.zeros(len(origins), dtype=np.int64)
+    np.maximum.at(firsts, back, rows.first_slots)
+    windows = Windows(origins, firsts)
+    columns = _levels(rows.relative, windows) | _restlessness(rows.relative, windows)
+    columns = {
+        name: np.where(rows.origins >= rows.first_slots, column[back], np.nan) for name, column in columns.items()
+    }
+    for recent, before in TRENDS_H:
         columns[f"levelTrend{recent}"] = columns[f"levelMean{recent}"] - columns[f"levelMean{before}"]
     return columns
 
 
-def level_of_slots(relative: RelativeGrid) -> Columns:
-    """The same for every slot as an origin, (slots,) each."""
-    positions, classes = relative.positions, relative.classes
-    numbers = window_sums(relative, known(positions))
-    sums = {
-        "Mean": window_sums(relative, positions),
-        "Square": window_sums(relative, positions**2),
-        "Low": window_sums(relative, (classes == 1).astype(np.float64)),
-        "High": window_sums(relative, (classes == 3).astype(np.float64)),
-    }
-    largest = window_largest(relative, positions)
+def _levels(relative: RelativeGrid, windows: Windows) -> Columns:
+    positions, classes = relative.steps, relative.classes
+    totals = [running(values.astype(np.int64)) for values in (relative.grid.observed, positions, positions * positions)]
+    totals += [running((classes == label).astype(np.int64)) for label in (1, 3)]
     columns: Columns = {}
     for hours in WINDOWS_H:
-        mean, square, low, high = (ratio(total[hours], numbers[hours]) for total in sums.values())
-        columns |= {f"levelMean{hours}": mean, f"levelLow{hours}": low, f"levelHigh{hours}": high}
-        columns[f"levelSpread{hours}"] = np.sqrt(np.maximum(square - mean * mean, 0.0))
-    columns |= {f"levelMost{hours}": largest[hours] for hours in _LARGEST_H}
-    return columns | _restlessness(relative)
+        number, total, squares, *classes_seen = (windows.sums_of(one, hours) for one in totals)
+        low, high = (one.astype(np.float64) for one in classes_seen)
+        known = number.astype(np.float64)
+        columns[f"levelMean{hours}"] = ratio(total / STEPS, known)
+        columns[f"levelLow{hours}"], columns[f"levelHigh{hours}"] = (ratio(one, known) for one in (low, high))
+        columns[f"levelSpread{hours}"] = ratio(np.sqrt(number * squares - total * total) / STEPS, known)
+    largest = windows.largest(relative.positions, LARGEST_H)
+    return columns | {f"levelMost{hours}": values for hours, values in largest.items()}
 
 
-def _restlessness(relative: RelativeGrid) -> Columns:
+def _restlessness(relative: RelativeGrid, windows: Windows) -> Columns:
     """Root mean square of the change from hour to hour and from day to day, and how often the class changes."""
-    positions, classes = relative.positions, relative.classes
-    hourly, daily = (positions - relative.earlier(positions, hours) for hours in (1, 24))
-    before = relative.earlier(classes, 1)
-    changes = np.where(np.isnan(classes) | np.isnan(before), np.nan, classes != before)
     columns: Columns = {}
-    for name, values in (("hourlyChange", hourly**2), ("dailyChange", daily**2), ("classChanges", changes)):
-        sums, numbers = window_sums(relative, values), window_sums(relative, known(values))
-        for hours in _RESTLESS_H:
-            mean = ratio(sums[hours], numbers[hours])
-            columns[f"{name}{hours}"] = mean if name == "classChanges" else np.sqrt(mean)
+    changes = {"hourlyChange": _moves(relative, 1), "dailyChange": _moves(relative, 24)}
+    classes = np.nan_to_num(relative.classes).astype(np.int64)
+    turned, both = relative.against(classes, 1)
+    changes["classChanges"] = (turned != 0).astype(np.int64), both
+    for name, (values, known) in changes.items():
+        totals = running(values), running(known.astype(np.int64))
+        for hours in RESTLESS_H:
+            total, number = (windows.sums_of(one, hours).astype(np.float64) for one in totals)
+            mean = ratio(total, number)
+            columns[f"{name}{hours}"] = mean if name == "classChanges" else np.sqrt(mean) / STEPS
     return columns
+
+
+def _moves(relative: RelativeGrid, hours: int) -> tuple[Int64s, Bools]:
+    """Squares of the change over so many hours, and where both are known."""
+    change, both = relative.against(relative.steps, hours)
+    return change * change, both

@@ -18,6 +18,8 @@ OFFSET_SHARE = 0.002
 #: Bounds nearer to each other than this, in logarithms, count as so far apart.
 NARROWEST = 0.02
 LOWEST, HIGHEST = -4.0, 5.0
+#: Positions are whole multiples of one of so many parts of 1, so that sums of them are exact.
+STEPS = 2**18
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,15 @@ class RelativeGrid:
 
     @cached_property
     def positions(self) -> Float64s:
-        """(log(load + ε) − log(low + ε)) ÷ (log(high + ε) − log(low + ε)), from LOWEST to HIGHEST."""
+        """(log(load + ε) − log(low + ε)) ÷ (log(high + ε) − log(low + ε)), from LOWEST to HIGHEST, in STEPS."""
         load, low = np.log(np.maximum(self._loads, 0.0) + self._offset), self._logarithms[0]
         relative = (load - low[self.slot_server]) / np.maximum(self.widths, NARROWEST)[self.slot_server]
-        return self._observed(np.clip(relative, LOWEST, HIGHEST))
+        return self._observed(np.rint(np.clip(relative, LOWEST, HIGHEST) * STEPS) / STEPS)
+
+    @cached_property
+    def steps(self) -> Int64s:
+        """Positions in parts of 1 ÷ STEPS; 0 where nothing is observed."""
+        return np.rint(np.nan_to_num(self.positions) * STEPS).astype(np.int64)
 
     @cached_property
     def classes(self) -> Float64s:
@@ -75,6 +82,12 @@ class RelativeGrid:
 
     def _observed(self, values: Float64s) -> Float64s:
         return np.where(self.grid.observed, values, np.nan)
+
+    def against(self, values: Int64s, hours: int) -> tuple[Int64s, NDArray[np.bool_]]:
+        """How much `values`, (slots,), have changed in so many hours, and where both are observed; elsewhere 0."""
+        index = np.arange(len(values)) - hours
+        both = self.grid.observed & (self.slots_before >= hours) & self.grid.observed.take(index, mode="clip")
+        return np.where(both, values - values.take(index, mode="clip"), 0), both
 
     def earlier(self, values: NDArray[np.float64], hours: int) -> Float64s:
         """What `values`, (slots,), are `hours` hours before each slot; NaN before the server's first day."""

@@ -15,6 +15,8 @@ DAYS = (3, 7, 14, 28)
 #: A day counts so much of the day after it.
 FADING = 0.8
 WEEKS = 4
+#: Hours beside the same hour of the newest known day, and of the week before.
+NEIGHBOURS_H = {"Minus2h": -2, "Minus1h": -1, "Plus1h": 1, "Plus2h": 2}
 
 
 def same_hour(rows: DirectRows) -> Columns:
@@ -39,10 +41,10 @@ def same_hour_of_week(rows: DirectRows) -> Columns:
     columns = {f"sameHourWeek{week + 1}": positions[week] for week in range(WEEKS)}
     columns["sameHourWeekMean"] = mean(positions)
     columns["sameHourWeekLow"], columns["sameHourWeekHigh"] = share(classes, 1), share(classes, 3)
-    for hours in (-2, -1, 1, 2):
-        columns[f"weekBefore{hours:+d}"] = rows.known(relative.positions, rows.slots - 168 + hours)
+    for name, hours in NEIGHBOURS_H.items():
+        columns[f"weekBefore{name}"] = rows.known(relative.positions, rows.slots - 168 + hours)
         nearest = rows.slots - 24 * rows.youngest_days + hours
-        columns[f"dayBefore{hours:+d}"] = rows.known(relative.positions, nearest)
+        columns[f"dayBefore{name}"] = rows.known(relative.positions, nearest)
     return columns
 
 

@@ -1,47 +1,56 @@
-"""Sums over the last hours of each slot, whatever lies before them.
+"""Sums over the last hours of an origin, whatever lies before them.
 
-A running sum would carry in the rounding of older hours, and a client whose grid begins at another day would get other
-last bits. So a window is a sum of shorter windows, always added in the same order.
+A running sum of fractions would carry in the rounding of older hours, and a client whose grid begins at another day
+would get other last bits. So positions are whole multiples of 1 ÷ STEPS (relative.py), and sums are of whole numbers:
+exact, and differences of running sums even where those have wrapped around.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from loadcast.kernels.buckets import Float64s
-from loadcast.kernels.direct.relative import RelativeGrid
+from loadcast.kernels.buckets import Float64s, Int64s
 
-#: Hours of each window, and of the one that it is made of.
-MADE_OF = {6: 1, 24: 6, 72: 24, 168: 24, 336: 168, 672: 336}
-WINDOWS_H = tuple(MADE_OF)
+#: Hours of each window.
+WINDOWS_H = (6, 24, 72, 168, 336, 672)
 
 
-def window_sums(relative: RelativeGrid, values: Float64s) -> dict[int, Float64s]:
-    """Sums of `values`, (slots,), over the last 6, 24, … hours that end with each slot; what is NaN counts as 0."""
-    sums = {1: np.nan_to_num(values)}
-    for hours, part in MADE_OF.items():
-        total = np.zeros(len(values))
-        for begin in range(hours - part, -1, -part):  # the oldest first
-            total += np.nan_to_num(relative.earlier(sums[part], begin))
-        sums[hours] = total
-    return {hours: sums[hours] for hours in WINDOWS_H}
+@dataclass(frozen=True)
+class Windows:
+    """The last hours up to and with each of m origins, (m,), of the servers whose first slots are `firsts`, (m,)."""
+
+    origins: Int64s
+    firsts: Int64s
+
+    def sums(self, values: Int64s, hours: int) -> Int64s:
+        """Sums of `values`, (slots,), over the last `hours` hours that the server has, (m,)."""
+        return self.sums_of(running(values), hours)
+
+    def sums_of(self, total: Int64s, hours: int) -> Int64s:
+        """The same of running sums."""
+        ends = self.origins + 1
+        begins = np.maximum(ends - hours, self.firsts)
+        return total.take(ends, mode="clip") - total.take(np.minimum(begins, ends), mode="clip")
+
+    def largest(self, values: Float64s, windows_h: tuple[int, ...]) -> dict[int, Float64s]:
+        """The largest of `values`, (slots,), over windows of growing length, (m,) each; NaN where none is known."""
+        most, begin = np.full(len(self.origins), np.nan), 0
+        largest = {}
+        for hours in windows_h:
+            for back in range(begin, hours):
+                slots = self.origins - back
+                most = np.fmax(most, np.where(slots >= self.firsts, values.take(slots, mode="clip"), np.nan))
+            largest[hours], begin = most, hours
+        return largest
 
 
-def window_largest(relative: RelativeGrid, values: Float64s) -> dict[int, Float64s]:
-    """The largest of `values`, (slots,), over the same windows; NaN where none is known."""
-    largest = {1: values}
-    for hours, part in MADE_OF.items():
-        most = np.full(len(values), np.nan)
-        for begin in range(0, hours, part):
-            most = np.fmax(most, relative.earlier(largest[part], begin))
-        largest[hours] = most
-    return {hours: largest[hours] for hours in WINDOWS_H}
-
-
-def known(values: Float64s) -> Float64s:
-    """1 where a value is known, else 0."""
-    seen: Float64s = (~np.isnan(values)).astype(np.float64)
-    return seen
+def running(values: Int64s) -> Int64s:
+    """Sums of all values before each slot, and of all, (slots + 1,)."""
+    total = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(values, out=total[1:])
+    return total
 
 
 def ratio(part: Float64s, whole: Float64s) -> Float64s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -10,10 +11,11 @@ import pyarrow as pa
 from loadcast import schema
 from loadcast.errors import InputError
 from loadcast.kernels.calendar import CalendarRule, epoch_seconds
-from loadcast.kernels.features.feature_set import FeatureSet
+from loadcast.kernels.features.feature_set import FeatureSet, Origin
 from loadcast.kernels.features.rows import FeatureRows
 from loadcast.kernels.grid import Grid, grid_to_come, keys_of, times_of
 from loadcast.kernels.labels import UNLABELLED, LabelRule
+from loadcast.kernels.naive import naive_columns
 
 
 def every_hour(grid: Grid, calendar: CalendarRule) -> FeatureRows:
@@ -22,7 +24,16 @@ def every_hour(grid: Grid, calendar: CalendarRule) -> FeatureRows:
     return FeatureRows(grid, slots, slots - schema.HORIZON_HOURS, calendar)
 
 
-def coming_hours(hourly: pa.Table, daily: pa.Table, begin: datetime, hours: int, calendar: CalendarRule) -> FeatureRows:
+@dataclass(frozen=True)
+class Coming:
+    """How the hours to come are seen: what their forecasts know, by which calendar and bounds."""
+
+    calendar: CalendarRule
+    origin: Origin = Origin.HOUR
+    rule: LabelRule | None = None
+
+
+def coming_hours(hourly: pa.Table, daily: pa.Table, begin: datetime, hours: int, coming: Coming) -> FeatureRows:
     """The `hours` hours from `begin` (a whole hour) of one server, from its statistics up to `begin`.
 
     `hourly` and `daily` are schema.HOURLY_SCHEMA and schema.DAILY_SCHEMA rows of that server. Hours between its last
@@ -36,7 +47,8 @@ def coming_hours(hourly: pa.Table, daily: pa.Table, begin: datetime, hours: int,
         )
     grid = grid_to_come(hourly, daily, first, hours)
     slots = np.arange(first, first + hours, dtype=np.int64) - int(grid.first_day[0]) * 24
-    return FeatureRows(grid, slots, slots - schema.HORIZON_HOURS, calendar)
+    origins = np.full(hours, slots[0] - 1) if coming.origin is Origin.FORECAST else slots - schema.HORIZON_HOURS
+    return FeatureRows(grid, slots, origins, coming.calendar, coming.rule)
 
 
 def feature_table(features: FeatureSet, rows: FeatureRows) -> pa.Table:
@@ -60,6 +72,21 @@ def training_table(features: FeatureSet, grid: Grid, calendar: CalendarRule, rul
     truth = (pa.array(peak_load), pa.array(grid.observed.take(rows.slots)), pa.array(labels))
     arrays = [*_identity(rows), *truth, *(feature.column(rows) for feature in features.columns)]
     return pa.Table.from_arrays(arrays, schema=features.schema)
+
+
+def relative_table(features: FeatureSet, rows: FeatureRows, known_until: int) -> pa.Table:
+    """`features.schema` of a set that simulates cutoffs: the rows' loads, labels, naive forecasts and features.
+
+    `known_until` (an hour since 1970) is where the training of these rows ends: none of their origins lies before the
+    hour before it, but those of a set that knows less.
+    """
+    peak_load = rows.peaks(schema.PEAK_LOAD).take(rows.slots)
+    labels = rows.bounds.labels(peak_load, rows.grid.servers, rows.codes)
+    truth = (pa.array(peak_load), pa.array(rows.grid.observed.take(rows.slots)), pa.array(labels))
+    origins = times_of(rows.hours - (rows.slots - rows.origins))
+    naive = (pa.array(said) for said in naive_columns(rows.relative, known_until).values())
+    columns = (feature.column(rows) for feature in features.columns)
+    return pa.Table.from_arrays([*_identity(rows), origins, *truth, *naive, *columns], schema=features.schema)
 
 
 def labelled(rows: pa.Table, rule: LabelRule) -> pa.Table:

@@ -21,9 +21,11 @@ from loadcast.kernels.features.feature import Encoding, Feature
 from loadcast.kernels.features.feature_set import FeatureSet
 from loadcast.kernels.features.rows import FeatureRows
 from loadcast.kernels.grid import Grid
+from loadcast.kernels.labels import LabelRule
 
 _BEGIN = datetime(2016, 6, 27, 5)
 _CALENDAR = CalendarRule(datetime(2016, 1, 1), frozenset({date(2016, 7, 4)}))
+_RULE = LabelRule.absolute(200, 500)
 _MARGIN_DAYS = 6
 _TOO_YOUNG = "uses loads younger than its origin"
 _TOO_OLD = "uses loads older than its look-back"
@@ -52,7 +54,7 @@ class _Trial:
 
 def check_feature_set(features: FeatureSet) -> None:
     """Raise ConfigError for the first feature that breaks what a Feature promises."""
-    rows = every_hour(_made_up(features.look_back_h // 24 + _MARGIN_DAYS), _CALENDAR)
+    rows = replace(every_hour(_made_up(features.look_back_h // 24 + _MARGIN_DAYS), _CALENDAR), rule=_RULE)
     trials = _trials(rows)
     for feature in features.features:
         try:

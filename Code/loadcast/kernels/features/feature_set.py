@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -14,10 +15,19 @@ from loadcast import schema
 from loadcast.errors import ConfigError
 from loadcast.kernels.features.baseline import BASELINE
 from loadcast.kernels.features.feature import Encoding, Feature
+from loadcast.kernels.naive import NAIVE_COLUMNS
 
 _IDENTITY = ((schema.KEY, pa.string()), (schema.SERVER, pa.string()), (schema.HOUR, schema.TIMESTAMP))
+_ORIGIN = ((schema.FORECAST_ORIGIN, schema.TIMESTAMP),)
 _TRUTH = ((schema.PEAK_LOAD, pa.float64()), (schema.OBSERVED, pa.bool_()), (schema.LABEL, pa.int32()))
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+
+
+class Origin(enum.StrEnum):
+    """What a forecast knows."""
+
+    HOUR = "hour"  # of each hour what is schema.HORIZON_HOURS older
+    FORECAST = "forecast"  # all up to when the forecast was made, 1 to schema.HORIZON_HOURS before the hour
 
 
 @dataclass(frozen=True)
@@ -26,12 +36,16 @@ class FeatureSet:
 
     `categories` is the order of the indexed columns in the model's vector; those that it does not name follow in the
     order of the features. ServerIP, which every row has, may be among them, and is unless `categories` are given.
+    With `simulates_cutoffs` features are relative to the bounds of classes, and training rows are those of a past that
+    did not know them: see kernels.simulation.
     """
 
     name: str
     version: int
     features: tuple[Feature, ...]
     categories: tuple[str, ...] = (schema.SERVER,)
+    simulates_cutoffs: bool = False
+    origin: Origin = Origin.HOUR
 
     def __post_init__(self) -> None:
         own = tuple(feature.name for feature in self.features if feature.encoding is Encoding.CATEGORY)
@@ -44,7 +58,7 @@ class FeatureSet:
         for name in (self.name, *self.names):
             if not _NAME.fullmatch(name):
                 self._refuse(f"found the name {name[:70]!r}", "a letter and up to 63 letters, digits or '_'")
-        taken = [*self.names, *(name for name, _ in (*_IDENTITY, *_TRUTH))]
+        taken = [*self.names, *(name for name, _ in (*_IDENTITY, *_ORIGIN, *_TRUTH))]
         if doubled := [name for name, number in Counter(taken).items() if number > 1]:
             self._refuse(f"found the column {doubled[0]} twice", "each once, and none of those that every row has")
         if strange := set(self.categories) - {schema.SERVER, *own}:
@@ -82,11 +96,16 @@ class FeatureSet:
     @cached_property
     def columns(self) -> tuple[Feature, ...]:
         """The features, and behind them those that only the naive forecasts need."""
+        if self.simulates_cutoffs:  # there the naive forecasts stand themselves
+            return self.features
         return (*self.features, *(feature for feature in BASELINE if feature.name not in self.names))
 
     @cached_property
     def schema(self) -> pa.Schema:
         """The table that ETL makes."""
+        if self.simulates_cutoffs:
+            naive = ((name, pa.int32()) for name in NAIVE_COLUMNS)
+            return _schema((*_IDENTITY, *_ORIGIN, *_TRUTH, *naive), self.columns)
         return _schema((*_IDENTITY, *_TRUTH), self.columns)
 
     @cached_property

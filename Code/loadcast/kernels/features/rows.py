@@ -12,7 +12,10 @@ import pyarrow as pa
 from loadcast import schema
 from loadcast.kernels.buckets import Float64s, Int64s
 from loadcast.kernels.calendar import CalendarRule, Dates
+from loadcast.kernels.direct.relative import RelativeGrid
+from loadcast.kernels.direct.rows import DirectRows
 from loadcast.kernels.grid import Grid
+from loadcast.kernels.labels import LabelRule
 
 
 @dataclass(frozen=True)
@@ -20,13 +23,32 @@ class FeatureRows:
     """n hours of a grid, past or to come: what every function of a feature is given.
 
     `slots` says where each hour lies in the grid, `origins` which slot of the same server is the youngest that its
-    features may know; both (n,). Slots after an origin may hold loads, or, where they are still to come, zeros.
+    features may know; both (n,). Slots after an origin may hold loads, or, where they are still to come, zeros. `rule`
+    has the bounds that loads are seen relative to, where a set's features are.
     """
 
     grid: Grid
     slots: Int64s
     origins: Int64s
     calendar: CalendarRule
+    rule: LabelRule | None = None
+
+    @property
+    def bounds(self) -> LabelRule:
+        """The rule. Raises ValueError without one."""
+        if self.rule is None:
+            raise ValueError("wanted a label rule for features that are relative to the bounds of classes")
+        return self.rule
+
+    @cached_property
+    def relative(self) -> DirectRows:
+        """The rows with loads relative to the bounds of their classes. Raises ValueError without a rule."""
+        return DirectRows(RelativeGrid(self.grid, self.bounds), self.slots, self.origins)
+
+    @cached_property
+    def shared(self) -> dict[str, dict[str, Float64s]]:
+        """Where functions of features that come together keep what they have made."""
+        return {}
 
     @cached_property
     def days(self) -> Int64s:

@@ -98,6 +98,7 @@ def _source(output: Path, info: Info, server: str, begin: datetime | None) -> Fe
             train_begin=info.train_begin,
             holiday_country=info.holiday_country,
             features=info.features,
+            rule=info.label_rule,
         )
         first = newest_hour(statistics) + timedelta(hours=1) if begin is None else begin
         (source,) = scoring_features(statistics, [server], first)

@@ -1,0 +1,44 @@
+"""What a configuration says of simulated cutoffs, in the kernels' terms."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from loadcast import schema
+from loadcast.kernels.calendar import epoch_seconds
+from loadcast.kernels.labels import LabelRule
+from loadcast.kernels.simulation.draw import Draw, density
+from loadcast.kernels.simulation.sketch import Sketch
+from loadcast.kernels.simulation.tables import Simulation
+from loadcast.kernels.simulation.views import View, cutoffs, views
+from loadcast.rules import Rules
+from loadcast.settings import Settings
+
+#: Of draws: a run is made again as it was.
+_SEED = 1
+
+
+def simulated_cutoffs(settings: Settings) -> list[int]:
+    """The hours (since 1970) that training takes for the end of what is known. Raises ConfigError."""
+    return cutoffs(_hour(settings.train_begin), _hour(settings.split), schema.HORIZON_HOURS)
+
+
+def simulation_of(settings: Settings, rule: LabelRule, sketch: Sketch, servers: int) -> Simulation:
+    """What the rows of any server are made by; `rule` has the bounds of the run, `sketch` the fleet's peaks."""
+    rules, split = Rules.of(settings), _hour(settings.split)
+    asked = View(0, 0, 0, rule.name, settings.low_quantile, settings.high_quantile, rule.common)
+    found = tuple(views(sketch, split, asked, _SEED))
+    return Simulation(
+        features=rules.features,
+        calendar=rules.calendar,
+        views=found,
+        draw=Draw(density(found, servers), rules.features.origin, _SEED),
+        rule=rule,
+        split=split,
+        end=_hour(settings.train_end + timedelta(seconds=3_599)),
+        every_h=settings.origin_every_hours,
+    )
+
+
+def _hour(time: datetime) -> int:
+    return epoch_seconds(time) // 3_600
