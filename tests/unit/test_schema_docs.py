@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import classic
-from feature_docs import feature_rows
+from feature_docs import DOCS, feature_rows, relative_rows
 from loadcast import paths, schema
 
 PAGE = (Path(__file__).parents[2] / "Docs" / "DATA.md").read_text(encoding="utf-8")
@@ -123,6 +123,7 @@ def test_features_have_their_columns_and_types_in_order() -> None:
 
 def test_the_features_rows_are_those_of_the_set() -> None:
     assert "\n".join(feature_rows(classic.CLASSIC)) in PAGE
+    assert "\n".join(relative_rows()) in (DOCS / "FORECASTS.md").read_text(encoding="utf-8")
 
 
 def test_encoded_columns_are_named_after_their_source() -> None:
@@ -137,9 +138,9 @@ def test_the_categorical_columns_are_the_page_s() -> None:
 
 
 def test_predictions_have_their_columns_in_order() -> None:
-    (rows,) = tables(6)
-    found = [name for row in rows for name in names_in(row[0])]
-    assert tuple(found) == schema.PREDICTION_COLUMNS
+    always, of_origins = tables(6)
+    found = [name for row in (*always, *of_origins) for name in names_in(row[0])]
+    assert found == schema.ORIGIN_PREDICTIONS_SCHEMA.names
 
 
 def test_the_page_s_numbers_are_the_code_s() -> None:

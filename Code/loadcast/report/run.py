@@ -18,6 +18,7 @@ from loadcast.progress import Update, logged_step
 from loadcast.report.quality import listing
 
 _NAMED_FILES = 3
+_SHOWN_HORIZONS = (1, 6, 24, 48)
 _NAMES = {
     "sameClassAs48hBefore": "same class as 48 h before",
     "sameClassAs168hBefore": "same class as 168 h before",
@@ -79,13 +80,28 @@ def metrics_table(part: PartMetrics) -> Table:
     table.add_row(*_score_cells("the model", part), style="bold")
     for name, scores in sorted(part.naive.items(), key=lambda item: -(item[1].macro_f1 or 0)):
         table.add_row(*_score_cells(_NAMES[name] + (" (best naive)" if name == part.best_naive else ""), scores))
-    if part.expected_calibration_error is not None:
-        table.caption_justify = "left"
-        table.caption = (
-            f"The model's probabilities are off by {part.expected_calibration_error:.3f} on average "
-            f"(expected calibration error); Brier score {_shown(part.brier_score)}."
-        )
+    table.caption_justify = "left"
+    table.caption = "\n".join([*_ahead(part), *_calibration(part)])
     return table
+
+
+def _ahead(part: PartMetrics) -> list[str]:
+    """Accuracy at some horizons, in a line; nothing where forecasts have none."""
+    shown = [
+        f"{scores.horizon_hours} h {scores.accuracy:.3f} ({max(scores.naive.values()):.3f})"
+        for scores in part.by_horizon
+        if scores.horizon_hours in _SHOWN_HORIZONS
+    ]
+    return [f"Accuracy by hours ahead (and of the best naive forecast there): {', '.join(shown)}."] if shown else []
+
+
+def _calibration(part: PartMetrics) -> list[str]:
+    if part.expected_calibration_error is None:
+        return []
+    return [
+        f"The model's probabilities are off by {part.expected_calibration_error:.3f} on average "
+        f"(expected calibration error); Brier score {_shown(part.brier_score)}."
+    ]
 
 
 def _score_cells(name: str, scores: Scores) -> list[str]:
