@@ -219,8 +219,7 @@ def test_a_killed_run_is_never_seen_and_the_next_one_cleans_up(tmp_path: Path, w
 
 def test_what_a_killed_run_s_workers_write_after_it_was_cleaned_up_goes_too(tmp_path: Path) -> None:
     late = tmp_path / paths.RUNS / f"{paths.STAGING_PREFIX}20200101T000000000000Z-abcdef" / paths.FEATURES
-    with stage_run(tmp_path) as staging:
-        (staging / paths.QUALITY).write_text("next")
+    with stage_run(tmp_path):
         late.mkdir(parents=True)
         (late / "part-0").write_text("late")
     assert [path.name for path in (tmp_path / paths.RUNS).iterdir()] == [open_run(tmp_path).name]
