@@ -115,6 +115,7 @@ def _level(know: Knowledge) -> dict[str, Value]:
         columns[f"levelLow{window}"], columns[f"levelHigh{window}"] = _share(labels, 1), _share(labels, 3)
         if window <= 168:
             columns[f"levelMost{window}"] = _end(max, positions)
+    columns["knownHours672"] = sum(value is not None for value in positions)
     for recent, before in ((6, 24), (24, 168), (168, 672)):
         columns[f"levelTrend{recent}"] = _minus(columns[f"levelMean{recent}"], columns[f"levelMean{before}"])
     for window in (24, 168):

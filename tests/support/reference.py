@@ -15,7 +15,9 @@ from loadcast.serving.bundle import Bundle
 
 
 def cold_start(table: pa.Table, encoders: Encoders) -> NDArray[np.bool_]:
-    """Which rows are of a server that training never saw: (n,); none where the model is not told the server."""
+    """Which rows are of a server that training never saw, or that has little history: (n,)."""
+    if known := encoders.features.known_hours:
+        return np.array([hours < 504 for hours in table.column(known).to_pylist()], dtype=bool)
     if schema.SERVER not in encoders.levels:
         return np.zeros(table.num_rows, dtype=bool)
     unseen: NDArray[np.bool_] = string_index(table, schema.SERVER, encoders) == len(encoders.levels[schema.SERVER])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from loadcast import schema
 from loadcast.kernels.encode import Encoders
-from loadcast.kernels.features import CLASSIC, FeatureSet
+from loadcast.kernels.features import CLASSIC, DIRECT, FeatureSet
 from loadcast.serving.columns import MatrixBuilder, columns_of
 from reference import cold_start, feature_matrix
 
@@ -44,7 +44,7 @@ def table(features: FeatureSet, n: int, draw: np.random.Generator) -> pa.Table:
     )
 
 
-@pytest.mark.parametrize("features", [CLASSIC, WITHOUT_SERVERS])
+@pytest.mark.parametrize("features", [CLASSIC, WITHOUT_SERVERS, DIRECT])
 @given(seed=st.integers(0, 2**32), n=st.integers(0, 5))
 def test_the_matrix_is_that_of_the_reference(features: FeatureSet, seed: int, n: int) -> None:
     draw = np.random.default_rng(seed)

@@ -223,7 +223,9 @@ def test_a_registered_set_is_known_by_its_name(registered: FeatureSet) -> None:
 
 
 def test_a_set_that_nobody_offers_names_those_there_are(registered: FeatureSet) -> None:
-    with pytest.raises(ConfigError, match=r"featureSet: found 'nosuch', wanted one of classic, mine; other packages"):
+    with pytest.raises(
+        ConfigError, match=r"featureSet: found 'nosuch', wanted one of classic, direct, extended, mine; other packages"
+    ):
         feature_sets.feature_set("nosuch")
 
 

@@ -251,6 +251,14 @@ def grid_to_come(hourly: pa.Table, daily: pa.Table, begin: int, hours: int) -> G
     return Grid(known.servers, np.array([first]), np.array([last]), peaks, observed, daily_means)
 
 
+def grid_of_nothing(server: str, begin: int, hours: int) -> Grid:
+    """The grid of a server of which nothing is known before `begin` (an hour since 1970), through `hours` hours."""
+    first_day, last = begin // 24, begin + hours - 1
+    slots = (last // 24 - first_day + 1) * 24
+    peaks, observed = np.zeros((_PEAKS, slots)), np.zeros(slots, dtype=bool)
+    return Grid((server,), np.array([begin]), np.array([last]), peaks, observed)
+
+
 def _known_days(grid: Grid, daily: pa.Table, last_day: int) -> tuple[Float64s, Int64s]:
     """Daily means (8, days) and their day numbers: of the grid's days, and before those the published ones.
 

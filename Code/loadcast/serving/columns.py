@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from loadcast import schema
 from loadcast.kernels.encode import Encoders
 from loadcast.kernels.features import Encoding, FeatureSet
+from loadcast.kernels.features.feature_set import WELL_KNOWN_H
 from loadcast.kernels.vectors import numbers_in
 
 #: Room for a value in a key, which is the category's number and the value behind it; values lie within ±2³¹.
@@ -83,14 +84,19 @@ class MatrixBuilder:
         at = {name: number for number, name in enumerate(number_names(features))}
         self._plain = np.array([at[name] for name in features.plain], dtype=np.intp)
         self._scaled = np.array([at[name] for name in features.scaled], dtype=np.intp)
+        self._known_hours = None if features.known_hours is None else at[features.known_hours]
 
     def matrix(self, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The matrix, (n, width), and the rows of servers that training never saw, (n,); none where the
-        model is not told the server."""
+        """The matrix, (n, width), and the cold starts, (n,): rows of servers that training never saw.
+
+        Where the model is not told the server, they are those of which less than WELL_KNOWN_H hours are known.
+        """
         matrix = np.zeros((len(columns.servers), self._encoders.n_features))
         matrix[:, : len(self._unseen)] = self._unseen
         self._set_categories(matrix, columns.whole)
         cold_start = self._set_servers(matrix, columns.servers)
+        if self._known_hours is not None:
+            cold_start = columns.numbers[:, self._known_hours] < WELL_KNOWN_H
         first = matrix.shape[1] - len(self._plain) - len(self._scaled)
         matrix[:, first : first + len(self._plain)] = columns.numbers.take(self._plain, axis=1)
         # Values near the largest double may overflow to infinity, in Spark as here; a tree takes that as "large".

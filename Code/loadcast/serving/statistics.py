@@ -21,7 +21,7 @@ from loadcast.addresses import canonical_address
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError, InputError
 from loadcast.holiday_calendar import holiday_days
-from loadcast.kernels.features import Coming, FeatureSet, coming_hours, feature_table
+from loadcast.kernels.features import Coming, FeatureSet, coming_hours, feature_table, unknown_hours
 from loadcast.kernels.labels import LabelRule
 from loadcast.rules import calendar_rule
 from loadcast.secrets import shown
@@ -105,7 +105,8 @@ def scoring_features(statistics: Statistics, servers: Sequence[str] | None, begi
     """For each server, what makes its features of the schema.HORIZON_HOURS hours from `begin`.
 
     `servers` None stands for all that have statistics among the hours a feature looks back to. Only the months and
-    servers needed are read. Raises InputError, for a server without statistics before `begin` among others.
+    servers needed are read. Raises InputError, for a server without statistics before `begin` among others: of sets
+    whose features mean the same for every server, such a server has rows of which nothing is known.
     """
     _check_begin(statistics, begin)
     wanted = None if servers is None else list(dict.fromkeys(_address(server) for server in servers))
@@ -115,7 +116,14 @@ def scoring_features(statistics: Statistics, servers: Sequence[str] | None, begi
         if not hourly:
             raise InputError(_nothing(statistics, f" between {since} and {begin}"))
         wanted = sorted(hourly, key=lambda server: ipaddress.ip_address(server).packed.rjust(16, b"\0"))
-    if silent := [server for server in wanted if server not in hourly or server not in daily]:
+    silent = [server for server in wanted if server not in hourly or server not in daily]
+    if statistics.features.simulates_cutoffs:
+        # What is older says nothing any more: they are as if nothing were known of them.
+        empty = (schema.HOURLY_SCHEMA.empty_table(), schema.DAILY_SCHEMA.empty_table())
+        hourly, daily = (
+            dict.fromkeys(silent, none) | known for none, known in zip(empty, (hourly, daily), strict=True)
+        )
+    elif silent:
         # They stopped earlier than a feature looks back: their last day is enough to know that.
         earlier = (_last_day_of_each(statistics, silent, begin), begin)
         for known, more in zip((hourly, daily), _rows(statistics, earlier, silent), strict=True):
@@ -142,7 +150,10 @@ class FeatureSource:
 
     def table(self) -> pa.Table:
         """The hours as `features.scoring_schema`."""
-        rows = coming_hours(self.hourly, self.daily, self.begin, schema.HORIZON_HOURS, self.coming)
+        if len(self.hourly):
+            rows = coming_hours(self.hourly, self.daily, self.begin, schema.HORIZON_HOURS, self.coming)
+        else:
+            rows = unknown_hours(self.server, self.begin, schema.HORIZON_HOURS, self.coming)
         return feature_table(self.features, rows)
 
     def records(self) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,8 @@ from loadcast.kernels.direct.windows import WINDOWS_H, Windows, ratio, running
 Columns = dict[str, Float64s]
 LARGEST_H = (6, 24, 72, 168)
 RESTLESS_H = (24, 168)
+#: How many of the hours of the longest window are observed.
+KNOWN_HOURS = f"knownHours{WINDOWS_H[-1]}"
 Bools = NDArray[np.bool_]
 TRENDS_H = ((6, 24), (24, 168), (168, 672))
 
@@ -25,9 +27,9 @@ def level(rows: DirectRows) -> Columns:
     np.maximum.at(firsts, back, rows.first_slots)
     windows = Windows(origins, firsts)
     columns = _levels(rows.relative, windows) | _restlessness(rows.relative, windows)
-    columns = {
-        name: np.where(rows.origins >= rows.first_slots, column[back], np.nan) for name, column in columns.items()
-    }
+    is_known = rows.origins >= rows.first_slots
+    columns = {name: np.where(is_known, column[back], np.nan) for name, column in columns.items()}
+    columns[KNOWN_HOURS] = np.nan_to_num(columns[KNOWN_HOURS])
     for recent, before in TRENDS_H:
         columns[f"levelTrend{recent}"] = columns[f"levelMean{recent}"] - columns[f"levelMean{before}"]
     return columns
@@ -42,6 +44,7 @@ def _levels(relative: RelativeGrid, windows: Windows) -> Columns:
         number, total, squares, *classes_seen = (windows.sums_of(one, hours) for one in totals)
         low, high = (one.astype(np.float64) for one in classes_seen)
         known = number.astype(np.float64)
+        columns[KNOWN_HOURS] = known  # at last of the longest
         columns[f"levelMean{hours}"] = ratio(total / STEPS, known)
         columns[f"levelLow{hours}"], columns[f"levelHigh{hours}"] = (ratio(one, known) for one in (low, high))
         columns[f"levelSpread{hours}"] = ratio(np.sqrt(number * squares - total * total) / STEPS, known)

@@ -8,6 +8,7 @@ from loadcast.kernels.features.assembly import (
     labelled,
     relative_table,
     training_table,
+    unknown_hours,
 )
 from loadcast.kernels.features.classic import CLASSIC
 from loadcast.kernels.features.feature import Encoding, Feature, Kind
@@ -34,4 +35,5 @@ __all__ = [
     "labelled",
     "relative_table",
     "training_table",
+    "unknown_hours",
 ]

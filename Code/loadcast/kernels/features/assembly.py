@@ -13,7 +13,7 @@ from loadcast.errors import InputError
 from loadcast.kernels.calendar import CalendarRule, epoch_seconds
 from loadcast.kernels.features.feature_set import FeatureSet, Origin
 from loadcast.kernels.features.rows import FeatureRows
-from loadcast.kernels.grid import Grid, grid_to_come, keys_of, times_of
+from loadcast.kernels.grid import Grid, grid_of_nothing, grid_to_come, keys_of, times_of
 from loadcast.kernels.labels import UNLABELLED, LabelRule
 from loadcast.kernels.naive import naive_columns
 
@@ -40,12 +40,26 @@ def coming_hours(hourly: pa.Table, daily: pa.Table, begin: datetime, hours: int,
     one and `begin` count as hours without sessions. Days that `hourly` does not cover from their first hour on are
     taken from `daily`. At most 48 hours can be asked for: later ones would need loads not yet known. Raises InputError.
     """
+    first = _first_hour(begin, hours)
+    return _to_come(grid_to_come(hourly, daily, first, hours), first, hours, coming)
+
+
+def unknown_hours(server: str, begin: datetime, hours: int, coming: Coming) -> FeatureRows:
+    """The same of a server without any statistics. Raises InputError."""
+    first = _first_hour(begin, hours)
+    return _to_come(grid_of_nothing(server, first, hours), first, hours, coming)
+
+
+def _first_hour(begin: datetime, hours: int) -> int:
     first = _whole_hour(begin)
     if not 1 <= hours <= schema.HORIZON_HOURS:
         raise InputError(
             f"Asked for {hours} hours ahead; wanted 1 to {schema.HORIZON_HOURS}: later ones need loads not yet known."
         )
-    grid = grid_to_come(hourly, daily, first, hours)
+    return first
+
+
+def _to_come(grid: Grid, first: int, hours: int, coming: Coming) -> FeatureRows:
     slots = np.arange(first, first + hours, dtype=np.int64) - int(grid.first_day[0]) * 24
     origins = np.full(hours, slots[0] - 1) if coming.origin is Origin.FORECAST else slots - schema.HORIZON_HOURS
     return FeatureRows(grid, slots, origins, coming.calendar, coming.rule)

@@ -23,6 +23,10 @@ _TRUTH = ((schema.PEAK_LOAD, pa.float64()), (schema.OBSERVED, pa.bool_()), (sche
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
+#: A row whose `known_hours` are fewer, three of the last four weeks, is a cold start.
+WELL_KNOWN_H = 504
+
+
 class Origin(enum.StrEnum):
     """What a forecast knows."""
 
@@ -37,7 +41,8 @@ class FeatureSet:
     `categories` is the order of the indexed columns in the model's vector; those that it does not name follow in the
     order of the features. ServerIP, which every row has, may be among them, and is unless `categories` are given.
     With `simulates_cutoffs` features are relative to the bounds of classes, and training rows are those of a past that
-    did not know them: see kernels.simulation.
+    did not know them: see kernels.simulation. `known_hours` names the feature that says how much history a row has,
+    where no ServerIP tells a server that training never saw.
     """
 
     name: str
@@ -46,6 +51,7 @@ class FeatureSet:
     categories: tuple[str, ...] = (schema.SERVER,)
     simulates_cutoffs: bool = False
     origin: Origin = Origin.HOUR
+    known_hours: str | None = None
 
     def __post_init__(self) -> None:
         own = tuple(feature.name for feature in self.features if feature.encoding is Encoding.CATEGORY)

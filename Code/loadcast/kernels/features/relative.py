@@ -158,6 +158,8 @@ def _level() -> Iterator[Feature]:
             ("classChanges", _SHARE, "how often the class changes from hour to hour"),
         ):
             yield _relative(group, f"{name}{hours}", span, "", f"{what}, over {hours} hours up to the origin")
+    meaning = f"observed hours among the {WINDOWS_H[-1]} up to the origin"
+    yield _relative(group, level.KNOWN_HOURS, (0, WINDOWS_H[-1]), "hours", meaning)
     for hours, before in level.TRENDS_H:
         yield _relative(group, f"levelTrend{hours}", _CHANGE, "position", f"levelMean{hours} − levelMean{before}")
 
@@ -186,7 +188,12 @@ def _recent() -> Iterator[Feature]:
 
 _HISTORY = (*_same_hour(), *_weeks(), *_level())
 EXTENDED = FeatureSet(
-    "extended", 1, (*_CALENDAR, *_HISTORY, _WIDTH), categories=(HOLIDAY.name,), simulates_cutoffs=True
+    "extended",
+    1,
+    (*_CALENDAR, *_HISTORY, _WIDTH),
+    categories=(HOLIDAY.name,),
+    simulates_cutoffs=True,
+    known_hours=level.KNOWN_HOURS,
 )
 DIRECT = FeatureSet(
     "direct",
@@ -195,4 +202,5 @@ DIRECT = FeatureSet(
     categories=(HOLIDAY.name,),
     simulates_cutoffs=True,
     origin=Origin.FORECAST,
+    known_hours=level.KNOWN_HOURS,
 )
