@@ -47,6 +47,7 @@ CHANGED: dict[str, Any] = {
     "contract": {schema.TOTAL_LOAD: {"min": 1, "onBreach": "reject"}, schema.MBYTES: {"max": 0.5}},
     "model": "boosted",
     "featureSet": "weekly",
+    "originEveryHours": 12,
     "forest": {"numTrees": 7, "seed": -3, "featureSubsetStrategy": "0.5"},
 }
 
