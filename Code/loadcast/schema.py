@@ -150,8 +150,16 @@ PREDICTION_COLUMNS = tuple(PREDICTIONS_SCHEMA.names)
 ORIGIN_PREDICTIONS_SCHEMA = PREDICTIONS_SCHEMA.append(pa.field(FORECAST_ORIGIN, TIMESTAMP)).append(
     pa.field(HORIZON, pa.int32())
 )
+#: The class of least expected cost: a column where costs are configured, and a field of answers.
+DECISION = "decision"
 COLD_START = "cold_start"
-#: A forecast: the class as a number and as a name, and the probability of each.
+#: What the decision is expected to cost; and whether the largest probability reaches minConfidence.
+EXPECTED_COST = "expectedCost"
+CONFIDENT = "confident"
+#: The bounds of classes by which a server is judged.
+BOUNDS = "bounds"
+LOW_THRESHOLD, HIGH_THRESHOLD = "lowThreshold", "highThreshold"
+#: A forecast: the class as a number and as a name, the probability of each, and the bounds of classes.
 FORECAST_SCHEMA = pa.schema(
     [
         (SERVER, pa.string()),
@@ -160,8 +168,12 @@ FORECAST_SCHEMA = pa.schema(
         (LABEL, pa.string()),
         *((name, pa.float64()) for name in PROBABILITY_COLUMNS.values()),
         (COLD_START, pa.bool_()),
+        (LOW_THRESHOLD, pa.float64()),
+        (HIGH_THRESHOLD, pa.float64()),
     ]
 )
+#: Further columns of a forecast, where the model has costs, and minConfidence.
+DECISION_SCHEMA = pa.schema([(DECISION, pa.int32()), (EXPECTED_COST, pa.float64()), (CONFIDENT, pa.bool_())])
 
 REJECTED_FILE = "file"
 REJECTED_OFFSET = "byteOffset"

@@ -28,6 +28,7 @@ from pydantic.alias_generators import to_camel
 
 from loadcast import schema
 from loadcast.addresses import canonical_address
+from loadcast.costs import Costs
 from loadcast.errors import ConfigError
 from loadcast.secrets import is_reference, shown
 from loadcast.system.small_files import read_small_file
@@ -59,7 +60,7 @@ _SHOWN_FAULTS = 20
 _SHOWN_CHARACTERS = 100
 _REQUIRED_COLUMNS = (schema.SESSION_START, schema.SERVER, *schema.MEASURES)
 #: They stand in a document only where they are set: histories name runs by digests from before there were such keys.
-_LATER_KEYS = ("label_rule", "low_quantile", "high_quantile", "origin_every_hours")
+_LATER_KEYS = ("label_rule", "low_quantile", "high_quantile", "origin_every_hours", "costs", "min_confidence")
 _PLACEHOLDER = re.compile(r"x{3,16}|<[^<>]{0,200}>", re.IGNORECASE)
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(/[a-z0-9]+)?/?")
 
@@ -212,6 +213,8 @@ class Settings(BaseModel):
     label_rule: Literal["absolute", "quantile", "perServer"] = "absolute"
     low_quantile: Share = 0.5
     high_quantile: Share = 0.85
+    costs: Costs | None = None
+    min_confidence: Share | None = None
     filter_servers: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_addresses)] = DEMO_SERVERS
     columns: Annotated[tuple[str, ...] | None, AfterValidator(_session_columns)] = None
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"

@@ -38,6 +38,12 @@ CHANGED: dict[str, Any] = {
     "labelRule": "perServer",
     "lowQuantile": 0.25,
     "highQuantile": 0.75,
+    "costs": {
+        "low": {"low": 0.0, "medium": 1.0, "high": 2.0},
+        "medium": {"low": 3.0, "medium": 0.0, "high": 1.0},
+        "high": {"low": 9.5, "medium": 4.0, "high": 0.0},
+    },
+    "minConfidence": 0.6,
     "filterServers": ["::1"],
     "columns": [*reversed(schema.SESSION_COLUMNS_17)],
     "timezone": "Europe/Oslo",

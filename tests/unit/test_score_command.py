@@ -92,9 +92,10 @@ def test_csv_looks_as_people_expect(config: Path) -> None:
     result, _ = run(config, always, "--format", "csv", "--server", SERVERS[1])
     head, first, *_ = result.stdout.splitlines()
     assert head == (
-        "ServerIP,SessionStartHourTime,prediction,label,probability_low,probability_medium,probability_high,cold_start"
+        "ServerIP,SessionStartHourTime,prediction,label,probability_low,probability_medium,probability_high,cold_start,"
+        "lowThreshold,highThreshold"
     )
-    assert first == "115.220.193.16,2016-06-30 00:00:00,1,low,0.8,0.1,0.1,false"
+    assert first == "115.220.193.16,2016-06-30 00:00:00,1,low,0.8,0.1,0.1,false,200,500"
 
 
 def test_the_end_of_a_name_chooses_the_form_unless_one_is_named() -> None:

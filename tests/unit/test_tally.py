@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from loadcast import schema
 from loadcast.kernels.calibration import Calibration
+from loadcast.kernels.decisions import DecisionRule, DecisionTally
 from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.tally import (
     ANSWERS,
@@ -31,6 +32,7 @@ from loadcast.kernels.tally import (
 BEGIN = datetime(2016, 6, 1)
 SPLIT = datetime(2016, 6, 3)
 BOUNDS = LabelRule.absolute(100, 500)
+DECISIONS = DecisionRule(((0.0, 1.0, 2.0), (3.0, 0.0, 1.0), (9.0, 4.0, 0.0)), 0.6)
 LOADS = st.sampled_from([0.0, 100.0, math.nextafter(100, 101), 500.0, 501.0])
 CLASS = st.integers(1, 3)
 SHARES = st.sampled_from([(1.0, 0.0, 0.0), (0.25, 0.5, 0.25), (0.0, 0.0, 1.0), (0.1, 0.2, 0.7)])
@@ -82,7 +84,8 @@ def by_hand(rows: list[Row], test: bool) -> PartTally:
     scored = [row for row, later in zip(observed, is_test, strict=True) if later == test]
     truth, labels = (np.array([row[column] for row in scored], dtype=np.intp) for column in (3, 4))
     shares = np.array([row[7] for row in scored], dtype=np.float64).reshape(-1, 3)
-    return PartTally(counts, loss, Calibration.of(truth, labels, shares))
+    decisions = DecisionTally.of(DECISIONS, truth, labels, shares)
+    return PartTally(counts, loss, Calibration.of(truth, labels, shares), decisions)
 
 
 def commonest(known: Counter[int]) -> int:
@@ -99,11 +102,12 @@ def assert_same(actual: PartTally, wanted: PartTally) -> None:
         assert actual.confusion[name].tolist() == wanted.confusion[name].tolist(), name
     assert actual.loss == pytest.approx(wanted.loss, rel=1e-12, abs=1e-12)
     assert actual.calibration.report() == wanted.calibration.report()
+    assert actual.decisions.as_json() == wanted.decisions.as_json()
 
 
 @given(st.lists(ROW, max_size=60, unique_by=lambda row: row[:2]), st.integers(0, 60))
 def test_counts_are_those_of_each_observed_row(rows: list[Row], cut: int) -> None:
-    tally = Tally(SPLIT, BOUNDS)
+    tally = Tally(SPLIT, BOUNDS, DECISIONS)
     for part in (rows[:cut], rows[cut:]):
         add(tally, part)
     for test, actual in zip((False, True), tally.parts(), strict=True):
@@ -116,7 +120,7 @@ def test_counts_travel_as_json_and_add_up() -> None:
         (0, 1, True, 1, 2, 0.0, 501.0, (0.1, 0.2, 0.7)),
         (1, 70, True, 3, 3, 501.0, 0.0, (0.0, 0.0, 1.0)),
     ]
-    tally = Tally(SPLIT, BOUNDS)
+    tally = Tally(SPLIT, BOUNDS, DECISIONS)
     add(tally, rows)
     train, test = tally.parts()
     assert_same(PartTally.from_json(json.loads(json.dumps(train.as_json()))), train)
@@ -127,5 +131,5 @@ def test_counts_travel_as_json_and_add_up() -> None:
 
 
 def test_no_rows_are_no_counts() -> None:
-    for actual in Tally(SPLIT, BOUNDS).parts():
+    for actual in Tally(SPLIT, BOUNDS, DECISIONS).parts():
         assert_same(actual, no_tally())

@@ -12,11 +12,13 @@ import pyarrow as pa
 
 from loadcast import paths, schema
 from loadcast.api.opened import load_model
+from loadcast.artefacts.info import Info
 from loadcast.errors import ConfigError
+from loadcast.kernels.labels import LabelRule
 from loadcast.serving.client import ScoringClient
 from loadcast.serving.defaults import DEFAULT_BATCH
 from loadcast.serving.predictor import Predictor
-from loadcast.serving.remote.answers import HourForecast, forecast_table
+from loadcast.serving.remote.answers import HourForecast, forecast_table, with_bounds
 from loadcast.serving.statistics import FeatureSource, newest_hour, open_statistics, scoring_features
 from loadcast.settings import Settings, parse_time
 from loadcast.storage.output import open_output
@@ -28,11 +30,15 @@ _NEEDED_IF_ANY = {paths.MODEL: (paths.INFO,)}
 
 @dataclass(frozen=True)
 class ComingHours:
-    """What makes the features of the hours from `begin`, server by server; `newest` is the last hour known."""
+    """What makes the features of the hours from `begin`, server by server; `newest` is the last hour known.
+
+    `bounds` are those of classes in the model in use, as far as is known here.
+    """
 
     newest: datetime
     begin: datetime
     sources: list[FeatureSource]
+    bounds: LabelRule
 
 
 def coming_hours(
@@ -44,10 +50,14 @@ def coming_hours(
     LoadcastError.
     """
     output = open_output(settings)
-    statistics = open_statistics(output.at_hand(_NEEDED, _NEEDED_IF_ANY), model, output.months)
+    folder = output.at_hand(_NEEDED, _NEEDED_IF_ANY)
+    statistics = open_statistics(folder, model, output.months)
     newest = newest_hour(statistics)
     start = begin or newest + timedelta(hours=1)
-    return ComingHours(newest, start, scoring_features(statistics, servers, start))
+    # As open_statistics chooses: the bundle that is named, else the newest model, else the run itself.
+    trained = model or folder / paths.MODEL
+    info = Info.read(trained if model or (trained / paths.INFO).exists() else statistics.folder)
+    return ComingHours(newest, start, scoring_features(statistics, servers, start), info.label_rule)
 
 
 def forecast(
@@ -58,8 +68,9 @@ def forecast(
     url: str | None = None,
     key: str | None = None,
 ) -> pa.Table:
-    """Class and probabilities of each server's next 48 hours (schema.FORECAST_SCHEMA), by server and hour.
+    """Class, probabilities and bounds of each server's next 48 hours (schema.FORECAST_SCHEMA), by server and hour.
 
+    Where the model has costs or minConfidence, there are decisions, too (the columns of schema.DECISION_SCHEMA).
     `servers` None stands for all with statistics in the configured output, `begin` None for the hour after the newest.
     The model answers in this process: the output's newest, or the bundle in the folder `model`. With `url`, and its
     `key` where it wants one, the service there answers instead. Raises LoadcastError.
@@ -70,11 +81,12 @@ def forecast(
         return forecast_table(_answered(load_model(settings if bundle is None else bundle), coming.sources))
     with ScoringClient(url, key) as client:
         records = (record for source in coming.sources for record in source.records())
-        return forecast_table(client.score_in_batches(records, DEFAULT_BATCH))
+        return forecast_table(with_bounds(client.score_in_batches(records, DEFAULT_BATCH), coming.bounds))
 
 
 def _answered(predictor: Predictor, sources: Iterable[FeatureSource]) -> Iterator[HourForecast]:
     """What the service would answer, by the same contract."""
+    rule = predictor.info.label_rule
     for source in sources:
         scored = predictor.score_table(predictor.contract.read_records(list(source.records())))
         for answer in scored.answers().values():
@@ -84,6 +96,10 @@ def _answered(predictor: Predictor, sources: Iterable[FeatureSource]) -> Iterato
                 label=answer[schema.PREDICTION],
                 probabilities=tuple(answer["probability"].values()),
                 cold_start=answer[schema.COLD_START],
+                decision=answer.get(schema.DECISION),
+                expected_cost=answer.get(schema.EXPECTED_COST),
+                confident=answer.get(schema.CONFIDENT),
+                bounds=rule.bounds(answer[schema.SERVER]),
             )
 
 

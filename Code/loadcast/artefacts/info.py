@@ -23,13 +23,15 @@ from loadcast.artefacts.document import (
 )
 from loadcast.artefacts.labels import Labels
 from loadcast.artefacts.public_sample import load_legacy_info
+from loadcast.costs import Costs
 from loadcast.errors import ArtefactError
 from loadcast.feature_sets import feature_set_of
+from loadcast.kernels.decisions import DecisionRule
 from loadcast.kernels.features import CLASSIC, PUBLIC_SAMPLE, FeatureSet
 from loadcast.kernels.features.public_sample import sample_vector
 from loadcast.kernels.labels import LabelRule
 from loadcast.printable import printable
-from loadcast.settings import DURATIONS, parse_time
+from loadcast.settings import DURATIONS, Share, parse_time
 
 _PUBLIC_SAMPLE = 0
 _SAMPLE_COLUMNS = ("columnOnlyIndexed", "columnForEncode")
@@ -114,8 +116,9 @@ class Info(Artefact):
 
     A run that names no feature set is of the time before there were any, and so has the classic one. Until training,
     `files` is empty, and absent are `model`, its family's name, `modelSettings`, `forest`, a forest's settings, and
-    `selfCheck`. `lowThreshold` and `highThreshold` are the bounds of servers without bounds of their own; before
-    version 3 there is no `labels`, and they are those of all servers, as configured.
+    `selfCheck`; so are `costs` and `minConfidence`, unless training's configuration has them. `lowThreshold` and
+    `highThreshold` are the bounds of servers without bounds of their own; before version 3 there is no `labels`, and
+    they are those of all servers, as configured.
     """
 
     FILE: ClassVar[str] = paths.INFO
@@ -147,6 +150,8 @@ class Info(Artefact):
     model_settings: dict[str, Any] | None = None
     forest: dict[str, Any] | None = None
     self_check: SelfCheck | None = None
+    costs: Costs | None = None
+    min_confidence: Share | None = None
 
     @property
     def features(self) -> FeatureSet:
@@ -164,6 +169,11 @@ class Info(Artefact):
         if self.labels is None:
             return LabelRule.absolute(self.low_threshold, self.high_threshold)
         return self.labels.label_rule()
+
+    @property
+    def decision_rule(self) -> DecisionRule:
+        """What decisions are made by; an empty rule where nothing was configured."""
+        return DecisionRule(self.costs, self.min_confidence)
 
     @classmethod
     def _version(cls, document: Document) -> object:

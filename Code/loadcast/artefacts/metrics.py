@@ -71,8 +71,36 @@ class HorizonMetrics(Part):
     naive: dict[str, Real]
 
 
+class Bill(Part):
+    """What forecasts have cost, in all and for each row."""
+
+    total: Real
+    per_row: Score
+
+
+class Costs(Part):
+    """Bills on the same rows: of the classes of least expected cost, of the likeliest ones, of each naive forecast."""
+
+    decision: Bill
+    prediction: Bill
+    naive: dict[str, Bill]
+    best_naive: str | None
+
+
+class Confident(Part):
+    """How many rows have a forecast as sure as is wanted, how many have none, and how often those that do are right."""
+
+    min_confidence: Real
+    rows: Number
+    rows_without_forecast: Number
+    accuracy: Score
+
+
 class PartMetrics(Scores):
-    """The model's scores on the training or test rows, and those of each naive forecast."""
+    """The model's scores on the training or test rows, and those of each naive forecast.
+
+    `costs` and `confident` are there only where the configuration has costs, and minConfidence.
+    """
 
     log_loss: Score
     brier_score: Score = None
@@ -82,6 +110,8 @@ class PartMetrics(Scores):
     best_naive: str | None
     lift_over_best_naive: Lift
     by_horizon: list[HorizonMetrics] = Field(default_factory=list)
+    costs: Costs | None = None
+    confident: Confident | None = None
 
 
 class Metrics(Artefact):
@@ -108,11 +138,12 @@ class Metrics(Artefact):
 
 def _by_forecast(part: PartMetrics) -> dict[str, Any]:
     """A part's scores: the model's beside those of each naive forecast."""
-    scores = _with_counts(
-        part.model_dump(by_alias=True, exclude={"naive", "lift_over_best_naive", "reliability", "by_horizon"})
-    )
+    apart = {"naive", "lift_over_best_naive", "reliability", "by_horizon", "costs"}
+    scores = _with_counts(part.model_dump(by_alias=True, exclude=apart))
     naive = {name: _with_counts(forecast.model_dump(by_alias=True)) for name, forecast in part.naive.items()}
-    return {"model": scores, "naive": naive, "liftOverBestNaive": part.lift_over_best_naive.model_dump(by_alias=True)}
+    lift = part.lift_over_best_naive.model_dump(by_alias=True)
+    bills = {} if part.costs is None else {"costs": part.costs.model_dump(by_alias=True)}
+    return {"model": scores, "naive": naive, "liftOverBestNaive": lift, **bills}
 
 
 def _with_counts(scores: dict[str, Any]) -> dict[str, Any]:

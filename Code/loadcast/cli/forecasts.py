@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from loadcast.progress import Progress, silent
 from loadcast.report.forecast import Picture
 from loadcast.serving.client import ScoringClient
 from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_CONNECTIONS, DEFAULT_URL, MOST_TABLED_SERVERS
+from loadcast.serving.remote.answers import with_bounds
 from loadcast.serving.remote.servers import Outcome
 from loadcast.serving.statistics import FeatureSource
 from loadcast.settings import Settings
@@ -44,7 +45,8 @@ def forecast(
     """
     coming = coming_hours(settings, options.servers or None, options.begin, options.model)
     outcomes = _outcomes(coming.sources, options, progress)
-    forecasts = [outcome.forecast for outcome in outcomes if outcome.forecast is not None]
+    answered = [outcome.forecast for outcome in outcomes if outcome.forecast is not None]
+    forecasts = [replace(of_one, hours=tuple(with_bounds(of_one.hours, coming.bounds))) for of_one in answered]
     unanswered = {outcome.server: outcome.error for outcome in outcomes if outcome.error is not None}
     if not forecasts:
         raise _nothing_answered(unanswered)

@@ -86,13 +86,14 @@ def _say(result: RunResult, next_step: str) -> None:
     """Show the result. Nothing is opened again: a run that was published must not end with an error after that."""
     from rich.console import Console
 
-    from loadcast.report.run import metrics_table, quality_lines
+    from loadcast.report.run import decision_lines, metrics_table, quality_lines
 
     lines: list[str] = []
     if result.quality:
         lines += quality_lines(result.quality)
     if result.metrics:
         Console().print(metrics_table(result.metrics.test))
+        lines += decision_lines(result.metrics.test)
         lines += [f"Warning: {result.metrics.warning}"] if result.metrics.warning else []
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     for line in (*lines, f"Results are in {result.output}", f"Next: {next_step}"):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from loadcast.kernels.decisions import UNDECIDED, DecisionRule
 from loadcast.kernels.horizon_tally import by_horizon
 from loadcast.kernels.scores import scores, warning_of
 from loadcast.kernels.tally import MODEL, PartTally
@@ -14,14 +15,18 @@ from loadcast.kernels.tally import MODEL, PartTally
 MOST_FREQUENT = "mostFrequent"
 
 
-def evaluate(train: PartTally, test: PartTally) -> dict[str, Any]:
+def evaluate(train: PartTally, test: PartTally, decisions: DecisionRule = UNDECIDED) -> dict[str, Any]:
     """metrics.json: scores of the model and of the naive forecasts on the observed rows, for train and test.
 
+    Each has the bills and shares of `decisions`, the rule that the tallies were made with, where there is one.
     `warning` says where the test rows are too few for scores to say much, else it is None.
     """
     commonest = _commonest(train)
-    tested = _report(test, commonest)
-    return {"train": _report(train, commonest), "test": tested, "warning": warning_of(tested["rows"])}
+    trained, tested = (
+        scored | part.decisions.report(decisions, scored)
+        for part, scored in ((part, _report(part, commonest)) for part in (train, test))
+    )
+    return {"train": trained, "test": tested, "warning": warning_of(tested["rows"])}
 
 
 def _commonest(train: PartTally) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from loadcast import schema
 from loadcast.kernels.calibration import Calibration
+from loadcast.kernels.decisions import UNDECIDED, DecisionRule, DecisionTally
 from loadcast.kernels.grid import hours_of
 from loadcast.kernels.naive import NAIVE_COLUMNS
 from loadcast.kernels.scores import scores
@@ -32,12 +33,13 @@ _ANSWERS = (MODEL, *NAIVE_COLUMNS)
 class HorizonTally:
     """Counts the observed rows of some servers, by the horizon that they were forecast over."""
 
-    def __init__(self, split: Any) -> None:
-        self._split = np.datetime64(split, "us")
+    def __init__(self, split: Any, decisions: DecisionRule = UNDECIDED) -> None:
+        self._split, self._decision_rule = np.datetime64(split, "us"), decisions
         self._servers: dict[str, None] = {}
         self._counts = np.zeros((2, len(_ANSWERS), schema.HORIZON_HOURS + 1, _N, _N + 1), dtype=np.int64)
         self._losses = [0.0, 0.0]
         self._calibrations = [Calibration.none(), Calibration.none()]
+        self._decisions = [DecisionTally.none(), DecisionTally.none()]
 
     @property
     def servers(self) -> list[str]:
@@ -62,19 +64,20 @@ class HorizonTally:
             self._losses[flag] -= float(np.log(likelihood[part]).sum())
             calibration = Calibration.of(truth[part], labels[part], probabilities[part])
             self._calibrations[flag] = self._calibrations[flag].plus(calibration)
+            decisions = DecisionTally.of(self._decision_rule, truth[part], labels[part], probabilities[part])
+            self._decisions[flag] = self._decisions[flag].plus(decisions)
 
     def parts(self) -> tuple[PartTally, PartTally]:
         """The counts of the train and the test part."""
         train, test = (
             PartTally(
-                {name: counts.sum(axis=0) for name, counts in by_name.items()}, loss, calibration, horizons=by_name
+                {name: counts.sum(axis=0) for name, counts in by_name.items()},
+                self._losses[flag],
+                self._calibrations[flag],
+                by_name,
+                self._decisions[flag],
             )
-            for by_name, loss, calibration in zip(
-                (dict(zip(_ANSWERS, part, strict=True)) for part in self._counts),
-                self._losses,
-                self._calibrations,
-                strict=True,
-            )
+            for flag, by_name in enumerate(dict(zip(_ANSWERS, part, strict=True)) for part in self._counts)
         )
         return train, test
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from loadcast import schema
 from loadcast.kernels.calibration import Calibration
+from loadcast.kernels.decisions import UNDECIDED, DecisionRule, DecisionTally
 from loadcast.kernels.features.baseline import LAG_48, LAG_168
 from loadcast.kernels.features.dates import DAY_OF_WEEK, HOUR_OF_DAY
 from loadcast.kernels.grid import hours_of
@@ -45,21 +46,22 @@ class PartTally:
     """Counts of the train or the test part.
 
     `confusion`: per name of ANSWERS (3, 4): rows the true class; columns no answer and then the answered class. `loss`:
-    minus the sum of the logarithms of the true class's probability. `calibration` is of the model's answers. Of rows
-    with an origin, `horizons` has `confusion` for each horizon from 0 on, (49, 3, 4).
+    minus the sum of the logarithms of the true class's probability. `calibration` and `decisions` are of the
+    model's answers. Of rows with an origin, `horizons` has `confusion` for each horizon from 0 on, (49, 3, 4).
     """
 
     confusion: Mapping[str, Counts]
     loss: float
     calibration: Calibration
     horizons: Mapping[str, Counts] = field(default_factory=dict)
+    decisions: DecisionTally = field(default_factory=DecisionTally.none)
 
     def as_json(self) -> dict[str, Any]:
         """The counts as plain values; from_json reads them."""
         confusion = {name: counts.tolist() for name, counts in self.confusion.items()}
         horizons = {name: counts.tolist() for name, counts in self.horizons.items()}
-        calibration = self.calibration.as_json()
-        return {"confusion": confusion, "loss": self.loss, "calibration": calibration, "horizons": horizons}
+        made = {"calibration": self.calibration.as_json(), "decisions": self.decisions.as_json()}
+        return {"confusion": confusion, "loss": self.loss, "horizons": horizons, **made}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> PartTally:
@@ -68,7 +70,8 @@ class PartTally:
             {name: np.array(rows, dtype=np.int64) for name, rows in content[key].items()}
             for key in ("confusion", "horizons")
         )
-        return cls(counts, content["loss"], Calibration.from_json(content["calibration"]), horizons)
+        decisions = DecisionTally.from_json(content["decisions"])
+        return cls(counts, content["loss"], Calibration.from_json(content["calibration"]), horizons, decisions)
 
     def plus(self, other: PartTally) -> PartTally:
         """The counts of both."""
@@ -76,7 +79,8 @@ class PartTally:
             {name: mine[name] + others[name] for name in mine}
             for mine, others in ((self.confusion, other.confusion), (self.horizons, other.horizons))
         )
-        return PartTally(counts, self.loss + other.loss, self.calibration.plus(other.calibration), horizons)
+        calibration, decisions = self.calibration.plus(other.calibration), self.decisions.plus(other.decisions)
+        return PartTally(counts, self.loss + other.loss, calibration, horizons, decisions)
 
 
 def no_tally() -> PartTally:
@@ -102,12 +106,13 @@ class Tally:
     What a server's commonest classes are is known only when all its rows are: until then a few bytes of each are kept.
     """
 
-    def __init__(self, split: Any, rule: LabelRule) -> None:
-        self._split, self._rule = np.datetime64(split, "us"), rule
+    def __init__(self, split: Any, rule: LabelRule, decisions: DecisionRule = UNDECIDED) -> None:
+        self._split, self._rule, self._decision_rule = np.datetime64(split, "us"), rule, decisions
         self._servers: dict[str, int] = {}
         self._kept: list[_Rows] = []
         self._losses = [0.0, 0.0]
         self._calibrations = [Calibration.none(), Calibration.none()]
+        self._decisions = [DecisionTally.none(), DecisionTally.none()]
 
     @property
     def servers(self) -> list[str]:
@@ -126,6 +131,8 @@ class Tally:
             self._losses[flag] -= float(np.log(likelihood[part]).sum())
             calibration = Calibration.of(truth[part], labels[part], probabilities[part])
             self._calibrations[flag] = self._calibrations[flag].plus(calibration)
+            decisions = DecisionTally.of(self._decision_rule, truth[part], labels[part], probabilities[part])
+            self._decisions[flag] = self._decisions[flag].plus(decisions)
         codes = self._server_codes(rows)
         lags = (rows.column(lag.name).to_numpy() for lag in (LAG_48, LAG_168))
         answers = [truth, labels, *(self._rule.labels(lag, self.servers, codes) for lag in lags)]
@@ -142,8 +149,13 @@ class Tally:
         same_hour = commonest_of_same_hour(rows.codes, rows.hours, truth, tuple(SAME_HOUR.values()))
         said = dict(zip(ANSWERS, (*rows.answers[1:], *same_hour, usual), strict=True))
         train, test = (
-            PartTally({name: _confusion(truth[part], said[name][part]) for name in ANSWERS}, loss, calibration)
-            for part, loss, calibration in zip((~is_test, is_test), self._losses, self._calibrations, strict=True)
+            PartTally(
+                {name: _confusion(truth[part], said[name][part]) for name in ANSWERS},
+                self._losses[flag],
+                self._calibrations[flag],
+                decisions=self._decisions[flag],
+            )
+            for flag, part in enumerate((~is_test, is_test))
         )
         return train, test
 

@@ -21,8 +21,9 @@ from loadcast.settings import Settings
 Floats = NDArray[np.float64]
 Labels = NDArray[np.intp]
 
-#: Entries of `info` that training makes: which model, fitted with what (`forest` is loadcast's own), and its answers.
-INFO_ENTRIES = ("model", "modelSettings", "forest", "selfCheck")
+#: Entries of `info` that training makes: which model, fitted with what (`forest` is loadcast's own), its answers, and
+#: what decisions are made by.
+INFO_ENTRIES = ("model", "modelSettings", "forest", "selfCheck", "costs", "minConfidence")
 
 #: What makes the class of the largest probability out of its column.
 _LABELS = np.array(list(schema.CLASS_NAMES), dtype=np.intp)

@@ -9,6 +9,7 @@ from loadcast import paths
 from loadcast.artefacts.info import Info
 from loadcast.artefacts.metrics import Metrics
 from loadcast.errors import ConfigError
+from loadcast.kernels.decisions import DecisionRule
 from loadcast.kernels.evaluation import evaluate
 from loadcast.kernels.labels import LabelQuantiles, LabelRule
 from loadcast.models.model import INFO_ENTRIES, Model
@@ -42,6 +43,7 @@ def train(request: RunRequest, progress: Progress) -> Published:
     """
     settings, options = request.settings, request.spark
     family, rules = family_named(settings.model), Rules.of(settings, split=settings.split)
+    decisions = DecisionRule(settings.costs, settings.min_confidence)
     output = open_output(settings)
     newest = open_run(output.at_hand({paths.CURRENT: [paths.INFO]}))
     _check_same(Info.read(newest), settings, rules)  # before Spark starts, so that a mistake is told at once
@@ -55,14 +57,15 @@ def train(request: RunRequest, progress: Progress) -> Published:
         connect(spark, staging)
         model = _fit(spark, staging, info.feature_columns, settings, progress)
         with watched(spark, progress, "Scoring train and test"):
-            scores = _score(spark, staging, info, model)
-        metrics = Metrics.of(evaluate(scores.train, scores.test))
+            scores = _score(spark, staging, info, model, decisions)
+        metrics = Metrics.of(evaluate(scores.train, scores.test, decisions))
         metrics.write(staging.folder)
         staging.fetch(name for name in paths.BUNDLE_FOLDERS if name != paths.FOREST_MODEL)  # that is here already
         trained = {
             **{name: value for name, value in info.document().items() if name not in INFO_ENTRIES},
             **{"versions": versions(), "model": family.name, **family.record(settings)},
             **({} if scores.check is None else {"selfCheck": scores.check}),
+            **_record(decisions),
             "files": sha256_of_files(staging.folder, [*paths.BUNDLE_FOLDERS, paths.METRICS]),
         }
         Info.of(trained).write(staging.folder)
@@ -83,7 +86,13 @@ def _fit(spark: Spark, staging: Staging, columns: list[str], settings: Settings,
     return load_model(read_saved(staging.folder, [paths.FOREST_MODEL]), fitting.number_of_features(rows))
 
 
-def _score(spark: Spark, staging: Staging, info: Info, model: Model) -> Scores:
+def _record(decisions: DecisionRule) -> dict[str, object]:
+    """What `info` keeps of the rule."""
+    kept = {"costs": decisions.costs, "minConfidence": decisions.min_confidence}
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+def _score(spark: Spark, staging: Staging, info: Info, model: Model, decisions: DecisionRule) -> Scores:
     """Write the test period's predictions; returns how good they are."""
     source = staging.carried_tables(paths.FEATURES)
     task = ScoreTask(
@@ -96,6 +105,7 @@ def _score(spark: Spark, staging: Staging, info: Info, model: Model) -> Scores:
         split=info.test_split_start,  # as the configuration has it: that was checked
         rule=info.label_rule,
         has_origins=info.features.simulates_cutoffs,
+        decisions=decisions,
     )
     return score_features(spark, task)
 

@@ -6,9 +6,10 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.box import SIMPLE_HEAD
@@ -18,6 +19,8 @@ from rich.text import Text
 
 from loadcast import schema
 from loadcast.errors import OutputError
+from loadcast.kernels.labels import FLEET, Bounds
+from loadcast.report.amounts import amount
 from loadcast.serving.remote.answers import HourForecast, ServerForecast
 from loadcast.storage.files import check_writable_name
 
@@ -29,6 +32,10 @@ _GAP = "  "
 _DAY_FORMAT = "%a %Y-%m-%d"
 _HOUR_MARK_EVERY = 6
 _COLUMN_WIDTH = 26
+_DECISION_WIDTH = 9
+#: Stands for an hour whose forecast is less sure than was wanted.
+_NO_FORECAST = "?"
+_BY_COST = "  by cost"
 _HOUR_WIDTH = 20
 _FONT_FACES = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)
 
@@ -68,7 +75,10 @@ def show(picture: Picture, console: Console) -> None:
 
 
 def strips(forecasts: Sequence[ServerForecast], signs: dict[int, str]) -> Text:
-    """One line per server with a sign per hour, below two lines of day and hour marks, above the legend."""
+    """One line per server with a sign per hour, below two lines of day and hour marks, above the legend.
+
+    Bounds stand in the legend where all servers have the same, else behind each line. Decisions have their own line.
+    """
     width = max(len(forecast.server) for forecast in forecasts) + 2
     text = Text(no_wrap=True)
     for line in scale([answer.hour for answer in forecasts[0].hours]):
@@ -80,16 +90,51 @@ def strips(forecasts: Sequence[ServerForecast], signs: dict[int, str]) -> Text:
         name = forecast.server + (" *" if forecast.cold_start else "")
         text.append(f"{name:{width}}{_GAP}")
         for answer in forecast.hours:
-            text.append(signs[answer.label], style=COLOURS[answer.label])
+            text.append(_NO_FORECAST if answer.confident is False else signs[answer.label], COLOURS[answer.label])
+        if _vary(forecasts) and forecast.bounds is not None:
+            text.append(f"{_GAP}{_shown(forecast.bounds)}", style="dim")
         text.append("\n")
+        if decisions := [answer.decision for answer in forecast.hours if answer.decision is not None]:
+            text.append(f"{_BY_COST:{width}}{_GAP}", style="dim")
+            for label in decisions:
+                text.append(signs[label], style=COLOURS[label])
+            text.append("\n")
     text.append("\n")
-    for label, name in schema.CLASS_NAMES.items():
+    text.append_text(_legend(forecasts, signs))
+    return text
+
+
+def _legend(forecasts: Sequence[ServerForecast], signs: dict[int, str]) -> Text:
+    text = Text()
+    bounds = None if _vary(forecasts) else forecasts[0].bounds
+    limits = ("", "", "")
+    if bounds is not None:
+        limits = (f" (up to {amount(bounds.low)})", "", f" (above {amount(bounds.high)})")
+    for (label, name), limit in zip(schema.CLASS_NAMES.items(), limits, strict=True):
         text.append(signs[label], style=COLOURS[label])
-        text.append(f" {name}{_GAP * 2}")
+        text.append(f" {name}{limit}{_GAP * 2}")
     if any(forecast.cold_start for forecast in forecasts):
         text.append("* the server is not in the training data")
     text.rstrip()
+    if bounds is not None and bounds.source == FLEET:
+        text.append("\nThe bounds are those of the whole fleet.")
+    if _vary(forecasts):
+        text.append("\nBehind each line: up to the first number is low, above the second is high.")
+    if any(answer.confident is False for forecast in forecasts for answer in forecast.hours):
+        text.append(f"\n{_NO_FORECAST}: no forecast, as it would be less sure than minConfidence")
+    if _has_decisions(forecasts):
+        text.append(f"\n{_BY_COST.strip()}: the class of least expected cost")
     return text
+
+
+def _vary(forecasts: Sequence[ServerForecast]) -> bool:
+    """Whether the servers have different bounds."""
+    return len({forecast.bounds for forecast in forecasts}) > 1
+
+
+def _shown(bounds: Bounds) -> str:
+    """Both bounds, and whose they are where they are not the server's own."""
+    return f"{amount(bounds.low)} / {amount(bounds.high)}" + (" (fleet)" if bounds.source == FLEET else "")
 
 
 def scale(hours: Sequence[datetime]) -> tuple[str, str]:
@@ -107,52 +152,70 @@ def scale(hours: Sequence[datetime]) -> tuple[str, str]:
 
 def tables(forecasts: Sequence[ServerForecast], width: int) -> list[Table]:
     """Tables of hour × class and probabilities; as many servers beside each other as `width` has room for."""
-    together = max(1, (width - _HOUR_WIDTH) // _COLUMN_WIDTH)
+    column_width = _COLUMN_WIDTH + (_DECISION_WIDTH if _has_decisions(forecasts) else 0)
+    together = max(1, (width - _HOUR_WIDTH) // column_width)
     return [_table(forecasts[first : first + together]) for first in range(0, len(forecasts), together)]
 
 
 def _table(forecasts: Sequence[ServerForecast]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("\nhour", no_wrap=True, min_width=_HOUR_WIDTH - 4)
-    shares = "/".join(schema.CLASS_NAMES.values())
+    has_bounds = any(forecast.bounds for forecast in forecasts)
+    table.add_column(("\n\n" if has_bounds else "\n") + "hour", no_wrap=True, min_width=_HOUR_WIDTH - 4)
+    head = f"class  % {'/'.join(schema.CLASS_NAMES.values())}" + ("  by cost" if _has_decisions(forecasts) else "")
     for forecast in forecasts:
-        table.add_column(f"{forecast.server}\nclass  % {shares}", no_wrap=True)
+        bounds = "" if forecast.bounds is None else f"bounds {_shown(forecast.bounds)}\n"
+        table.add_column(f"{forecast.server}\n{bounds}{head}", no_wrap=True)
     for row in zip(*(forecast.hours for forecast in forecasts), strict=True):
         table.add_row(row[0].hour.strftime(f"{_DAY_FORMAT} %H:%M"), *map(_cell, row))
     return table
 
 
+def _has_decisions(forecasts: Sequence[ServerForecast]) -> bool:
+    return any(answer.decision is not None for forecast in forecasts for answer in forecast.hours)
+
+
 def _cell(answer: HourForecast) -> Text:
-    text = Text(f"{schema.CLASS_NAMES[answer.label]:6}", style=COLOURS[answer.label])
+    name = schema.CLASS_NAMES[answer.label] if answer.confident is not False else _NO_FORECAST
+    text = Text(f"{name:6}", style=COLOURS[answer.label])
     text.append("".join(f"{100 * share:5.0f}" for share in answer.probabilities), style="not bold default")
+    if answer.decision is not None:
+        text.append(f"  {schema.CLASS_NAMES[answer.decision]}", style=COLOURS[answer.decision])
     return text
 
 
 def as_json(picture: Picture) -> str:
-    """The forecasts as JSON text: `{"timezone", "notes", "forecasts": [{ServerIP, hours: [{…}]}], "unanswered"}`.
+    """The forecasts as JSON text: `{"timezone", "notes", "forecasts", "unanswered"}`.
 
-    `unanswered` lists the servers that have no forecast: `{ServerIP, why}`.
+    A forecast is `{ServerIP, bounds, hours: [{…}]}`, with `bounds` where these are known. `unanswered` lists servers
+    without one: `{ServerIP, why}`.
     """
-    names = tuple(schema.CLASS_NAMES.values())
     forecasts = [
         {
             schema.SERVER: forecast.server,
-            "hours": [
-                {
-                    schema.HOUR: answer.hour.strftime(schema.TIME_FORMAT),
-                    schema.PREDICTION: answer.label,
-                    schema.LABEL: schema.CLASS_NAMES[answer.label],
-                    "probability": dict(zip(names, answer.probabilities, strict=True)),
-                    "cold_start": answer.cold_start,
-                }
-                for answer in forecast.hours
-            ],
+            **({} if forecast.bounds is None else {schema.BOUNDS: asdict(forecast.bounds)}),
+            "hours": [_hour_as_json(answer) for answer in forecast.hours],
         }
         for forecast in picture.forecasts
     ]
     unanswered = [{schema.SERVER: server, "why": why} for server, why in picture.unanswered.items()]
     document = {"timezone": picture.timezone, "notes": list(picture.notes), "forecasts": forecasts}
     return json.dumps(document | {"unanswered": unanswered}, indent=1)
+
+
+def _hour_as_json(answer: HourForecast) -> dict[str, Any]:
+    further = {
+        schema.DECISION: answer.decision,
+        schema.EXPECTED_COST: answer.expected_cost,
+        schema.CONFIDENT: answer.confident,
+    }
+    return {
+        schema.HOUR: answer.hour.strftime(schema.TIME_FORMAT),
+        schema.PREDICTION: answer.label,
+        schema.LABEL: schema.CLASS_NAMES[answer.label],
+        "probability": dict(zip(schema.CLASS_NAMES.values(), answer.probabilities, strict=True)),
+        "cold_start": answer.cold_start,
+        **{name: value for name, value in further.items() if value is not None},
+    }
 
 
 def save_svg(picture: Picture, path: Path, width: int = 100) -> None:

@@ -15,6 +15,7 @@ from loadcast.artefacts.metrics import PartMetrics, Scores
 from loadcast.artefacts.quality import Quality
 from loadcast.logs.setup import stderr_console
 from loadcast.progress import Update, logged_step
+from loadcast.report.amounts import amount
 from loadcast.report.quality import listing
 
 _NAMED_FILES = 3
@@ -102,6 +103,26 @@ def _calibration(part: PartMetrics) -> list[str]:
         f"The model's probabilities are off by {part.expected_calibration_error:.3f} on average "
         f"(expected calibration error); Brier score {_shown(part.brier_score)}."
     ]
+
+
+def decision_lines(part: PartMetrics) -> list[str]:
+    """What forecasts of the test period have cost, and how many are as sure as is wanted; nothing where neither is."""
+    lines = []
+    if part.costs is not None and part.rows:
+        costs, best = part.costs, part.costs.best_naive
+        bills = {"the class of least expected cost": costs.decision, "the likeliest class": costs.prediction}
+        if best is not None:
+            bills[f"the cheapest naive forecast: {_NAMES[best]}"] = costs.naive[best]
+        lines += [f"What the forecasts of these {part.rows:,} hours have cost:"]
+        for name, bill in bills.items():
+            lines.append(f"{amount(bill.total):>12}  {amount(bill.per_row or 0.0):>8} an hour  {name}")
+    if part.confident is not None:
+        sure = part.confident
+        without = f"{sure.rows_without_forecast:,} of these {part.rows:,} hours have no forecast"
+        lines.append(
+            f"With minConfidence {sure.min_confidence:g}, {without}; accuracy of the others: {_shown(sure.accuracy)}."
+        )
+    return lines
 
 
 def _score_cells(name: str, scores: Scores) -> list[str]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from loadcast import schema
 from loadcast.errors import RequestError, TooLargeError
+from loadcast.serving.answer_rule import AnswerRule
 from loadcast.serving.body_weight import ESCAPED
 from loadcast.serving.columns import Columns
 from loadcast.serving.defaults import MAX_BODY_BYTES, MAX_RECORDS
@@ -29,6 +30,9 @@ OUTPUTS = {
     "probability": "FP64",
     "cold_start": "BOOL",
 }
+_OUTPUTS_OF_COSTS = {schema.DECISION: "INT32", schema.EXPECTED_COST: "FP64"}
+_OUTPUTS_OF_CONFIDENCE = {schema.CONFIDENT: "BOOL"}
+_OUTPUTS_OF_BOUNDS = {schema.LOW_THRESHOLD: "FP64", schema.HIGH_THRESHOLD: "FP64"}
 WHOLE = ("INT32", "INT64")
 NUMBERS = ("FP64", *WHOLE)
 TEXT = ("BYTES",)
@@ -60,12 +64,28 @@ def datatypes(contract: RequestContract) -> dict[str, tuple[str, ...]]:
     return {field.name: by_type.get(field.type, TEXT) for field in contract.schema}
 
 
-def read_column_request(body: bytes, contract: RequestContract) -> ColumnRequest:
-    """Read the body of an inference request. Raises RequestError that names every fault."""
+def outputs_of(rule: AnswerRule | None) -> dict[str, str]:
+    """The tensors of an answer: those of all bundles (OUTPUTS), and those of a bundle's rule."""
+    further = rule and (
+        (rule.has_costs, _OUTPUTS_OF_COSTS),
+        (rule.has_confidence, _OUTPUTS_OF_CONFIDENCE),
+        (rule.has_bounds, _OUTPUTS_OF_BOUNDS),
+    )
+    more = {name: kind for is_there, outputs in further or () if is_there for name, kind in outputs.items()}
+    return {**OUTPUTS, **more}
+
+
+def read_column_request(
+    body: bytes, contract: RequestContract, outputs: Iterable[str] = tuple(OUTPUTS)
+) -> ColumnRequest:
+    """Read the body of an inference request to a bundle whose answers have these outputs.
+
+    Raises RequestError that names every fault.
+    """
     request = _parsed(body, contract)
     faults = _Faults()
     faults.check_fields(request, _REQUEST_FIELDS, ("inputs",), "")
-    outputs = _outputs(request.get("outputs"), faults)
+    wanted = _outputs(request.get("outputs"), tuple(outputs), faults)
     faults.refuse()
     tensors = {tensor["name"]: tensor for tensor in _tensors(request["inputs"], contract, faults)}
     n_records = _n_records(tensors, faults)
@@ -73,7 +93,7 @@ def read_column_request(body: bytes, contract: RequestContract) -> ColumnRequest
     columns = {name: _values(tensor, n_records, faults) for name, tensor in tensors.items()}
     faults.refuse()
     read = {name: columns[name] for name in contract.schema.names}
-    return ColumnRequest(contract.read_columns(read, n_records), request.get("id"), outputs)
+    return ColumnRequest(contract.read_columns(read, n_records), request.get("id"), wanted)
 
 
 class _Faults:
@@ -143,9 +163,9 @@ def _n_texts(value: Any) -> int:
     return number
 
 
-def _outputs(wanted: Any, faults: _Faults) -> tuple[str, ...]:
+def _outputs(wanted: Any, known: tuple[str, ...], faults: _Faults) -> tuple[str, ...]:
     if not isinstance(wanted, list) or not wanted:
-        return tuple(OUTPUTS)
+        return known
     names = []
     for number, output in enumerate(wanted):
         path = f"outputs[{number}]."
@@ -154,9 +174,9 @@ def _outputs(wanted: Any, faults: _Faults) -> tuple[str, ...]:
             continue
         faults.check_fields(output, _OUTPUT_FIELDS, ("name",), path)
         names.append(output.get("name"))
-        if isinstance(names[-1], str) and (names[-1] not in OUTPUTS or names.count(names[-1]) > 1):
-            faults.add(f"{path}name", shown(names[-1]), f"one of {', '.join(OUTPUTS)}, each once")
-    return tuple(name for name in OUTPUTS if name in names)
+        if isinstance(names[-1], str) and (names[-1] not in known or names.count(names[-1]) > 1):
+            faults.add(f"{path}name", shown(names[-1]), f"one of {', '.join(known)}, each once")
+    return tuple(name for name in known if name in names)
 
 
 def _tensors(inputs: list[Any], contract: RequestContract, faults: _Faults) -> list[dict[str, Any]]:

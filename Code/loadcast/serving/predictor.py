@@ -13,6 +13,7 @@ import pyarrow as pa
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError, RequestError
 from loadcast.logs.events import MODEL, log_event
+from loadcast.serving.answer_rule import AnswerRule
 from loadcast.serving.bundle import Bundle, load_bundle
 from loadcast.serving.bundle_contract import contract_of
 from loadcast.serving.columns import Columns, MatrixBuilder, columns_of
@@ -36,6 +37,7 @@ class Predictor:
         is_own = type(self.contract) is RequestContract
         self._reader = FastReader(self.contract) if is_own else None
         self._builder = MatrixBuilder(bundle.encoders)
+        self._answer_rule = AnswerRule.of(bundle.info)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Predictor:
@@ -100,7 +102,8 @@ class Predictor:
         """The same for columns."""
         matrix, cold_start = self._builder.matrix(columns)
         answers = self._bundle.model.predict(matrix)
-        return Scored(columns.servers, columns.hours, answers.labels, answers.probabilities, cold_start)
+        further = self._answer_rule.fields(columns.servers, answers.probabilities)
+        return Scored(columns.servers, columns.hours, answers.labels, answers.probabilities, cold_start, further)
 
     def predict(self, table: pa.Table) -> Answers:
         """One answer per row, in order, keyed "0", "1", …; servers that training never saw included.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from loadcast import schema
+from loadcast.serving.answer_rule import Fields
 
 _NAMES = tuple(schema.CLASS_NAMES.values())
 
@@ -20,7 +21,8 @@ class Scored:
     """n answers, in the order of the records.
 
     `servers`, `hours` (yyyy-MM-dd HH:mm:ss): n texts. `labels`: (n,) of schema.CLASS_NAMES. `probabilities`:
-    (n, classes) in their order. `cold_start`: (n,), whether training never saw the server.
+    (n, classes) in their order. `cold_start`: (n,), whether training never saw the server. `further`: fields that not
+    all bundles' answers have.
     """
 
     servers: Sequence[str]
@@ -28,6 +30,7 @@ class Scored:
     labels: NDArray[np.intp]
     probabilities: NDArray[np.float64]
     cold_start: NDArray[np.bool_]
+    further: Fields = field(default_factory=dict)
 
     @property
     def n_records(self) -> int:
@@ -45,7 +48,7 @@ class Scored:
             strict=True,
         )
         low, medium, high = _NAMES
-        return {
+        answers = {
             str(number): {
                 schema.SERVER: server,
                 schema.HOUR: hour,
@@ -56,6 +59,10 @@ class Scored:
             }
             for number, (server, hour, label, share, unseen) in enumerate(rows)
         }
+        for name, values in self.further.items():
+            for answer, value in zip(answers.values(), values, strict=True):
+                answer[name] = value
+        return answers
 
     def to_json(self) -> bytes:
         """The answers as JSON."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError
+from loadcast.serving.answer_rule import AnswerRule
 from loadcast.serving.columns import Columns
 from loadcast.serving.gate import Gate
 from loadcast.serving.metrics import Metrics
@@ -57,6 +58,11 @@ class ServedModel:
         lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(info.files.items()))
         text = lines or info.model_dump_json()
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_VERSION_DIGITS]
+
+    @cached_property
+    def answer_rule(self) -> AnswerRule:
+        """What its answers say beside class and probabilities."""
+        return AnswerRule.of(self.predictor.info)
 
     @property
     def family(self) -> str:

@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError
+from loadcast.kernels.decisions import UNDECIDED, DecisionRule
 from loadcast.kernels.grid import hours_of
 from loadcast.kernels.horizon_tally import TALLIED_BY_HORIZON, HorizonTally
 from loadcast.kernels.labels import LabelRule
@@ -52,7 +53,8 @@ class ScoreTask:
     """The function that Spark runs: number of a file of mlSource → its tally; the test period's rows are written.
 
     `files`, which lie in `source`; `columns`, the model's input in order; `predictions`, where those rows go;
-    `record_columns`, what a feature record for the service holds; `has_origins`, whether each row has one of its own.
+    `record_columns`, what a feature record for the service holds; `has_origins`, whether each row has one of its own;
+    `decisions`, the rule of the configuration.
     """
 
     files: tuple[str, ...]
@@ -64,6 +66,7 @@ class ScoreTask:
     split: datetime
     rule: LabelRule
     has_origins: bool = False
+    decisions: DecisionRule = UNDECIDED
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with PartWriter(self.predictions, task_name()) as parts:
@@ -76,11 +79,14 @@ class ScoreTask:
 
     @property
     def schema(self) -> pa.Schema:
-        """That of the predictions."""
-        return schema.ORIGIN_PREDICTIONS_SCHEMA if self.has_origins else schema.PREDICTIONS_SCHEMA
+        """That of the predictions; they have a decision where the rule has costs."""
+        fields = schema.ORIGIN_PREDICTIONS_SCHEMA if self.has_origins else schema.PREDICTIONS_SCHEMA
+        return fields if self.decisions.costs is None else fields.append(pa.field(schema.DECISION, pa.int32()))
 
     def _score(self, number: int, parts: PartWriter) -> Tally | HorizonTally:
-        tally = HorizonTally(self.split) if self.has_origins else Tally(self.split, self.rule)
+        tally: Tally | HorizonTally = Tally(self.split, self.rule, self.decisions)
+        if self.has_origins:
+            tally = HorizonTally(self.split, self.decisions)
         tallied = TALLIED_BY_HORIZON if self.has_origins else TALLIED
         names = list(dict.fromkeys([*_TAKEN_OVER, *tallied, *self.columns]))
         with self.source.reading(self.files[number]) as path, pq.ParquetFile(path) as file:
@@ -92,7 +98,8 @@ class ScoreTask:
                 tally.add(rows, *answers)
                 tested = rows.column(schema.HOUR).to_numpy() >= np.datetime64(self.split, "us")
                 if tested.any():
-                    self._write(_prediction_rows(rows, answers, self.schema).filter(pa.array(tested)), parts)
+                    predicted = _prediction_rows(rows, answers, self.decisions, self.schema)
+                    self._write(predicted.filter(pa.array(tested)), parts)
         return tally
 
     def check(self, number: int, server: str) -> Check:
@@ -172,7 +179,7 @@ def _answers(model: Model, rows: pa.Table, columns: Sequence[str]) -> Prediction
     return Prediction(np.concatenate(labels), np.concatenate(probabilities))
 
 
-def _prediction_rows(rows: pa.Table, answers: Prediction, wanted: pa.Schema) -> pa.Table:
+def _prediction_rows(rows: pa.Table, answers: Prediction, decisions: DecisionRule, wanted: pa.Schema) -> pa.Table:
     """The rows as predictions."""
     columns = {name: rows.column(name) for name in _TAKEN_OVER}
     columns[schema.PREDICTION] = pa.array(answers.labels.astype(np.float64))
@@ -182,4 +189,7 @@ def _prediction_rows(rows: pa.Table, answers: Prediction, wanted: pa.Schema) -> 
         columns[schema.FORECAST_ORIGIN] = origins = rows.column(schema.FORECAST_ORIGIN)
         horizons = hours_of(rows.column(schema.HOUR)) - hours_of(origins)
         columns[schema.HORIZON] = pa.array(horizons.astype(np.int32))
+    decided = decisions.decide(answers.probabilities).labels
+    if decided is not None:
+        columns[schema.DECISION] = pa.array(decided.astype(np.int32))
     return pa.Table.from_arrays([columns[name] for name in wanted.names], schema=wanted)

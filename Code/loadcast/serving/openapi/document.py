@@ -24,7 +24,8 @@ _DESCRIPTION = (
 def document(service: Service) -> dict[str, Any]:
     """The OpenAPI 3.1 document of a service and the model that it has at this moment."""
     contract = service.served.predictor.contract if service.is_ready else None
-    components = schemas.common_schemas()
+    rule = service.served.answer_rule if service.is_ready else None
+    components = schemas.answer_schemas(rule)
     examples: dict[str, Any] = {}
     if contract is None:
         components |= {"Record": {"type": "object"}, "Batch": {"type": "array"}, "InferenceRequest": {"type": "object"}}
@@ -32,7 +33,7 @@ def document(service: Service) -> dict[str, Any]:
         components |= {
             "Record": schemas.record_schema(contract),
             "Batch": schemas.batch_schema(contract),
-            "InferenceRequest": schemas.inference_request(contract),
+            "InferenceRequest": schemas.inference_request(contract, rule),
         }
         examples = {"score": [schemas.example_record(contract)], "infer": schemas.example_inference(contract)}
     locked = service.gate.is_locked

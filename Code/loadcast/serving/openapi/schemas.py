@@ -10,8 +10,10 @@ import pyarrow as pa
 from loadcast import schema
 from loadcast.kernels.features import Encoding, Feature
 from loadcast.kernels.features.public_sample import DAY_NAMES, DAY_OF_WEEK_COLUMN
+from loadcast.kernels.labels import CONFIGURED, FLEET, SERVER
+from loadcast.serving.answer_rule import AnswerRule
 from loadcast.serving.bundle_contract import LAST_MS
-from loadcast.serving.column_request import ALL_TYPES, OUTPUTS
+from loadcast.serving.column_request import ALL_TYPES, outputs_of
 from loadcast.serving.defaults import MAX_RECORDS
 from loadcast.serving.problems import KINDS, PREFIX
 from loadcast.serving.request_contract import MAX_PROBLEMS, RequestContract
@@ -109,8 +111,8 @@ def example_inference(contract: RequestContract) -> dict[str, Any]:
     return {"inputs": tensors}
 
 
-def common_schemas() -> dict[str, Schema]:
-    """What answers are made of, whatever the model."""
+def answer_schemas(rule: AnswerRule | None) -> dict[str, Schema]:
+    """What answers are made of, where a model's rule adds to them."""
     answer = closed(
         {
             schema.SERVER: {"type": "string"},
@@ -119,6 +121,7 @@ def common_schemas() -> dict[str, Schema]:
             schema.LABEL: {"enum": list(schema.CLASS_NAMES.values())},
             "probability": closed(_SHARES),
             "cold_start": {"type": "boolean", "description": "Whether training never saw the server."},
+            **_further(rule),
         }
     )
     model = closed({"name": {"type": "string"}, "version": {"type": "string"}})
@@ -133,15 +136,35 @@ def common_schemas() -> dict[str, Schema]:
             "maxProperties": MAX_RECORDS,
             "description": "One entry per record, in order, keyed by its position.",
         },
-        "Forecast": closed({"server": texts, "from": texts, "model": model, "hours": hours}),
+        "Bounds": _BOUNDS,
+        "Forecast": closed(
+            {"server": texts, "from": texts, "model": model, schema.BOUNDS: _ref("Bounds"), "hours": hours}
+        ),
         "Fault": _fault(),
         "Problem": _problem(),
         "ProblemKind": closed({"type": texts, "status": {"type": "integer"}, "title": texts, "remedy": texts}),
-        **_inference_schemas(),
+        **_inference_schemas(list(outputs_of(rule))),
     }
 
 
-def inference_request(contract: RequestContract) -> Schema:
+def _further(rule: AnswerRule | None) -> dict[str, Schema]:
+    """The fields of an answer that not all models' answers have."""
+    fields: dict[str, Schema] = {}
+    if rule is None:
+        return fields
+    if rule.has_costs:
+        about = "The class of least expected cost, the lower of equals."
+        fields[schema.DECISION] = {"enum": list(schema.CLASS_NAMES), "description": about}
+        fields[schema.EXPECTED_COST] = {"type": "number", "minimum": 0, "description": "What it is expected to cost."}
+    if rule.has_confidence:
+        about = f"Whether the largest probability reaches {rule.decisions.min_confidence:g}; else there is no forecast."
+        fields[schema.CONFIDENT] = {"type": "boolean", "description": about}
+    if rule.has_bounds:
+        fields[schema.BOUNDS] = _ref("Bounds")
+    return fields
+
+
+def inference_request(contract: RequestContract, rule: AnswerRule | None) -> Schema:
     """An inference request: a tensor of n values for each field that `/score` needs."""
     values = {"type": "array", "maxItems": MAX_RECORDS}
     tensor = closed(
@@ -154,7 +177,7 @@ def inference_request(contract: RequestContract) -> Schema:
         },
         ("name", "shape", "datatype", "data"),
     )
-    output = closed({"name": {"enum": list(OUTPUTS)}, "parameters": {"type": "object"}}, ("name",))
+    output = closed({"name": {"enum": list(outputs_of(rule))}, "parameters": {"type": "object"}}, ("name",))
     return closed(
         {
             "id": {"type": "string"},
@@ -166,11 +189,11 @@ def inference_request(contract: RequestContract) -> Schema:
     )
 
 
-def _inference_schemas() -> dict[str, Schema]:
+def _inference_schemas(outputs: list[str]) -> dict[str, Schema]:
     texts, shape = {"type": "string"}, {"type": "array", "items": {"type": "integer"}}
     described = closed({"name": texts, "datatype": texts, "shape": shape})
     tensors = {"type": "array", "items": described}
-    given = closed({"name": {"enum": list(OUTPUTS)}, "datatype": texts, "shape": shape, "data": {"type": "array"}})
+    given = closed({"name": {"enum": outputs}, "datatype": texts, "shape": shape, "data": {"type": "array"}})
     return {
         "InferenceServer": closed({"name": texts, "version": texts, "extensions": {"type": "array", "items": texts}}),
         "InferenceModel": closed(
@@ -224,3 +247,13 @@ def _problem() -> Schema:
 
 def _ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
+
+
+_BOUNDS = closed(
+    {
+        "low": {"type": "number"},
+        "high": {"type": "number"},
+        "source": {"enum": [CONFIGURED, FLEET, SERVER]},
+    },
+    description="Low is a load up to and including `low`, high is above `high`; and where these bounds are from.",
+)

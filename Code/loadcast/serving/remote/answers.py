@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from itertools import groupby, islice
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 import orjson
 import pyarrow as pa
 
 from loadcast import schema
 from loadcast.errors import ServiceError
+from loadcast.kernels.labels import CONFIGURED, FLEET, SERVER, Bounds, LabelRule
 from loadcast.serving.remote.batches import Record
 
 _SHOWN_PROBLEMS = 5
 _SHOWN_CHARACTERS = 500
 _TOLERANCE = 1e-6
+_FURTHER = (schema.DECISION, schema.EXPECTED_COST, schema.CONFIDENT, schema.BOUNDS)
+_SOURCES = (CONFIGURED, FLEET, SERVER)
 #: Where a fault says what it is: ours of before, then RFC 9457.
 _WORDS = ("message", "detail", "title")
 
@@ -29,7 +33,9 @@ _WORDS = ("message", "detail", "title")
 class HourForecast:
     """The class (1 low, 2 medium, 3 high) of one server for one hour; `probabilities` in the order of the classes.
 
-    `cold_start` says that a value of the record, such as the server, was not in the training data.
+    `cold_start` says that a value of the record, such as the server, was not in the training data. None where the
+    answer does not say it: `decision`, the class of least expected cost, with its `expected_cost`; `confident`, whether
+    the largest probability is as large as was wanted, without which there is no forecast; and the `bounds` of classes.
     """
 
     server: str
@@ -37,6 +43,10 @@ class HourForecast:
     label: int
     probabilities: tuple[float, ...]
     cold_start: bool
+    decision: int | None = None
+    expected_cost: float | None = None
+    confident: bool | None = None
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,11 @@ class ServerForecast:
     def cold_start(self) -> bool:
         """Whether any hour is a cold start."""
         return any(hour.cold_start for hour in self.hours)
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """The bounds of classes; None where the answers do not name them."""
+        return self.hours[0].bounds if self.hours else None
 
 
 def check_answers(body: bytes, records: Sequence[Record]) -> list[HourForecast]:
@@ -83,7 +98,7 @@ def _check(number: int, answer: object, record: Record) -> HourForecast:
         if given.get(name) != record[name]:
             _refuse(number, name, given.get(name), record[name])
     label = given.get(schema.PREDICTION)
-    if isinstance(label, bool) or not isinstance(label, int | float) or label not in schema.CLASS_NAMES:
+    if not _is_class(label):
         _refuse(number, schema.PREDICTION, label, "1, 2 or 3")
     if given.get(schema.LABEL) != schema.CLASS_NAMES[int(label)]:
         _refuse(number, schema.LABEL, given.get(schema.LABEL), schema.CLASS_NAMES[int(label)])
@@ -92,7 +107,45 @@ def _check(number: int, answer: object, record: Record) -> HourForecast:
     shares = _probabilities(given.get("probability"))
     if shares is None or shares[int(label) - 1] < max(shares):
         _refuse(number, "probability", given.get("probability"), "three shares of 1, the largest that of the class")
-    return HourForecast(record[schema.SERVER], _time(record[schema.HOUR]), int(label), shares, given["cold_start"])
+    plain = HourForecast(record[schema.SERVER], _time(record[schema.HOUR]), int(label), shares, given["cold_start"])
+    further = {name: given[name] for name in _FURTHER if name in given}
+    return replace(plain, **_further(number, further)) if further else plain
+
+
+def _further(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What only some answers say, checked, by the names of HourForecast."""
+    known: dict[str, Any] = {}
+    if schema.DECISION in given or schema.EXPECTED_COST in given:
+        decision, cost = given.get(schema.DECISION), given.get(schema.EXPECTED_COST)
+        if not _is_class(decision):
+            _refuse(number, schema.DECISION, decision, "1, 2 or 3")
+        if not _is_number(cost) or cost < 0:
+            _refuse(number, schema.EXPECTED_COST, cost, "a number from 0 on")
+        known = {"decision": int(decision), "expected_cost": float(cost)}
+    if schema.CONFIDENT in given:
+        known["confident"] = given[schema.CONFIDENT]
+        if not isinstance(known["confident"], bool):
+            _refuse(number, schema.CONFIDENT, known["confident"], "true or false")
+    if schema.BOUNDS in given:
+        known["bounds"] = _bounds(number, given[schema.BOUNDS])
+    return known
+
+
+def _bounds(number: int, given: Any) -> Bounds:
+    parts = given if isinstance(given, dict) else {}
+    low, high, source = (parts.get(name) for name in ("low", "high", "source"))
+    if not (_is_number(low) and _is_number(high) and low <= high and source in _SOURCES):
+        _refuse(number, schema.BOUNDS, given, f"low, high and a source ({', '.join(_SOURCES)})")
+    return Bounds(float(low), float(high), source)
+
+
+def _is_class(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value in schema.CLASS_NAMES
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a finite number; an integer that no float can hold is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 @lru_cache(maxsize=1024)
@@ -123,8 +176,14 @@ def by_server(answers: Iterable[HourForecast]) -> list[ServerForecast]:
     return [ServerForecast(server, tuple(hours)) for server, hours in groupby(answers, lambda answer: answer.server)]
 
 
+def with_bounds(hours: Iterable[HourForecast], rule: LabelRule) -> Iterator[HourForecast]:
+    """The hours with the rule's bounds where the answers name none: a service with configured ones does not."""
+    for hour in hours:
+        yield hour if hour.bounds is not None else replace(hour, bounds=rule.bounds(hour.server))
+
+
 def forecast_table(hours: Iterable[HourForecast]) -> pa.Table:
-    """The hours as schema.FORECAST_SCHEMA."""
+    """The hours as schema.FORECAST_SCHEMA, with the columns of schema.DECISION_SCHEMA that answers say something of."""
     rows = [
         {
             schema.SERVER: hour.server,
@@ -133,10 +192,16 @@ def forecast_table(hours: Iterable[HourForecast]) -> pa.Table:
             schema.LABEL: schema.CLASS_NAMES[hour.label],
             **dict(zip(schema.PROBABILITY_COLUMNS.values(), hour.probabilities, strict=True)),
             schema.COLD_START: hour.cold_start,
+            schema.LOW_THRESHOLD: None if hour.bounds is None else hour.bounds.low,
+            schema.HIGH_THRESHOLD: None if hour.bounds is None else hour.bounds.high,
+            schema.DECISION: hour.decision,
+            schema.EXPECTED_COST: hour.expected_cost,
+            schema.CONFIDENT: hour.confident,
         }
         for hour in hours
     ]
-    return pa.Table.from_pylist(rows, schema=schema.FORECAST_SCHEMA)
+    said = [field for field in schema.DECISION_SCHEMA if any(row[field.name] is not None for row in rows)]
+    return pa.Table.from_pylist(rows, schema=pa.schema([*schema.FORECAST_SCHEMA, *said]))
 
 
 def explain(body: bytes) -> str:

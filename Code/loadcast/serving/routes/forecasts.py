@@ -13,6 +13,7 @@ from loadcast.addresses import canonical_address
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError, InputError, RequestError
 from loadcast.logs.events import SERVICE
+from loadcast.serving.answer_rule import as_json
 from loadcast.serving.exchange import Exchange, Reply, json_reply
 from loadcast.serving.faults import NotFoundError
 from loadcast.serving.request_contract import shown
@@ -47,6 +48,7 @@ def forecast(service: Service, exchange: Exchange, query: bytes) -> Reply:
         "server": source.server,
         "from": source.begin.strftime(schema.TIME_FORMAT),
         "model": {"name": service.name, "version": served.version},
+        schema.BOUNDS: as_json(served.answer_rule.bounds.bounds(source.server)),
         "hours": list(exchange.scored.answers().values()),
     }
     return json_reply(body)

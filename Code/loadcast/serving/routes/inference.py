@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from loadcast import __version__, schema
-from loadcast.serving.column_request import OUTPUTS, datatypes, read_column_request
+from loadcast.serving.column_request import datatypes, outputs_of, read_column_request
 from loadcast.serving.exchange import Exchange, Reply, json_reply
 from loadcast.serving.faults import NotFoundError
 from loadcast.serving.scored import Scored
@@ -43,7 +43,8 @@ def model(service: Service, exchange: Exchange, model: str, version: str | None 
         {"name": name, "datatype": types[0], "shape": [-1]}
         for name, types in datatypes(served.predictor.contract).items()
     ]
-    outputs = [{"name": name, "datatype": kind, "shape": _shape(name, -1)} for name, kind in OUTPUTS.items()]
+    kinds = outputs_of(served.answer_rule)
+    outputs = [{"name": name, "datatype": kind, "shape": _shape(name, -1)} for name, kind in kinds.items()]
     platform = f"loadcast_{served.family}"
     return json_reply(
         {"name": model, "versions": [served.version], "platform": platform, "inputs": inputs, "outputs": outputs}
@@ -59,7 +60,8 @@ def model_ready(service: Service, exchange: Exchange, model: str, version: str |
 def infer(service: Service, exchange: Exchange, body: bytes, model: str, version: str | None = None) -> Reply:
     """Answers in columns. Raises RequestError, NotFoundError, ArtefactError."""
     served = _served(service, model, version)
-    request = read_column_request(body, served.predictor.contract)
+    kinds = outputs_of(served.answer_rule)
+    request = read_column_request(body, served.predictor.contract, kinds)
     scored = served.predictor.score_columns(request.columns)
     exchange.scored = scored
     tensors = _tensors(scored)
@@ -68,7 +70,7 @@ def infer(service: Service, exchange: Exchange, body: bytes, model: str, version
         "model_version": served.version,
         **({} if request.request_id is None else {"id": request.request_id}),
         "outputs": [
-            {"name": name, "datatype": OUTPUTS[name], "shape": _shape(name, scored.n_records), "data": tensors[name]}
+            {"name": name, "datatype": kinds[name], "shape": _shape(name, scored.n_records), "data": tensors[name]}
             for name in request.outputs
         ],
     }
@@ -96,4 +98,13 @@ def _tensors(scored: Scored) -> dict[str, Any]:
         schema.LABEL: _LABELS[scored.labels].tolist(),
         "probability": np.ascontiguousarray(scored.probabilities).ravel(),
         "cold_start": scored.cold_start.tolist(),
+        **scored.further,
+        **_thresholds(scored),
     }
+
+
+def _thresholds(scored: Scored) -> dict[str, list[float]]:
+    """The bounds of classes in columns, where answers have them."""
+    bounds = scored.further.get(schema.BOUNDS, ())
+    names = {"low": schema.LOW_THRESHOLD, "high": schema.HIGH_THRESHOLD}
+    return {name: [values[key] for values in bounds] for key, name in names.items()}
