@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import jsonschema_rs
 import numpy as np
@@ -23,7 +25,7 @@ from fake_scoring import record
 from loadcast import paths, schema
 from loadcast.errors import ServiceError
 from loadcast.kernels.labels import FLEET, SERVER, Bounds, LabelRule
-from loadcast.report.forecast import Picture, as_json, render, tables
+from loadcast.report.forecast import Picture, as_json, render, save_svg, tables
 from loadcast.report.forecast_files import encode
 from loadcast.serving.app import create_app
 from loadcast.serving.predictor import Predictor
@@ -38,11 +40,8 @@ from loadcast.serving.remote.answers import (
 from published import answer_to, running_service
 
 COSTS = [[0, 1, 2.5], [3, 0, 1], [10, 4, 0]]
-LABELS = {
-    "rule": "perServer",
-    "common": {"low": 100.5, "high": 500.0, "source": "fleet"},
-    "servers": {"10.0.0.1": {"low": 20.0, "high": 30.0, "source": "server"}},
-}
+OWN, COMMON = {"low": 20.0, "high": 30.0, "source": "server"}, {"low": 100.5, "high": 500.0, "source": "fleet"}
+LABELS = {"rule": "perServer", "common": COMMON, "servers": {"10.0.0.1": OWN}}
 BATCH = records(random_features(60, seed=9, servers=("10.0.0.1", "192.0.2.1")))
 FURTHER = ["decision", "expectedCost", "confident", "bounds"]
 INFER = "/v2/models/loadcast/infer"
@@ -90,8 +89,7 @@ def test_answers_say_decision_confidence_and_bounds(plain: Path, client: FlaskCl
         assert answer["decision"] == 1 + costs.index(min(costs))
         assert answer["expectedCost"] == min(costs)
         assert answer["confident"] == (max(shares) >= 0.4)
-        own = LABELS["servers"].get(answer["ServerIP"], LABELS["common"])  # type: ignore[attr-defined]
-        assert answer["bounds"] == own
+        assert answer["bounds"] == (OWN if answer["ServerIP"] == "10.0.0.1" else COMMON)
     for name in ("decision", "confident"):
         assert len({answer[name] for answer in answers.values()}) > 1, name
     assert any(answer["decision"] != answer["prediction"] for answer in answers.values())
@@ -161,6 +159,25 @@ def test_a_server_s_forecast_names_its_bounds_once(tmp_path: Path) -> None:
     rule = loadcast.load_model(output).info.label_rule.common
     assert body["bounds"] == {"low": rule.low, "high": rule.high, "source": "configured"}
     assert "bounds" not in body["hours"][0]
+
+
+def test_bounds_of_a_server_s_own_stand_once_beside_the_hours(tmp_path: Path) -> None:
+    old_run.copied(tmp_path)
+    output, server = tmp_path / "output", old_run.SERVERS[0]
+    with_rule(output, server)
+    client = create_app(Predictor.load(output), keys=None, name="loadcast", statistics=output).test_client()
+    body = client.get("/forecast", query_string={"server": server}).json
+    document = client.get("/openapi.json").json
+    jsonschema_rs.validator_for({**document, "$ref": "#/components/schemas/Forecast"}).validate(body)
+    assert body["bounds"] == {"low": 20.0, "high": 30.0, "source": "server"}
+    assert list(body["hours"][0])[6:] == FURTHER[:3]
+
+
+def with_rule(output: Path, server: str) -> None:
+    """Give an output's model the rule, and a server bounds of its own."""
+    path = (output / paths.MODEL).resolve() / paths.INFO
+    labels = {**LABELS, "servers": {server: OWN}}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **RULE, "labels": labels}))
 
 
 # --- the client -----------------------------------------------------------------------------------------------------
@@ -276,6 +293,15 @@ def test_bounds_that_all_servers_share_stand_in_the_legend(forecasts: list[Serve
     assert "fleet" not in own
 
 
+def test_an_svg_is_as_wide_as_its_longest_line(forecasts: list[ServerForecast], tmp_path: Path) -> None:
+    long = "2001:db8:1111:2222:3333:4444:5555:6666"
+    picture = Picture([replace(one, server=long, hours=one.hours[:25] * 2) for one in forecasts], "UTC", False)
+    save_svg(picture, tmp_path / "wide.svg")
+    save_svg(Picture(forecasts, "UTC", False), tmp_path / "plain.svg")
+    wide, plain = (ElementTree.parse(tmp_path / f"{name}.svg").getroot().get("viewBox") for name in ("wide", "plain"))
+    assert float(str(wide).split()[2]) > float(str(plain).split()[2])
+
+
 def test_as_many_servers_stand_beside_each_other_as_have_room(forecasts: list[ServerForecast]) -> None:
     bare = [ServerForecast(f"10.0.0.{number}", (taken(),)) for number in range(5)]
     assert [len(table.columns) - 1 for table in tables(bare, 80)] == [2, 2, 1]
@@ -288,11 +314,8 @@ def test_as_many_servers_stand_beside_each_other_as_have_room(forecasts: list[Se
 
 def test_a_forecast_here_and_by_a_service_say_the_same(tmp_path: Path) -> None:
     settings = old_run.copied(tmp_path)
-    folder = (tmp_path / "output" / paths.MODEL).resolve()
-    info = json.loads((folder / paths.INFO).read_text())
     first, second = old_run.SERVERS[:2]
-    labels = {**LABELS, "servers": {first: LABELS["servers"]["10.0.0.1"]}}  # type: ignore[index]
-    (folder / paths.INFO).write_text(json.dumps({**info, **RULE, "labels": labels}))
+    with_rule(tmp_path / "output", first)
     here = loadcast.forecast(settings, servers=[first, second])
     assert here.schema.names[-3:] == FURTHER[:3]
     lows = dict(zip(here.column(schema.SERVER).to_pylist(), here.column("lowThreshold").to_pylist(), strict=True))

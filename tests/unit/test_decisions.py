@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from artefact_files import made_up_info, made_up_metrics
+from loadcast import schema
 from loadcast.artefacts.info import Info
 from loadcast.artefacts.metrics import Metrics
 from loadcast.costs import CostMatrix
 from loadcast.errors import ArtefactError, ConfigError
 from loadcast.kernels.decisions import UNDECIDED, DecisionRule, DecisionTally
 from loadcast.kernels.evaluation import evaluate
+from loadcast.kernels.horizon_tally import HorizonTally
+from loadcast.kernels.naive import NAIVE_COLUMNS
 from loadcast.kernels.scores import scores
 from loadcast.kernels.tally import PartTally, no_tally
 from loadcast.report.run import decision_lines
@@ -142,6 +147,30 @@ def test_bills_are_the_sums_over_rows_however_these_are_cut(seed: int, n: int, c
     assert report["confident"] == kept
 
 
+def test_rows_with_an_origin_are_counted_as_well() -> None:
+    truth, labels, shares = rows_of(7, 40)
+    begin = datetime(2016, 6, 1)
+    rows = pa.table(
+        {
+            schema.SERVER: ["10.0.0.1"] * 40,
+            schema.HOUR: pa.array([begin + timedelta(hours=hour) for hour in range(1, 41)], schema.TIMESTAMP),
+            schema.FORECAST_ORIGIN: pa.array([begin] * 40, schema.TIMESTAMP),
+            schema.OBSERVED: [hour % 5 > 0 for hour in range(40)],
+            schema.LABEL: pa.array(truth, pa.int32()),
+            **{name: pa.array([1] * 40, pa.int32()) for name in NAIVE_COLUMNS},
+        }
+    )
+    rule = DecisionRule(MATRIX, 0.6)
+    tally = HorizonTally(begin + timedelta(hours=21), rule)
+    tally.add(rows, labels, shares)
+    hours = np.arange(40)
+    for part, of_part in zip(tally.parts(), (hours < 20, hours >= 20), strict=True):
+        kept = of_part & (hours % 5 > 0)
+        wanted = DecisionTally.of(rule, truth[kept], labels[kept], shares[kept])
+        assert part.decisions.as_json() == wanted.as_json()
+        assert part.decisions.decided.sum() == 16
+
+
 def test_metrics_say_nothing_new_where_nothing_is_configured() -> None:
     plain = evaluate(no_tally(), no_tally())
     assert plain == evaluate(no_tally(), no_tally(), UNDECIDED)
@@ -158,7 +187,8 @@ def metrics_with(rule: DecisionRule) -> Metrics:
     matrix = np.zeros((3, 4), dtype=np.int64)
     np.add.at(matrix, (truth - 1, labels), 1)
     counts = dict.fromkeys(no_tally().confusion, matrix)
-    part = PartTally(counts, 1.0, no_tally().calibration, DecisionTally.of(rule, truth, labels, shares))
+    made = DecisionTally.of(rule, truth, labels, shares)
+    part = PartTally(counts, 1.0, no_tally().calibration, decisions=made)
     return Metrics.parse(Metrics.of(evaluate(part, part, rule)).encoded(), "metrics.json")
 
 

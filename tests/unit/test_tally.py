@@ -85,7 +85,7 @@ def by_hand(rows: list[Row], test: bool) -> PartTally:
     truth, labels = (np.array([row[column] for row in scored], dtype=np.intp) for column in (3, 4))
     shares = np.array([row[7] for row in scored], dtype=np.float64).reshape(-1, 3)
     decisions = DecisionTally.of(DECISIONS, truth, labels, shares)
-    return PartTally(counts, loss, Calibration.of(truth, labels, shares), decisions)
+    return PartTally(counts, loss, Calibration.of(truth, labels, shares), decisions=decisions)
 
 
 def commonest(known: Counter[int]) -> int:

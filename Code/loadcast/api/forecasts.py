@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from loadcast import paths, schema
 from loadcast.api.opened import load_model
-from loadcast.artefacts.info import Info
 from loadcast.errors import ConfigError
 from loadcast.kernels.labels import LabelRule
 from loadcast.serving.client import ScoringClient
@@ -50,14 +49,10 @@ def coming_hours(
     LoadcastError.
     """
     output = open_output(settings)
-    folder = output.at_hand(_NEEDED, _NEEDED_IF_ANY)
-    statistics = open_statistics(folder, model, output.months)
+    statistics = open_statistics(output.at_hand(_NEEDED, _NEEDED_IF_ANY), model, output.months)
     newest = newest_hour(statistics)
     start = begin or newest + timedelta(hours=1)
-    # As open_statistics chooses: the bundle that is named, else the newest model, else the run itself.
-    trained = model or folder / paths.MODEL
-    info = Info.read(trained if model or (trained / paths.INFO).exists() else statistics.folder)
-    return ComingHours(newest, start, scoring_features(statistics, servers, start), info.label_rule)
+    return ComingHours(newest, start, scoring_features(statistics, servers, start), statistics.rule)
 
 
 def forecast(

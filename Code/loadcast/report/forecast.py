@@ -219,8 +219,12 @@ def _hour_as_json(answer: HourForecast) -> dict[str, Any]:
 
 
 def save_svg(picture: Picture, path: Path, width: int = 100) -> None:
-    """Write the picture as an SVG file that loads nothing from elsewhere. Raises OutputError, ConfigError."""
+    """Write the picture as an SVG file that loads nothing from elsewhere. Raises OutputError, ConfigError.
+
+    It has `width` columns, or as many as the longest line of the strips: an SVG has nowhere to put the rest.
+    """
     check_writable_name(path, "--svg")
+    width = max(width, *(len(line) for line in strips(picture.forecasts, BLOCKS).plain.split("\n")))
     unseen = io.TextIOWrapper(io.BytesIO(), "utf-8")
     console = Console(record=True, file=unseen, width=width, force_terminal=True, color_system="truecolor")
     show(picture, console)

@@ -113,22 +113,22 @@ def example_inference(contract: RequestContract) -> dict[str, Any]:
 
 def answer_schemas(rule: AnswerRule | None) -> dict[str, Schema]:
     """What answers are made of, where a model's rule adds to them."""
-    answer = closed(
-        {
-            schema.SERVER: {"type": "string"},
-            schema.HOUR: {"type": "string"},
-            schema.PREDICTION: {"enum": list(schema.CLASS_NAMES)},
-            schema.LABEL: {"enum": list(schema.CLASS_NAMES.values())},
-            "probability": closed(_SHARES),
-            "cold_start": {"type": "boolean", "description": "Whether training never saw the server."},
-            **_further(rule),
-        }
-    )
+    fields: dict[str, Schema] = {
+        schema.SERVER: {"type": "string"},
+        schema.HOUR: {"type": "string"},
+        schema.PREDICTION: {"enum": list(schema.CLASS_NAMES)},
+        schema.LABEL: {"enum": list(schema.CLASS_NAMES.values())},
+        "probability": closed(_SHARES),
+        "cold_start": {"type": "boolean", "description": "Whether training never saw the server."},
+        **_decided(rule),
+    }
+    bounds = {schema.BOUNDS: _ref("Bounds")}
     model = closed({"name": {"type": "string"}, "version": {"type": "string"}})
-    hours = {"type": "array", "items": _ref("Answer"), "maxItems": schema.HORIZON_HOURS}
+    hours = {"type": "array", "items": _ref("Hour"), "maxItems": schema.HORIZON_HOURS}
     texts = {"type": "string"}
     return {
-        "Answer": answer,
+        "Answer": closed({**fields, **bounds} if rule is not None and rule.has_bounds else fields),
+        "Hour": closed(fields, description="An answer; the bounds of classes stand once beside the hours."),
         "Answers": {
             "type": "object",
             "patternProperties": {"^(?:0|[1-9][0-9]*)$": _ref("Answer")},
@@ -137,9 +137,7 @@ def answer_schemas(rule: AnswerRule | None) -> dict[str, Schema]:
             "description": "One entry per record, in order, keyed by its position.",
         },
         "Bounds": _BOUNDS,
-        "Forecast": closed(
-            {"server": texts, "from": texts, "model": model, schema.BOUNDS: _ref("Bounds"), "hours": hours}
-        ),
+        "Forecast": closed({"server": texts, "from": texts, "model": model, **bounds, "hours": hours}),
         "Fault": _fault(),
         "Problem": _problem(),
         "ProblemKind": closed({"type": texts, "status": {"type": "integer"}, "title": texts, "remedy": texts}),
@@ -147,20 +145,16 @@ def answer_schemas(rule: AnswerRule | None) -> dict[str, Schema]:
     }
 
 
-def _further(rule: AnswerRule | None) -> dict[str, Schema]:
-    """The fields of an answer that not all models' answers have."""
+def _decided(rule: AnswerRule | None) -> dict[str, Schema]:
+    """The fields of decisions, as far as a model's answers have them."""
     fields: dict[str, Schema] = {}
-    if rule is None:
-        return fields
-    if rule.has_costs:
+    if rule is not None and rule.has_costs:
         about = "The class of least expected cost, the lower of equals."
         fields[schema.DECISION] = {"enum": list(schema.CLASS_NAMES), "description": about}
         fields[schema.EXPECTED_COST] = {"type": "number", "minimum": 0, "description": "What it is expected to cost."}
-    if rule.has_confidence:
+    if rule is not None and rule.has_confidence:
         about = f"Whether the largest probability reaches {rule.decisions.min_confidence:g}; else there is no forecast."
         fields[schema.CONFIDENT] = {"type": "boolean", "description": about}
-    if rule.has_bounds:
-        fields[schema.BOUNDS] = _ref("Bounds")
     return fields
 
 

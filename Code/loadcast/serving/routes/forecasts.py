@@ -44,12 +44,15 @@ def forecast(service: Service, exchange: Exchange, query: bytes) -> Reply:
         raise _unusable(error) from error
     contract = served.predictor.contract
     exchange.scored = served.predictor.score_table(contract.read_records(records))
+    hours = list(exchange.scored.answers().values())
+    for hour in hours:
+        hour.pop(schema.BOUNDS, None)  # they are the same for all, and named once
     body: dict[str, Any] = {
         "server": source.server,
         "from": source.begin.strftime(schema.TIME_FORMAT),
         "model": {"name": service.name, "version": served.version},
         schema.BOUNDS: as_json(served.answer_rule.bounds.bounds(source.server)),
-        "hours": list(exchange.scored.answers().values()),
+        "hours": hours,
     }
     return json_reply(body)
 
