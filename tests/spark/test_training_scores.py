@@ -18,7 +18,7 @@ from loadcast.kernels.labels import LabelRule
 from loadcast.models.registry import load_model
 from loadcast.models.saved import read_saved
 from loadcast.serving.predictor import Predictor
-from loadcast.spark.scoring import ScoreTask, predictions_schema, score_features
+from loadcast.spark.scoring import ScoreTask, score_features
 from loadcast.storage.table_files import FolderTables
 
 if TYPE_CHECKING:
@@ -91,7 +91,6 @@ def task(run: runs.Run, source: Path, target: Path, **changes: object) -> ScoreT
         "model": load_model(read_saved(run.folder, [paths.FOREST_MODEL]), matrix.shape[1]),
         "split": settings.split,
         "rule": LabelRule.absolute(settings.low_threshold, settings.high_threshold),
-        "spark_schema": predictions_schema(),
     }
     return ScoreTask(**{**values, **changes})  # type: ignore[arg-type]
 
