@@ -70,7 +70,10 @@ class Run:
         return self._table(paths.FEATURES)
 
     def predictions(self) -> pa.Table:
-        """Class and probabilities of each test hour (schema.PREDICTIONS_SCHEMA), by server and hour."""
+        """Class and probabilities of each test hour, by server and hour.
+
+        They are schema.PREDICTIONS_SCHEMA, with the origin and the decision where the run has these.
+        """
         return self._table(paths.PREDICTIONS)
 
     def _months(self, kind: str, time: str) -> pa.Table:
