@@ -18,8 +18,6 @@ from loadcast.models import walk
 from loadcast.models.forest import (
     Floats,
     Forest,
-    Ints,
-    MalformedForestError,
     NodeTable,
     build_forest,
     classes,
@@ -29,6 +27,7 @@ from loadcast.models.forest import (
 from loadcast.models.machine_code import quick_walk
 from loadcast.models.model import Model, ModelFamily, Prediction
 from loadcast.models.saved import SavedModel, demand, params_of
+from loadcast.models.tree_shape import Ints, MalformedForestError
 from loadcast.settings import Settings
 
 _SAVED_CLASS = "org.apache.spark.ml.classification.RandomForestClassificationModel"
