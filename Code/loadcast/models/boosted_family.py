@@ -16,6 +16,7 @@ from loadcast.kernels.vectors import numbers_in
 from loadcast.models import boosted_walk
 from loadcast.models.boosted import BoostedNodes, BoostedTrees, Floats, Singles, build_boosted, margins, softmax
 from loadcast.models.model import Model, ModelFamily, Prediction
+from loadcast.models.quick_boosted import quick_walk
 from loadcast.models.saved import SavedModel, demand
 from loadcast.models.tree_shape import MalformedForestError
 from loadcast.settings import Settings
@@ -50,6 +51,11 @@ class BoostedModel(Model):
     @property
     def n_features(self) -> int:
         return self.trees.n_features
+
+    def warm(self) -> None:
+        if linked := quick_walk():
+            boosted_walk.use(linked)
+        super().warm()
 
     def probabilities(self, matrix: Floats) -> Floats:
         return self.predict(matrix).probabilities

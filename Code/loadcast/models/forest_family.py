@@ -24,8 +24,8 @@ from loadcast.models.forest import (
     probabilities,
     votes,
 )
-from loadcast.models.machine_code import quick_walk
 from loadcast.models.model import Model, ModelFamily, Prediction
+from loadcast.models.quick_forest import quick_walk
 from loadcast.models.saved import SavedModel, demand, params_of
 from loadcast.models.tree_shape import Ints, MalformedForestError
 from loadcast.settings import Settings
