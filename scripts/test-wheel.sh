@@ -43,7 +43,7 @@ wheel=$(cd "$clone" && .venv/bin/python -m hatchling build --target wheel --dire
 sed -n 's/^\([a-z].*\) \\$/\1/p' requirements.lock >"$work/versions"
 install alone "$wheel"
 install whole "${wheel}[spark]"
-for module in pyspark pandas numba llvmlite; do
+for module in pyspark pandas numba llvmlite xgboost scipy; do
     ! "$work/alone/bin/python" -c "import $module" 2>/dev/null || fail "The wheel: the service alone brought $module."
 done
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadcast.kernels import moments, scan
-from loadcast.models import walk
+from loadcast.models import boosted_walk, walk
 
 
 def main() -> None:
@@ -11,6 +11,7 @@ def main() -> None:
     scan.load()
     moments.compiled_adding()
     walk.compiled_walk()
+    boosted_walk.compiled_walk()
 
 
 if __name__ == "__main__":

@@ -110,6 +110,7 @@ LABEL = "label"
 CLASS_NAMES = {1: "low", 2: "medium", 3: "high"}
 HORIZON_HOURS = 48
 #: What stands in a feature for "not known", below all that can be known: told apart from 0, and a number in JSON.
+#: Boosted trees take exactly this one as missing.
 MISSING = -99.0
 #: The youngest hour that a forecast knows, and how many hours after it the forecast hour lies.
 FORECAST_ORIGIN = "forecastOrigin"

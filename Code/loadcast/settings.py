@@ -30,6 +30,7 @@ from loadcast import schema
 from loadcast.addresses import canonical_address
 from loadcast.costs import Costs
 from loadcast.errors import ConfigError
+from loadcast.model_settings import BoostedSettings, ForestSettings
 from loadcast.secrets import is_reference, shown
 from loadcast.system.small_files import read_small_file
 
@@ -60,7 +61,15 @@ _SHOWN_FAULTS = 20
 _SHOWN_CHARACTERS = 100
 _REQUIRED_COLUMNS = (schema.SESSION_START, schema.SERVER, *schema.MEASURES)
 #: They stand in a document only where they are set: histories name runs by digests from before there were such keys.
-_LATER_KEYS = ("label_rule", "low_quantile", "high_quantile", "origin_every_hours", "costs", "min_confidence")
+_LATER_KEYS = (
+    "label_rule",
+    "low_quantile",
+    "high_quantile",
+    "origin_every_hours",
+    "costs",
+    "min_confidence",
+    "boosted",
+)
 _PLACEHOLDER = re.compile(r"x{3,16}|<[^<>]{0,200}>", re.IGNORECASE)
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(/[a-z0-9]+)?/?")
 
@@ -161,20 +170,6 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 Bound = Annotated[float | None, Field(allow_inf_nan=False, strict=True)]
 
 
-class ForestSettings(BaseModel):
-    """How the forest is grown; trees, depth and seed are those of the public sample unless set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, strict=True)
-
-    num_trees: int = Field(100, ge=1, le=2000)
-    max_depth: int = Field(8, ge=1, le=30)
-    seed: int = Field(42, ge=-(2**63), lt=2**63)
-    max_bins: int = Field(32, ge=2, le=1024)
-    feature_subset_strategy: str = Field(
-        "auto", pattern=r"^(auto|all|sqrt|log2|onethird|0?\.0*[1-9][0-9]*|[1-9][0-9]{0,5})$"
-    )
-
-
 class AllowedRange(BaseModel):
     """What the data contract says of a column: the bounds, themselves allowed, and what a number outside them does."""
 
@@ -226,6 +221,7 @@ class Settings(BaseModel):
     feature_set: str = Field("classic", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")
     origin_every_hours: int = Field(6, ge=1, le=schema.HORIZON_HOURS, strict=True)
     forest: ForestSettings = ForestSettings()  # type: ignore[call-arg]  # every field has a default
+    boosted: BoostedSettings = BoostedSettings()  # type: ignore[call-arg]
 
     @model_validator(mode="before")
     @classmethod
@@ -288,7 +284,11 @@ class Settings(BaseModel):
 
 
 #: The keys that hold keys of their own, each with their model.
-_NESTED: dict[object, type[BaseModel]] = {"forest": ForestSettings, "contract": AllowedRange}
+_NESTED: dict[object, type[BaseModel]] = {
+    "forest": ForestSettings,
+    "boosted": BoostedSettings,
+    "contract": AllowedRange,
+}
 
 
 def load_settings(path: str | os.PathLike[str]) -> Settings:

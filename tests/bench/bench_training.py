@@ -19,7 +19,8 @@ from bench.matrix import count_features
 from bench.results import offer_before, parse, parser, save, show, work_folder
 from bench.runs import ETL, TRAINING, trees, whole_run, write_config
 from loadcast import paths
-from loadcast.settings import ForestSettings, load_settings
+from loadcast.model_settings import ForestSettings
+from loadcast.settings import load_settings
 from loadcast.spark.forest import feature_subset
 
 _ROWS = 8_000_000

@@ -94,7 +94,7 @@ def test_where_its_package_is_gone_the_service_says_so(toy: runs.Run, monkeypatc
 
 def test_a_name_that_nobody_knows_is_told_before_anything_is_read(toy: runs.Run) -> None:
     settings = toy.settings.model_copy(update={"model": "tree", "output": "/nowhere/at/all"})
-    with pytest.raises(ConfigError, match="wanted one of forest, toy"):
+    with pytest.raises(ConfigError, match="wanted one of boosted, forest, toy"):
         run_train(settings, runs.OPTIONS)
 
 

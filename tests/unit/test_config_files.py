@@ -112,6 +112,10 @@ def test_the_executors_fit_on_the_clusters_workers() -> None:
     assert int(settings["spark.sql.shuffle.partitions"]) % (executors * each) == 0
 
 
+#: The machines that conda's files are for.
+LINUX = {"sys_platform": "linux", "platform_machine": "x86_64"}
+
+
 def conda(name: str) -> tuple[str, dict[str, str]]:
     """The Python version of a conda file, and its packages: name → version."""
     dependencies = yaml.safe_load((CONFIG / name).read_text())["dependencies"]
@@ -122,17 +126,18 @@ def conda(name: str) -> tuple[str, dict[str, str]]:
 
 
 def required() -> list[str]:
-    """The packages that ETL and training need: the service's, and those of the extra `spark`."""
+    """The packages that ETL and training need on Linux: the service's, and those of the extra `spark`."""
     files = ("requirements.in", "requirements-spark.in")
     lines = [line for name in files for line in (ROOT / name).read_text().splitlines()]
-    return sorted({Requirement(line).name for line in lines if line and not line.startswith("#")})
+    needs = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return sorted({need.name for need in needs if need.marker is None or need.marker.evaluate(LINUX)})
 
 
 def locked(python: str) -> dict[str, str]:
     """The versions in requirements.lock for a Python version."""
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     pins = [Requirement(line.removesuffix(" \\")) for line in lines if re.match(r"[a-z0-9-]+==", line)]
-    target = {"python_version": python, "python_full_version": f"{python}.0"}
+    target = {"python_version": python, "python_full_version": f"{python}.0", **LINUX}
     return {pin.name: str(pin.specifier)[2:] for pin in pins if pin.marker is None or pin.marker.evaluate(target)}
 
 
@@ -148,7 +153,10 @@ def test_the_conda_file_has_all_that_loadcast_needs() -> None:
 
 
 def test_the_services_conda_file_has_no_engine() -> None:
-    assert not {"pyspark", "py4j", "numba", "pandas", "mlflow"} & conda("conda_dependencies_webservice.yml")[1].keys()
+    assert (
+        not {"pyspark", "py4j", "numba", "pandas", "xgboost-cpu", "mlflow"}
+        & conda("conda_dependencies_webservice.yml")[1].keys()
+    )
 
 
 _SERVE_WITHOUT_OTHERS = """

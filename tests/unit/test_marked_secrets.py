@@ -29,9 +29,10 @@ import published
 from loadcast import schema
 from loadcast.cli.main import main
 from loadcast.errors import ConfigError, EngineError
+from loadcast.model_settings import BoostedSettings, ForestSettings
 from loadcast.pipeline import etl, stats, train
 from loadcast.serving.predictor import Predictor
-from loadcast.settings import AllowedRange, ForestSettings, Settings, parse_settings
+from loadcast.settings import AllowedRange, Settings, parse_settings
 
 _RANDOM = random.Random(9)
 KEY, SIGNATURE = (base64.b64encode(_RANDOM.randbytes(size)).decode() for size in (64, 32))
@@ -41,7 +42,7 @@ SAS = f"sv=2024-11-04&sr=c&sp=rl&se=2030-01-01T00%3A00%3A00Z&sig={quote(SIGNATUR
 PIECES = re.findall("[A-Za-z0-9]{7,}", f"{KEY} {SIGNATURE} {PASSWORD}")
 HOST = "account.blob.core.windows.net"
 GOOD = {"duration": "ONE_MONTH", "dataFile": "data/*.csv", "output": "output"}
-NESTED: dict[str, type[BaseModel]] = {"forest": ForestSettings, "contract": AllowedRange}
+NESTED: dict[str, type[BaseModel]] = {"forest": ForestSettings, "boosted": BoostedSettings, "contract": AllowedRange}
 
 
 class Refuses(BaseHTTPRequestHandler):

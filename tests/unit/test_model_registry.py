@@ -70,7 +70,7 @@ def test_a_name_that_no_family_can_have_is_refused_with_the_configuration(name: 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(installed: Install) -> None:
     installed(toy="toymodel:FAMILY", broken="no_such_module:FAMILY")
-    with pytest.raises(ConfigError, match="model: found 'tree', wanted one of broken, forest, toy"):
+    with pytest.raises(ConfigError, match="model: found 'tree', wanted one of boosted, broken, forest, toy"):
         family_named("tree")
 
 

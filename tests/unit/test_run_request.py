@@ -55,6 +55,7 @@ CHANGED: dict[str, Any] = {
     "featureSet": "weekly",
     "originEveryHours": 12,
     "forest": {"numTrees": 7, "seed": -3, "featureSubsetStrategy": "0.5"},
+    "boosted": {"numRounds": 5, "seed": 3},
 }
 
 
@@ -71,8 +72,8 @@ def test_a_configuration_goes_through_json_unchanged(changes: dict[str, Any]) ->
     settings = parse_settings({**PLAIN, **changes})
     document = json.loads(json.dumps(settings.document()))
     assert parse_settings(document) == settings
-    assert {key: document[key] for key in changes if key not in ("forest", "contract")} == {
-        key: value for key, value in changes.items() if key not in ("forest", "contract")
+    assert {key: document[key] for key in changes if key not in ("forest", "boosted", "contract")} == {
+        key: value for key, value in changes.items() if key not in ("forest", "boosted", "contract")
     }
 
 

@@ -216,6 +216,25 @@ def test_a_forest_draws_its_features_in_spark_s_ways(strategy: str) -> None:
     assert settings.forest.feature_subset_strategy == strategy
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("numRounds", 0), ("numRounds", 2001), ("numRounds", 60.0), ("maxDepth", 13), ("maxBins", 1), ("seed", -1)],
+        *[("learningRate", 0), ("learningRate", 1.5), ("subsample", 0.0), ("colsampleByTree", 1.01)],
+        *[("minChildWeight", -1), ("regLambda", float("inf")), ("regLambda", float("nan")), ("learningRate", "0.1")],
+    ],
+)
+def test_boosted_trees_that_cannot_be_grown_are_a_fault_that_names_its_key(name: str, value: Any) -> None:
+    assert f"  boosted.{name}: found {value!r}, wanted" in fault_of(boosted={name: value})
+
+
+def test_boosted_stands_in_a_document_only_where_it_is_set() -> None:
+    assert "boosted" not in parse_settings(PLAIN).document()
+    chosen = parse_settings({**PLAIN, "boosted": {"numRounds": 5}})
+    assert chosen.document()["boosted"]["numRounds"] == 5
+    assert parse_settings(chosen.document()) == chosen
+
+
 # --- unknown and doubled keys, placeholders -------------------------------------------------------------------------
 
 

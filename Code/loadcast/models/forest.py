@@ -7,20 +7,16 @@ its leaf's class counts divided by their sum; the sums over the trees, divided b
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loadcast.errors import ArtefactError
+from loadcast.models.tree_shape import Ints, checked_shape, refuse, tree_sizes
 
-Ints = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
-MAX_DEPTH = 30  # Spark's own limit
 _MAX_CATEGORIES = 1 << 20
 _MAX_CATEGORY_TABLE = 1 << 26
-_NO_CHILD = -1
 _CONTINUOUS = -1
 # Cells (rows × trees) walked at once: the dozen working arrays of a chunk then stay below 16 MB.
 _CHUNK_CELLS = 1 << 17
@@ -77,35 +73,26 @@ class Forest:
         return int(self.shares.shape[1])
 
 
-class MalformedForestError(ArtefactError):
-    """What is wrong with nodes that make no forest, in a few words."""
-
-
 def build_forest(table: NodeTable, n_features: int) -> Forest:
     """Check the nodes and lay them out for `predict`.
 
     Raises MalformedForestError for what is not a set of binary trees over `n_features` features: ids with gaps,
     children out of range, cycles, shared or unreachable nodes, unusable splits or counts.
     """
-    table, tree_sizes = _sorted(table)
-    first = np.repeat(np.cumsum(tree_sizes) - tree_sizes, tree_sizes)
-    leaf = (table.left == _NO_CHILD) & (table.right == _NO_CHILD)
-    _check_shape(table, leaf, tree_sizes)
-    own = np.arange(len(leaf))
-    left = np.where(leaf, own, first + table.left)
-    right = np.where(leaf, own, first + table.right)
-    roots = np.flatnonzero(table.node == 0)
+    table, sizes = _sorted(table)
+    shape = checked_shape(table.node, table.left, table.right, sizes)
+    leaf = shape.leaf
     threshold, categories, category_start, goes_left = _splits(table, leaf, n_features)
     return Forest(
-        roots=roots,
+        roots=shape.roots,
         feature=np.where(leaf, 0, table.feature),
         threshold=threshold,
-        children=np.column_stack([right, left]).ravel(),
+        children=np.column_stack([shape.right, shape.left]).ravel(),
         categories=categories,
         category_start=category_start,
         goes_left=goes_left,
         shares=_shares(table.counts, leaf),
-        depth=_depth(left, right, roots, leaf),
+        depth=shape.depth,
         n_features=n_features,
     )
 
@@ -171,18 +158,10 @@ def _category_goes_left(forest: Forest, node: Ints, value: Floats, size: Ints) -
     return forest.goes_left.take(forest.category_start.take(node) + category)
 
 
-def _refuse(what: str) -> NoReturn:
-    raise MalformedForestError(what)
-
-
 def _sorted(table: NodeTable) -> tuple[NodeTable, Ints]:
     """The table ordered by tree and node, and the number of nodes per tree."""
-    if not len(table.tree):
-        _refuse("it has no nodes")
     order = np.lexsort((table.node, table.tree))
-    trees, sizes = np.unique(table.tree, return_counts=True)
-    if not np.array_equal(trees, np.arange(len(trees))):
-        _refuse("the tree numbers are not 0, 1, 2, …")
+    sizes = tree_sizes(table.tree)
     lengths = np.diff(table.split_offsets)
     starts = np.concatenate([[0], np.cumsum(lengths[order])])
     within = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths[order])
@@ -192,55 +171,26 @@ def _sorted(table: NodeTable) -> tuple[NodeTable, Ints]:
     return ordered, sizes
 
 
-def _check_shape(table: NodeTable, leaf: NDArray[np.bool_], tree_sizes: Ints) -> None:
-    size = np.repeat(tree_sizes, tree_sizes)
-    first = np.repeat(np.cumsum(tree_sizes) - tree_sizes, tree_sizes)
-    if not np.array_equal(table.node, np.arange(len(size)) - first):
-        _refuse("the node numbers of a tree are not 0, 1, 2, …")
-    inner = ~leaf
-    for child in (table.left[inner], table.right[inner]):
-        if not ((child > 0) & (child < size[inner])).all():
-            _refuse("a node names a child that its tree does not have")
-        # Spark numbers nodes from the root down: a child that comes before its parent closes a cycle.
-        if not (child > table.node[inner]).all():
-            _refuse("a node is its own descendant")
-    children = np.concatenate([(first + side)[inner] for side in (table.left, table.right)])
-    parents = np.bincount(children, minlength=len(size))
-    if not np.array_equal(parents, table.node > 0):
-        _refuse("a node has two parents or none")
-
-
-def _depth(left: Ints, right: Ints, roots: Ints, leaf: NDArray[np.bool_]) -> int:
-    level, depth = roots[~leaf[roots]], 0
-    while level.size:
-        depth += 1
-        if depth > MAX_DEPTH:
-            _refuse(f"a tree is deeper than {MAX_DEPTH}")
-        level = np.concatenate([left[level], right[level]])
-        level = level[~leaf[level]]
-    return depth
-
-
 def _splits(table: NodeTable, leaf: NDArray[np.bool_], n_features: int) -> tuple[Floats, Ints, Ints, NDArray[np.bool_]]:
     """Threshold, number of categories (0 for a threshold), start in the category table, and that table."""
     inner = ~leaf
     if not ((table.feature[inner] >= 0) & (table.feature[inner] < n_features)).all():
-        _refuse(f"a split uses a feature outside 0 … {n_features - 1}")
+        refuse(f"a split uses a feature outside 0 … {n_features - 1}")
     lengths = np.diff(table.split_offsets)
     by_threshold = inner & (table.categories == _CONTINUOUS)
     by_category = inner & ~by_threshold
     if not (lengths[by_threshold] == 1).all():
-        _refuse("a split on a number does not have exactly one threshold")
+        refuse("a split on a number does not have exactly one threshold")
     threshold = np.full(len(leaf), np.inf)
     threshold[by_threshold] = table.split_values[table.split_offsets[:-1][by_threshold]]
     if np.isnan(threshold).any():
-        _refuse("a threshold is not a number")
+        refuse("a threshold is not a number")
     categories = np.where(by_category, table.categories, 0)
     if (categories[by_category] < 1).any() or (categories > _MAX_CATEGORIES).any():
-        _refuse("a split has an impossible number of categories")
+        refuse("a split has an impossible number of categories")
     entries = np.where(by_category, categories + 1, 0)
     if entries.sum() > _MAX_CATEGORY_TABLE:
-        _refuse("its splits have too many categories")
+        refuse("its splits have too many categories")
     category_start = np.cumsum(entries) - entries
     return threshold, categories, category_start, _category_table(table, by_category, category_start)
 
@@ -251,7 +201,7 @@ def _category_table(table: NodeTable, by_category: NDArray[np.bool_], start: Int
     values = table.split_values[listed]
     size = np.repeat(table.categories, lengths)
     if not ((values >= 0) & (values < size) & (values == np.floor(values))).all():
-        _refuse("a split names a category that its feature does not have")
+        refuse("a split names a category that its feature does not have")
     goes_left = np.zeros(int((table.categories[by_category] + 1).sum()), dtype=np.bool_)
     goes_left[np.repeat(start, lengths) + values.astype(np.intp)] = True
     # Spark keeps the smaller side as the list: when that is the right side, a value outside the categories goes left.
@@ -263,8 +213,8 @@ def _category_table(table: NodeTable, by_category: NDArray[np.bool_], start: Int
 def _shares(counts: Floats, leaf: NDArray[np.bool_]) -> Floats:
     """Class counts over their sum; zeros where the node is no leaf."""
     if counts.ndim != 2 or not counts.shape[1]:
-        _refuse("its nodes hold no class counts")
+        refuse("its nodes hold no class counts")
     totals = np.add.accumulate(counts, axis=1)[:, -1]
     if not np.isfinite(totals[leaf]).all() or (counts[leaf] < 0).any() or (totals[leaf] <= 0).any():
-        _refuse("a leaf has no usable class counts")
+        refuse("a leaf has no usable class counts")
     return np.where(leaf[:, None], counts / np.where(leaf, totals, 1.0)[:, None], 0.0)

@@ -18,17 +18,16 @@ from loadcast.models import walk
 from loadcast.models.forest import (
     Floats,
     Forest,
-    Ints,
-    MalformedForestError,
     NodeTable,
     build_forest,
     classes,
     probabilities,
     votes,
 )
-from loadcast.models.machine_code import quick_walk
 from loadcast.models.model import Model, ModelFamily, Prediction
+from loadcast.models.quick_forest import quick_walk
 from loadcast.models.saved import SavedModel, demand, params_of
+from loadcast.models.tree_shape import Ints, MalformedForestError
 from loadcast.settings import Settings
 
 _SAVED_CLASS = "org.apache.spark.ml.classification.RandomForestClassificationModel"

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadcast.models.forest import Floats, Ints, with_features
+from loadcast.models.forest import Floats, with_features
 from loadcast.models.forest_family import ForestModel
 from loadcast.models.model import Model, Prediction
+from loadcast.models.tree_shape import Ints
 
 NO_COLUMN = -1
 

@@ -7,13 +7,14 @@ from importlib.metadata import EntryPoint, entry_points
 
 from loadcast import paths
 from loadcast.errors import ArtefactError, ConfigError, EnvironmentNotReadyError
+from loadcast.models.boosted_family import BOOSTED
 from loadcast.models.forest_family import FOREST
 from loadcast.models.model import Model, ModelFamily
 from loadcast.models.saved import SavedFiles, SavedModel, class_of
 
 #: The group of entry points; each is named as its family and leads to a ModelFamily.
 ENTRY_POINTS = "loadcast.models"
-_OWN = (FOREST,)
+_OWN = (FOREST, BOOSTED)
 _SHOWN_CHARACTERS = 100
 
 

@@ -8,7 +8,8 @@ from pyspark.ml.classification import RandomForestClassifier
 from pyspark.sql import DataFrame
 
 from loadcast import schema
-from loadcast.settings import ForestSettings, Settings
+from loadcast.model_settings import ForestSettings
+from loadcast.settings import Settings
 from loadcast.spark.fitting import FEATURES, number_of_features
 
 MOST_FEATURES_DRAWN = 36

@@ -13,6 +13,7 @@ _TYPES: dict[pa.DataType, T.DataType] = {
     pa.bool_(): T.BooleanType(),
     pa.int32(): T.IntegerType(),
     pa.int64(): T.LongType(),
+    pa.float32(): T.FloatType(),
     pa.float64(): T.DoubleType(),
     pa.timestamp("us"): T.TimestampNTZType(),
 }
