@@ -17,6 +17,7 @@ from loadcast.extras import EXTRAS, missing_named, require
 ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"^[a-z][\w-]*", re.MULTILINE)
 MODULES = {
+    "resvg-py": "resvg_py",
     "mlflow-skinny": "mlflow",
     "databricks-sdk": "databricks",
     "azure-synapse-spark": "azure.synapse.spark",

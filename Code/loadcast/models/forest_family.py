@@ -41,6 +41,7 @@ _COLUMNS = (
     *(f"{_NODE}.{name}" for name in ("id", "leftChild", "rightChild", "impurityStats")),
     *(f"{_NODE}.split.{name}" for name in ("featureIndex", "leftCategoriesOrThreshold", "numCategories")),
 )
+_IMPORTANCE_COLUMNS = ("treeID", *(f"{_NODE}.{name}" for name in ("gain", "impurityStats", "split.featureIndex")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,31 @@ def load_forest(saved: SavedModel) -> ForestModel:
     return ForestModel(forest)
 
 
+def forest_importance(saved: SavedModel) -> Floats:
+    """The share of each feature in what splits have gained, as Spark ML's featureImportances has it.
+
+    Source: TreeEnsembleModel.featureImportances. A split's gain counts with the rows that it saw; the shares of a tree
+    add up to 1, and so do the trees' means. Raises ArtefactError.
+    """
+    with saved.saved.reading(f"{saved.folder}/data"):
+        table = saved.table("data", _IMPORTANCE_COLUMNS).combine_chunks()
+        nodes = table.column(_NODE).combine_chunks()
+        nodes = nodes.chunk(0) if isinstance(nodes, pa.ChunkedArray) else nodes
+        feature = numbers_in(nodes.field("split").field("featureIndex")).astype(np.intp)
+        counts = numbers_in(nodes.field("impurityStats").flatten()).reshape(len(feature), -1).sum(axis=1)
+        gains = numbers_in(nodes.field("gain")) * counts
+        trees = numbers_in(table.column("treeID").combine_chunks()).astype(np.intp)
+    split = feature >= 0
+    if (feature >= saved.n_features).any() or (trees < 0).any() or not np.isfinite(gains[split]).all():
+        raise ArtefactError(f"{saved.folder}: a split is of no feature, or its gain no number. Train again.")
+    numbers, tree = np.unique(trees[split], return_inverse=True)
+    cells = tree * saved.n_features + feature[split]
+    sums = np.bincount(cells, gains[split], len(numbers) * saved.n_features).reshape(len(numbers), saved.n_features)
+    totals = sums.sum(axis=1, keepdims=True)
+    shares: Floats = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0).sum(axis=0)
+    return shares / shares.sum() if shares.sum() > 0 else shares
+
+
 def node_table(table: pa.Table, folder: str = paths.FOREST_MODEL, n_classes: int = _N_CLASSES) -> NodeTable:
     """Spark ML's table of nodes as arrays; `folder` is for messages. Raises ArtefactError."""
     table = table.combine_chunks()
@@ -136,4 +162,6 @@ def _record(settings: Settings) -> Mapping[str, Any]:
     return {"forest": settings.forest.model_dump(by_alias=True)}
 
 
-FOREST = ModelFamily("forest", _SAVED_CLASS, load_forest, "loadcast.spark.forest:fit", _caption, _record)
+FOREST = ModelFamily(
+    "forest", _SAVED_CLASS, load_forest, "loadcast.spark.forest:fit", _caption, _record, forest_importance
+)
