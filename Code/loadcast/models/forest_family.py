@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from loadcast import paths, schema
@@ -41,7 +42,7 @@ _COLUMNS = (
     *(f"{_NODE}.{name}" for name in ("id", "leftChild", "rightChild", "impurityStats")),
     *(f"{_NODE}.split.{name}" for name in ("featureIndex", "leftCategoriesOrThreshold", "numCategories")),
 )
-_IMPORTANCE_COLUMNS = ("treeID", *(f"{_NODE}.{name}" for name in ("gain", "impurityStats", "split.featureIndex")))
+_GAIN = "gain"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,22 +103,20 @@ def forest_importance(saved: SavedModel) -> Floats:
     add up to 1, and so do the trees' means. Raises ArtefactError.
     """
     with saved.saved.reading(f"{saved.folder}/data"):
-        table = saved.table("data", _IMPORTANCE_COLUMNS).combine_chunks()
-        nodes = table.column(_NODE).combine_chunks()
-        nodes = nodes.chunk(0) if isinstance(nodes, pa.ChunkedArray) else nodes
-        feature = numbers_in(nodes.field("split").field("featureIndex")).astype(np.intp)
-        counts = numbers_in(nodes.field("impurityStats").flatten()).reshape(len(feature), -1).sum(axis=1)
-        gains = numbers_in(nodes.field("gain")) * counts
-        trees = numbers_in(table.column("treeID").combine_chunks()).astype(np.intp)
-    split = feature >= 0
-    if (feature >= saved.n_features).any() or (trees < 0).any() or not np.isfinite(gains[split]).all():
+        table = saved.table("data", (*_COLUMNS, f"{_NODE}.{_GAIN}"))
+        nodes = node_table(table, saved.folder)
+        column = pc.fill_null(pc.struct_field(table.column(_NODE), _GAIN), np.nan).combine_chunks()
+        gains = numbers_in(column) * nodes.counts.sum(axis=1)
+    split, width = nodes.feature >= 0, saved.n_features
+    if (nodes.feature >= width).any() or not np.isfinite(gains[split]).all():
         raise ArtefactError(f"{saved.folder}: a split is of no feature, or its gain no number. Train again.")
-    numbers, tree = np.unique(trees[split], return_inverse=True)
-    cells = tree * saved.n_features + feature[split]
-    sums = np.bincount(cells, gains[split], len(numbers) * saved.n_features).reshape(len(numbers), saved.n_features)
+    trees, tree = np.unique(nodes.tree[split], return_inverse=True)
+    sums = np.zeros((len(trees), width))
+    np.add.at(sums, (tree, nodes.feature[split]), gains[split])
     totals = sums.sum(axis=1, keepdims=True)
-    shares: Floats = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0).sum(axis=0)
-    return shares / shares.sum() if shares.sum() > 0 else shares
+    shares = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0).sum(axis=0)
+    mean: Floats = shares / max(1.0, shares.sum())
+    return mean
 
 
 def node_table(table: pa.Table, folder: str = paths.FOREST_MODEL, n_classes: int = _N_CLASSES) -> NodeTable:

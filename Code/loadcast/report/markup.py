@@ -20,7 +20,7 @@ class Markup(str):
 Content = str | Iterable[str]
 
 
-def element(tag: str, content: Content = "", **attributes: Value) -> Markup:
+def element(tag: str, content: Content = "", /, **attributes: Value) -> Markup:
     """An element. Texts in it are escaped, Markup is not; an attribute that is None is left out.
 
     `class_` stands for class, and `_` within a name for `-`.

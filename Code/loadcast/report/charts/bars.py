@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loadcast import schema
+from loadcast.printable import printable
 from loadcast.report.charts.canvas import Picture, box, label, percent, picture, polyline
 from loadcast.report.charts.weeks import class_legend
 from loadcast.report.markup import Markup
@@ -14,7 +15,8 @@ _WIDTH = 320
 _ROW, _BAR = 30, 10
 _PLOT_H = 120
 _LEFT = 38
-_LONGEST_NAME = 43
+#: Letters that a line has room for.
+_LINE = 46
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def bars(rows: Sequence[Bar], title: str, full: float | None = None) -> Picture:
         y = number * _ROW
         length = _WIDTH * min(1.0, abs(row.value) / most) if most else 0.0
         marks += [
-            label((0, y + 11), cut(row.name), class_="strong"),
+            label((0, y + 11), cut(row.name, _LINE - len(row.written)), class_="strong"),
             label((_WIDTH, y + 11), row.written, "end", "strong"),
             box((0, y + 15), (_WIDTH, _BAR), "track"),
             box((0, y + 15), (length, _BAR), "accent" if row.stands_out else "plain"),
@@ -43,10 +45,10 @@ def bars(rows: Sequence[Bar], title: str, full: float | None = None) -> Picture:
     return picture((_WIDTH, max(1, len(rows)) * _ROW), title, marks)
 
 
-def cut(name: str, longest: int = _LONGEST_NAME) -> str:
-    """A name that fits; what is left out of a longer one is its middle."""
-    half = (longest - 1) // 2
-    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
+def cut(name: str, longest: int) -> str:
+    """A name that fits, as it is shown; what is left out of a longer one is its middle."""
+    text, half = printable(name), max(1, (longest - 1) // 2)
+    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
 def class_shares(counts: Mapping[str, Sequence[int]], title: str) -> Picture:

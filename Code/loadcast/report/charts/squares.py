@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loadcast.report.charts.canvas import Picture, box, label, percent, picture, polyline
-from loadcast.report.charts.palette import HEAT_STEPS
 from loadcast.report.charts.weeks import heat_step
 from loadcast.report.markup import Markup, element
 
@@ -15,7 +14,8 @@ _WIDTH = 320
 _LEFT, _TOP = 56, 34
 _CELL_W, _CELL_H = 88, 54
 _PLOT_W, _PLOT_H = 270, 220
-_STRONG = HEAT_STEPS // 2
+#: From this shade on, the page's own text would not be read.
+_STRONG = 5
 
 
 def confusion_matrix(names: Sequence[str], rows: Sequence[Sequence[int]], title: str) -> Picture:

@@ -83,7 +83,7 @@ def horizon_section(metrics: Metrics) -> Section | None:
     rows = [_horizon_row(point) for point in shown]
     caption = "Between the lines: the lift, in the line's colour where the model is ahead, in red where it is not."
     figure = Figure("horizons", title, caption, horizon_chart(points, title))
-    return Section("horizons", "How far ahead", lead, [figure, Card(table(heads, rows, title))])
+    return Section("ahead", "How far ahead", lead, [figure, Card(table(heads, rows, title))])
 
 
 def _horizon_row(point: HorizonPoint) -> tuple[str, ...]:
