@@ -41,7 +41,7 @@ def _server() -> str:
 def direct_predictions(servers: list[str]) -> pa.Table:
     """Forecasts of each hour from several origins: the longer the horizon, the oftener wrong; later servers more."""
     rng = np.random.default_rng(0)
-    rows: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, "horizonHours")}
+    rows: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, schema.HORIZON)}
     for place, server in enumerate(servers):
         truth = 1 + (np.arange(_HOURS) % 24 >= 8).astype(int) + (np.arange(_HOURS) % 24 >= 16)
         for origin in range(-_AHEAD_H, _HOURS, _EVERY_H):
@@ -54,7 +54,7 @@ def direct_predictions(servers: list[str]) -> pa.Table:
                 values = (server, BEGIN + timedelta(hours=hour), hour % 31 != 0, int(truth[hour]), float(said), horizon)
                 for name, value in zip(rows, values, strict=True):
                     rows[name].append(value)
-    types = [*(schema.PREDICTIONS_SCHEMA.field(name) for name in _COLUMNS), pa.field("horizonHours", pa.int32())]
+    types = [*(schema.PREDICTIONS_SCHEMA.field(name) for name in _COLUMNS), pa.field(schema.HORIZON, pa.int32())]
     return pa.table(rows, schema=pa.schema(types))
 
 

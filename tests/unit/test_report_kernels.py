@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from loadcast import schema
-from loadcast.kernels.hour_strips import HORIZON, HourStrips
+from loadcast.kernels.hour_strips import HourStrips
 from loadcast.kernels.load_profile import LoadProfile
 from loadcast.kernels.server_scores import ServerScores
 from loadcast.report.page.content import SHOWN_SERVERS, best_and_worst
@@ -95,7 +95,7 @@ def test_best_and_worst_are_different_servers(servers: int, best: int, worst: in
 
 def strip_rows(*rows: tuple[str, int, bool, int | None, int, int]) -> pa.RecordBatch:
     """Rows of server, hour from BEGIN, observed, label, prediction, horizon."""
-    names = (schema.SERVER, schema.HOUR, schema.OBSERVED, schema.LABEL, schema.PREDICTION, HORIZON)
+    names = (schema.SERVER, schema.HOUR, schema.OBSERVED, schema.LABEL, schema.PREDICTION, schema.HORIZON)
     types = (pa.string(), schema.TIMESTAMP, pa.bool_(), pa.int32(), pa.float64(), pa.int32())
     columns = [list(column) for column in zip(*rows, strict=True)]
     columns[1] = [BEGIN + timedelta(hours=hour) for hour in columns[1]]

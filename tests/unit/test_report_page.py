@@ -121,7 +121,7 @@ def test_every_part_of_a_run_has_its_place(everything: ReportContent) -> None:
     wanted += ["classes-by-hour", "classes", "rows", "rejected"]
     assert [figure.name for figure in figures(everything)] == wanted
     shown = " ".join(" ".join(Reader(page(everything).decode()).texts).split())
-    for words in ("least expected cost 12.5", "argmax 17", "class of last observed hour", "Mind: "):
+    for words in ("least expected cost 12.5", "argmax 17", "class of the last observed hour", "Mind: "):
         assert words in shown
     assert "Left out: " in shown  # the scores were changed, so the model is not taken at its word
 
@@ -207,7 +207,7 @@ def test_scores_by_horizon_that_cannot_be_read_are_an_error(tmp_path: Path) -> N
     file.write_text(json.dumps(metrics))
     result = run(output)
     assert result.exit_code == ArtefactError.exit_code
-    assert "byHorizon of metrics.json cannot be read: 3.rows" in result.stderr
+    assert "test.byHorizon.3.rows" in result.stderr
 
 
 def test_the_command_writes_beside_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from loadcast import paths
+from loadcast import paths, schema
 from loadcast.api.opened import Run, Where, open_run
 from loadcast.errors import ArtefactError
 from loadcast.kernels import hour_strips, load_profile, server_scores
@@ -78,7 +78,7 @@ def _with_forecast(run: Run, content: ReportContent) -> ReportContent:
         scores.add(batch)
     best, worst = best_and_worst(scores.scores())
     strips = HourStrips([score.server for score in (*best, *worst)], STRIP_HOURS)
-    for batch in run.prediction_batches((*hour_strips.COLUMNS, hour_strips.HORIZON)):
+    for batch in run.prediction_batches((*hour_strips.COLUMNS, schema.HORIZON)):
         strips.add(batch)
     return ReportContent(
         **{name: getattr(content, name) for name in ("shown", "run", "info", "quality", "metrics", "profile")},

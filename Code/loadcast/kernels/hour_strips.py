@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from loadcast import schema
 
 COLUMNS = (schema.SERVER, schema.HOUR, schema.OBSERVED, schema.LABEL, schema.PREDICTION)
-#: How many hours before the hour a forecast was made, where a table says so.
-HORIZON = "horizonHours"
 #: Of the forecasts of an hour, the earliest of those made at most so long before.
 DAY_AHEAD_H = 24
 _HOUR_US = 3_600_000_000
@@ -39,7 +37,7 @@ class HourStrips:
         self._kept: list[pa.Table] = []
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Add rows with COLUMNS, and HORIZON where there is one."""
+        """Add rows with COLUMNS, and schema.HORIZON where there is one."""
         mine = rows.filter(pc.is_in(rows.column(schema.SERVER), value_set=self._wanted))
         if mine.num_rows:
             self._kept.append(pa.Table.from_batches([mine]))
@@ -73,8 +71,8 @@ def _strip(rows: pa.Table, begin: int, at: NDArray[np.int64], n: int) -> Strip:
 
 def _preference(rows: pa.Table) -> NDArray[np.int64]:
     """The larger, the rather a row is taken: within a day the longest horizon, then of the others the shortest."""
-    if HORIZON not in rows.column_names:
+    if schema.HORIZON not in rows.column_names:
         return np.zeros(rows.num_rows, dtype=np.int64)
-    horizon = rows.column(HORIZON).to_numpy().astype(np.int64)
+    horizon = rows.column(schema.HORIZON).to_numpy().astype(np.int64)
     preference: NDArray[np.int64] = np.where(horizon <= DAY_AHEAD_H, horizon, -horizon)
     return preference

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadcast import schema
-from loadcast.artefacts.metrics import Metrics, PartMetrics, Scores
+from loadcast.artefacts.metrics import HorizonMetrics, Metrics, PartMetrics, Scores
 from loadcast.kernels.features import FeatureSet
 from loadcast.report.charts.bars import Bar, bars
 from loadcast.report.charts.canvas import percent
 from loadcast.report.charts.horizons import HorizonPoint, horizon_chart
 from loadcast.report.charts.squares import ReliabilityPoint, confusion_matrix, reliability_diagram
 from loadcast.report.markup import Markup
+from loadcast.report.page.bills import bills
 from loadcast.report.page.content import Importance
 from loadcast.report.page.headline import number
-from loadcast.report.page.optional import bills, horizons
 from loadcast.report.page.parts import Card, Figure, Section, table
 from loadcast.report.run import forecast_name
 
@@ -64,10 +64,9 @@ def _confusion_figure(names: Sequence[str], rows: Sequence[Sequence[int]]) -> Fi
     return Figure("confusion", title, caption, confusion_matrix(names, rows, title), table(heads, cells, title))
 
 
-def horizon_section(metrics: Metrics) -> Section | None:
+def horizon_section(test: PartMetrics) -> Section | None:
     """Accuracy by how far ahead a forecast was made; None where the run does not say."""
-    scores = horizons(metrics)
-    points = [point for found in scores if (point := found.point())]
+    points = [_point(scores) for scores in test.by_horizon if scores.naive]
     if not points:
         return None
     behind = [point for point in points if point.model < point.best_naive]
@@ -84,6 +83,11 @@ def horizon_section(metrics: Metrics) -> Section | None:
     caption = "Between the lines: the lift, in the line's colour where the model is ahead, in red where it is not."
     figure = Figure("horizons", title, caption, horizon_chart(points, title))
     return Section("ahead", "How far ahead", lead, [figure, Card(table(heads, rows, title))])
+
+
+def _point(scores: HorizonMetrics) -> HorizonPoint:
+    best = max(scores.naive, key=lambda name: scores.naive[name])
+    return HorizonPoint(scores.horizon_hours, scores.accuracy, scores.naive[best], best)
 
 
 def _horizon_row(point: HorizonPoint) -> tuple[str, ...]:
