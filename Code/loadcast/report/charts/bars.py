@@ -56,7 +56,7 @@ def class_shares(counts: Mapping[str, Sequence[int]], title: str) -> Picture:
     marks: list[Markup] = []
     for number, (name, row) in enumerate(counts.items()):
         y, x, total = number * 48, 0.0, sum(row)
-        marks.append(label((0, y + 12), f"{name}, {total:,} hours", class_="strong"))
+        marks.append(label((0, y + 12), f"{name}, of {total:,}", class_="strong"))
         for (class_label, class_name), count in zip(schema.CLASS_NAMES.items(), row, strict=True):
             share = count / total if total else 0.0
             said = f"{name}: {class_name} {percent(share, 1)}, {count:,} hours"

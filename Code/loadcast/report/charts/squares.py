@@ -31,7 +31,7 @@ def confusion_matrix(names: Sequence[str], rows: Sequence[Sequence[int]], title:
             step = heat_step(share, 0.0, 1.0)
             text_class = "strong-heat" if step >= _STRONG else "weak-heat"
             x = _LEFT + column * _CELL_W
-            said = f"actually {name}, forecast {names[column]}: {count:,} hours, {percent(share, 1)} of {name}"
+            said = f"actually {name}, forecast {names[column]}: {count:,}, {percent(share, 1)} of {name}"
             marks += [
                 box((x, y), (_CELL_W - 2, _CELL_H - 2), f"h{step}", said),
                 label((x + _CELL_W / 2 - 1, y + 24), percent(share), "middle", text_class),

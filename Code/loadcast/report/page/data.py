@@ -122,14 +122,14 @@ def _shares(test: PartMetrics, info: Info) -> tuple[Figure, Card]:
     title = "How often each class came, and was forecast"
     drawn = class_shares({"actual": actual, "forecast": forecast}, title)
     low, high = (f"{bound:,.6g}" for bound in (info.low_threshold, info.high_threshold))
+    if info.labels is not None and info.labels.servers:
+        low, high = "the server's low bound", "its high bound"
     meanings = (f"up to {low}", f"above {low}, up to {high}", f"above {high}")
     rows = [
         (name, *cells, f"{hours:,}", f"{said:,}")
         for name, *cells, hours, said in zip(matrix.labels, meanings, actual, forecast, strict=True)
     ]
-    cells = table(
-        ("class", "peak load of the hour", ">actual hours", ">forecast"), rows, f"Load classes ({rule(info)})"
-    )
+    cells = table(("class", "peak load of the hour", ">actual", ">forecast"), rows, f"Load classes ({rule(info)})")
     return Figure("classes", title, "A forecast that leans to one class shows here.", drawn), Card(cells)
 
 

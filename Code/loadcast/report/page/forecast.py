@@ -39,7 +39,7 @@ def scores_section(test: PartMetrics) -> Section:
         items.append(_confusion_figure(matrix.labels, matrix.rows_are_true_class))
     items.append(Card(_score_table(named, test), wide=True))
     lead = (
-        f"On {test.rows:,} observed hours of the test period, which training has not seen. Macro-F1 is the mean of the "
+        f"On {test.rows:,} forecasts of observed hours that training has not seen. Macro-F1 is the mean of the "
         "classes' F1, so a rare class counts as much as a common one."
     )
     return Section("forecast", "The forecast and the naive ones", lead, items)
@@ -58,7 +58,7 @@ def _score_table(named: Sequence[tuple[str, Scores]], test: PartMetrics) -> Mark
 
 def _confusion_figure(names: Sequence[str], rows: Sequence[Sequence[int]]) -> Figure:
     title = "Which class was taken for which"
-    caption = "Each row is an actual class, with the share of its hours that were forecast as low, medium and high."
+    caption = "Each row is an actual class, with the share of it that was forecast as low, medium and high."
     heads = ("actual", *(f">forecast {name}" for name in names))
     cells = [(name, *(f"{count:,}" for count in counts)) for name, counts in zip(names, rows, strict=True)]
     return Figure("confusion", title, caption, confusion_matrix(names, rows, title), table(heads, cells, title))
@@ -108,9 +108,9 @@ def calibration_section(test: PartMetrics) -> Section | None:
     title = "Reliability"
     caption = (
         "Below the dashed line the model was surer than it should have been, above it less sure. "
-        "Larger dots stand for more hours."
+        "Larger dots stand for more forecasts."
     )
-    heads = ("probability of the answer", ">hours", ">mean probability", ">right")
+    heads = ("probability of the answer", ">forecasts", ">mean probability", ">right")
     rows = [
         (
             f"{percent(found.begin)} to {percent(found.end)}",

@@ -41,7 +41,8 @@ def verdict(metrics: Metrics | None) -> str:
     test = metrics.test
     if test.accuracy is None:
         return "There was no observed hour in the test period, so nothing is known of how good the forecast is."
-    said = f"Of {test.rows:,} observed hours of the test period, the model had {percent(test.accuracy, 1)} right"
+    right = percent(test.accuracy, 1)
+    said = f"Of {test.rows:,} forecasts of observed hours in the test period, the model had {right} right"
     naive = test.naive.get(test.best_naive or "")
     if naive is None or naive.accuracy is None or test.lift_over_best_naive.accuracy is None:
         return f"{said}."
