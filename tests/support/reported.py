@@ -76,7 +76,9 @@ def _metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
         {"horizonHours": ahead, "rows": 90, "accuracy": 0.8 - ahead / 400, "macroF1": 0.7, "naive": naive(ahead)}
         for ahead in range(1, _AHEAD_H + 1)
     ]
-    test["costs"] = {"leastExpectedCost": 12.5, "argmax": 17, EVIL: 1e9}
+    bills = {name: {"total": total, "perRow": total / 90} for name, total in (("a", 12.5), ("b", 17.0), (EVIL, 1e9))}
+    naive_bills = {EVIL: bills[EVIL], "mostFrequent": bills["b"]}
+    test["costs"] = {"decision": bills["a"], "prediction": bills["b"], "naive": naive_bills, "bestNaive": EVIL}
     test["expectedCalibrationError"], test["brierScore"] = 0.0123, 0.3
     test["reliability"] = [
         {"from": at / 10, "to": (at + 1) / 10, "rows": 5 * at, "accuracy": at / 10, "confidence": at / 10 + 0.05}

@@ -117,11 +117,16 @@ def test_hostile_names_are_shown_as_they_are(everything: ReportContent) -> None:
 
 
 def test_every_part_of_a_run_has_its_place(everything: ReportContent) -> None:
-    wanted = ["scores", "confusion", "horizons", "reliability", "accuracy", "best", "worst", "week"]
+    wanted = ["scores", "confusion", "horizons", "reliability", "bills", "accuracy", "best", "worst", "week"]
     wanted += ["classes-by-hour", "classes", "rows", "rejected"]
     assert [figure.name for figure in figures(everything)] == wanted
     shown = " ".join(" ".join(Reader(page(everything).decode()).texts).split())
-    for words in ("least expected cost 12.5", "argmax 17", "class of the last observed hour", "Mind: "):
+    for words in (
+        "the class of least expected cost 12.5",
+        "the likeliest class 17",
+        "class of the last observed hour",
+        "Mind: ",
+    ):
         assert words in shown
     assert "Left out: " in shown  # the scores were changed, so the model is not taken at its word
 

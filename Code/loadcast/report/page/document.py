@@ -31,7 +31,7 @@ def sections(content: ReportContent) -> list[Section]:
     found: list[Section | None] = []
     if metrics is not None:
         test = metrics.test
-        found += [scores_section(test), horizon_section(test), calibration_section(test), cost_section(metrics)]
+        found += [scores_section(test), horizon_section(test), calibration_section(test), cost_section(test)]
     found.append(servers_section(content))
     if content.importance is not None:
         found.append(importance_section(content.importance, _features(content)))

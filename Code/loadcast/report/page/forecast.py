@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadcast import schema
-from loadcast.artefacts.metrics import HorizonMetrics, Metrics, PartMetrics, Scores
+from loadcast.artefacts.metrics import HorizonMetrics, PartMetrics, Scores
 from loadcast.kernels.features import FeatureSet
+from loadcast.report.amounts import amount
 from loadcast.report.charts.bars import Bar, bars
 from loadcast.report.charts.canvas import percent
 from loadcast.report.charts.horizons import HorizonPoint, horizon_chart
 from loadcast.report.charts.squares import ReliabilityPoint, confusion_matrix, reliability_diagram
 from loadcast.report.markup import Markup
-from loadcast.report.page.bills import bills
 from loadcast.report.page.content import Importance
 from loadcast.report.page.headline import number
 from loadcast.report.page.parts import Card, Figure, Section, table
@@ -21,7 +21,6 @@ from loadcast.report.run import forecast_name
 _MODEL = "the model"
 _MOST_FEATURES = 15
 _SHOWN_HORIZONS = (1, 2, 3, 6, 12, 18, 24, 30, 36, 42, 48)
-_LONGEST_NAME = 80
 
 
 def scores_section(test: PartMetrics) -> Section:
@@ -92,7 +91,7 @@ def _point(scores: HorizonMetrics) -> HorizonPoint:
 
 def _horizon_row(point: HorizonPoint) -> tuple[str, ...]:
     lift = f"{100 * (point.model - point.best_naive):+.1f}".replace("-", "−")
-    return str(point.horizon_h), number(point.model), number(point.best_naive), lift, _readable(point.best_name)
+    return str(point.horizon_h), number(point.model), number(point.best_naive), lift, forecast_name(point.best_name)
 
 
 def calibration_section(test: PartMetrics) -> Section | None:
@@ -125,23 +124,20 @@ def calibration_section(test: PartMetrics) -> Section | None:
     return Section("calibration", heading, lead, [figure, Card(table(heads, rows, title))])
 
 
-def cost_section(metrics: Metrics) -> Section | None:
-    """The bills of the test period; None where the run has none."""
-    found = bills(metrics)
-    if not found:
+def cost_section(test: PartMetrics) -> Section | None:
+    """What the forecasts of the test period have cost, by the configured costs; None where the run has none."""
+    costs = test.costs
+    if costs is None or not test.rows:
         return None
-    rows = [(_readable(name), f"{value:,.6g}") for name, value in found.items()]
-    lead = "What the decisions of the test period would have cost, by the configured costs."
-    return Section("costs", "Cost", lead, [Card(table(("decisions", ">cost"), rows, "Bills of the test period"))])
-
-
-def _readable(name: str) -> str:
-    """A key in camel case as words; other names stay as they are."""
-    known = forecast_name(name)
-    if known != name or not name.isidentifier():
-        return known[:_LONGEST_NAME]
-    words = "".join(f" {sign.lower()}" if sign.isupper() else sign for sign in name)
-    return words.replace("_", " ").strip()[:_LONGEST_NAME]
+    bills = {"the class of least expected cost": costs.decision, "the likeliest class": costs.prediction}
+    bills |= {forecast_name(name): bill for name, bill in sorted(costs.naive.items(), key=lambda item: item[1].total)}
+    lead = f"What the {test.rows:,} forecasts of the test period have cost, by the configured costs of wrong classes."
+    title = "Bills of the test period"
+    made = [Bar(name, bill.total, amount(bill.total), at == 0) for at, (name, bill) in enumerate(bills.items())]
+    rows = [(name, amount(bill.total), amount(bill.per_row or 0.0)) for name, bill in bills.items()]
+    caption = "All on the same rows; the naive forecasts by their bills, the cheapest first."
+    cells = table(("forecast", ">in all", ">for each"), rows, title, marked=0)
+    return Section("cost", "Cost", lead, [Figure("bills", title, caption, bars(made, title)), Card(cells)])
 
 
 def importance_section(importance: Importance, features: FeatureSet | None) -> Section:
