@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from loadcast.api.experiments import Experiment, ExperimentRun, ScriptRun
     from loadcast.api.forecasts import forecast
     from loadcast.api.opened import Run, load_model, open_run
+    from loadcast.api.reports import write_report
     from loadcast.api.tables import daily, features, hourly, scan
     from loadcast.pipeline.run import run, run_etl, run_stats, run_train
     from loadcast.run_request import RunRequest
@@ -49,12 +50,14 @@ __all__ = [
     "run_stats",
     "run_train",
     "scan",
+    "write_report",
 ]
 
 _HOMES = {
     "api.experiments": ("Experiment", "ExperimentRun", "ScriptRun"),
     "api.forecasts": ("forecast",),
     "api.opened": ("Run", "load_model", "open_run"),
+    "api.reports": ("write_report",),
     "api.tables": ("daily", "features", "hourly", "scan"),
     "pipeline.run": ("run", "run_etl", "run_stats", "run_train"),
     "run_request": ("RunRequest",),

@@ -11,6 +11,7 @@ from loadcast.errors import EnvironmentNotReadyError
 #: Extra → the modules that come with it.
 EXTRAS = {
     "spark": ("pyspark", "py4j", "numba", "llvmlite", "pandas", "xgboost", "scipy"),
+    "pictures": ("resvg_py",),
     "history": ("mlflow", "sqlalchemy", "alembic"),
     "databricks": ("databricks",),
     "synapse": ("azure.synapse.spark", "msrest", "six"),

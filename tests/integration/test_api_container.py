@@ -49,6 +49,19 @@ def test_a_run_in_a_container_is_the_same_as_in_a_folder(settings: Settings, tmp
     assert runs.same_bits(there.predictions(), here.predictions()) == []
 
 
+def test_the_report_of_a_run_in_a_container_is_put_in_the_working_folder(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    there, here = loadcast.write_report(settings), loadcast.write_report(tmp_path / "output")
+    assert (there, here) == (Path("report.html"), tmp_path / "output" / "report.html")
+    texts = []
+    for file, where in ((there, settings), (here, tmp_path / "output")):
+        run = loadcast.open_run(where)
+        texts.append(file.read_text(encoding="utf-8").replace(run.name, "RUN").replace(run.output, "OUTPUT"))
+    assert texts[0] == texts[1]
+
+
 def test_a_forecast_from_a_container_is_the_same_as_from_a_folder(settings: Settings, tmp_path: Path) -> None:
     local = parse_settings({**settings.document(), "output": str(tmp_path / "output")})
     assert loadcast.forecast(settings).equals(loadcast.forecast(local))

@@ -13,11 +13,11 @@ import pytest
 import classic
 import reference
 from bundles import random_features, spark_scores, train_bundle
-from loadcast import schema
+from loadcast import paths, schema
 from loadcast.models import walk
 from loadcast.models.forest import Forest, build_forest, classes, probabilities, votes
-from loadcast.models.forest_family import node_table
-from loadcast.models.saved import SavedFiles
+from loadcast.models.forest_family import forest_importance, node_table
+from loadcast.models.saved import SavedFiles, SavedModel, read_saved
 from loadcast.serving.bundle import Bundle, load_bundle
 from loadcast.serving.predictor import Predictor
 from reference import feature_matrix
@@ -73,6 +73,14 @@ def hard_rows(bundle: Bundle, n: int) -> pa.Table:
             values = np.nextafter(values, values + rng.integers(-1, 2, n))
         table = replaced(table, name, np.where(rng.random(n) < 0.3, values, table.column(name).to_numpy()))
     return table
+
+
+def test_importances_of_features_are_spark_s(spark: SparkSession, folder: Path) -> None:
+    from pyspark.ml.classification import RandomForestClassificationModel
+
+    model = RandomForestClassificationModel.load(f"file://{folder / paths.FOREST_MODEL}")
+    saved = SavedModel(read_saved(folder, [paths.FOREST_MODEL]), paths.FOREST_MODEL, model.numFeatures)
+    np.testing.assert_allclose(forest_importance(saved), model.featureImportances.toArray(), rtol=1e-9)
 
 
 def test_classes_and_probabilities_equal_spark_s(

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"^[a-z][\w-]*", re.MULTILINE)
 MODULES = {
     "xgboost-cpu": "xgboost",
+    "resvg-py": "resvg_py",
     "mlflow-skinny": "mlflow",
     "databricks-sdk": "databricks",
     "azure-synapse-spark": "azure.synapse.spark",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -43,6 +44,11 @@ class Run:
         return self._folder.name
 
     @property
+    def output(self) -> str:
+        """The output that the run is of, for messages: a path or URL without secrets."""
+        return self._output.shown
+
+    @property
     def info(self) -> Info:
         """What the run was made with. Raises ArtefactError, as all of these do, where the run has none."""
         return Info.read(self._artefact(paths.INFO).parent)
@@ -76,6 +82,30 @@ class Run:
         """
         return self._table(paths.PREDICTIONS)
 
+    def has(self, name: str) -> bool:
+        """Whether the run has an artefact, named as in paths.ARTEFACTS; monthly statistics always answer True."""
+        return name in (paths.HOURLY, paths.DAILY) or self._output.artefact(self._folder, name).exists()
+
+    def bundle(self) -> Path:
+        """A folder with the trained model's files, for serving.bundle."""
+        return [self._artefact(name).parent for name in (*paths.BUNDLE_FOLDERS, paths.METRICS, paths.INFO)][-1]
+
+    def hourly_batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The hourly peaks, some rows at a time and in no order: these columns, as far as there are such."""
+        months = self._output.months(self._folder)
+        for month in months.names(paths.HOURLY):
+            yield from self._batches(paths.HOURLY, months.folder(paths.HOURLY, month).glob("*.parquet"), columns)
+
+    def prediction_batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The predictions, some rows at a time and in no order: these columns, as far as there are such."""
+        return self._batches(paths.PREDICTIONS, self._artefact(paths.PREDICTIONS).rglob("*.parquet"), columns)
+
+    def _batches(self, name: str, files: Iterable[Path], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        for path in sorted(file for file in files if not is_hidden(file.name)):
+            with self._reading(name), pq.ParquetFile(path) as file:
+                known = [column for column in columns if column in file.schema_arrow.names]
+                yield from file.iter_batches(columns=known)
+
     def _months(self, kind: str, time: str) -> pa.Table:
         months = self._output.months(self._folder)
         folders = [months.folder(kind, month) for month in months.names(kind)]
@@ -88,10 +118,15 @@ class Run:
         wanted = sorted(file for file in files if not is_hidden(file.name))
         if not wanted:
             raise self._none(name)
-        try:
+        with self._reading(name):
             tables = [pq.ParquetFile(file).read().replace_schema_metadata(None) for file in wanted]
             order = [(schema.SERVER, "ascending"), (time, "ascending")]
             return pa.concat_tables(tables).sort_by(order).combine_chunks()
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except (pa.ArrowException, OSError) as error:
             raise ArtefactError(f"{name} of {self!r} cannot be read: {str(error)[:200]}. Make it anew.") from error
 

@@ -22,6 +22,7 @@ _COMMANDS = {
     "train": "loadcast.cli.jobs:train",
     "serve": "loadcast.cli.serve:serve",
     "score": "loadcast.cli.score:score",
+    "report": "loadcast.cli.report:report",
     "runs": "loadcast.cli.runs:runs",
     "download": "loadcast.cli.download:download",
     "export": "loadcast.cli.download:download",  # its first name

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from loadcast import paths, schema
@@ -40,6 +41,7 @@ _COLUMNS = (
     *(f"{_NODE}.{name}" for name in ("id", "leftChild", "rightChild", "impurityStats")),
     *(f"{_NODE}.split.{name}" for name in ("featureIndex", "leftCategoriesOrThreshold", "numCategories")),
 )
+_GAIN = "gain"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +95,29 @@ def load_forest(saved: SavedModel) -> ForestModel:
     return ForestModel(forest)
 
 
+def forest_importance(saved: SavedModel) -> Floats:
+    """The share of each feature in what splits have gained, as Spark ML's featureImportances has it.
+
+    Source: TreeEnsembleModel.featureImportances. A split's gain counts with the rows that it saw; the shares of a tree
+    add up to 1, and so do the trees' means. Raises ArtefactError.
+    """
+    with saved.saved.reading(f"{saved.folder}/data"):
+        table = saved.table("data", (*_COLUMNS, f"{_NODE}.{_GAIN}"))
+        nodes = node_table(table, saved.folder)
+        column = pc.fill_null(pc.struct_field(table.column(_NODE), _GAIN), np.nan).combine_chunks()
+        gains = numbers_in(column) * nodes.counts.sum(axis=1)
+    split, width = nodes.feature >= 0, saved.n_features
+    if (nodes.feature >= width).any() or not np.isfinite(gains[split]).all():
+        raise ArtefactError(f"{saved.folder}: a split is of no feature, or its gain no number. Train again.")
+    trees, tree = np.unique(nodes.tree[split], return_inverse=True)
+    sums = np.zeros((len(trees), width))
+    np.add.at(sums, (tree, nodes.feature[split]), gains[split])
+    totals = sums.sum(axis=1, keepdims=True)
+    shares = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0).sum(axis=0)
+    mean: Floats = shares / max(1.0, shares.sum())
+    return mean
+
+
 def node_table(table: pa.Table, folder: str = paths.FOREST_MODEL, n_classes: int = _N_CLASSES) -> NodeTable:
     """Spark ML's table of nodes as arrays; `folder` is for messages. Raises ArtefactError."""
     table = table.combine_chunks()
@@ -135,4 +160,6 @@ def _record(settings: Settings) -> Mapping[str, Any]:
     return {"forest": settings.forest.model_dump(by_alias=True)}
 
 
-FOREST = ModelFamily("forest", _SAVED_CLASS, load_forest, "loadcast.spark.forest:fit", _caption, _record)
+FOREST = ModelFamily(
+    "forest", _SAVED_CLASS, load_forest, "loadcast.spark.forest:fit", _caption, _record, forest_importance
+)

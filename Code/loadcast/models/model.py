@@ -78,7 +78,8 @@ class ModelFamily:
     answer wrongly from. `fitting`: `module:function` of the half that needs Spark, imported in training alone:
     (training rows, settings) → a function that saves the fitted model at an address. The rows are a DataFrame with the
     columns `features`, a vector, and `label`. `caption`: the title of the step. `record`: what `info` keeps of the
-    settings, as entries named in INFO_ENTRIES.
+    settings, as entries named in INFO_ENTRIES. `importance`: saved folder → the share of each feature (n_features,) in
+    what the model has learned, for reports; None where a family does not know.
     """
 
     name: str
@@ -87,3 +88,4 @@ class ModelFamily:
     fitting: str
     caption: Callable[[Settings], str] = _plain_caption
     record: Callable[[Settings], Mapping[str, Any]] = _nothing
+    importance: Callable[[SavedModel], Floats] | None = None

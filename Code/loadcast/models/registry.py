@@ -9,7 +9,7 @@ from loadcast import paths
 from loadcast.errors import ArtefactError, ConfigError, EnvironmentNotReadyError
 from loadcast.models.boosted_family import BOOSTED
 from loadcast.models.forest_family import FOREST
-from loadcast.models.model import Model, ModelFamily
+from loadcast.models.model import Floats, Model, ModelFamily
 from loadcast.models.saved import SavedFiles, SavedModel, class_of
 
 #: The group of entry points; each is named as its family and leads to a ModelFamily.
@@ -54,6 +54,16 @@ def load_model(files: SavedFiles, n_features: int) -> Model:
             f"{saved.folder} in {files.origin} takes {model.n_features} features, wanted {n_features}. Train again."
         )
     return model
+
+
+def feature_importance(files: SavedFiles, n_features: int) -> Floats | None:
+    """The share of each feature (n_features,) in what the model among saved files has learned; they add up to 1.
+
+    None where its family, or none, knows. Raises ArtefactError for files that are no model.
+    """
+    saved = SavedModel(files, paths.FOREST_MODEL, n_features)
+    family = _family_of(class_of(saved.metadata()))
+    return None if family is None or family.importance is None else family.importance(saved)
 
 
 def _family_of(saved_class: str) -> ModelFamily | None:

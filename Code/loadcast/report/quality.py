@@ -37,6 +37,11 @@ def listing(names: Sequence[str], number: int, most: int, encoding: str = "utf-8
     return ", ".join(listed)
 
 
+def meaning(reason: str) -> str:
+    """What a reason for a row's rejection means; one that is not known here is its own meaning."""
+    return _MEANINGS.get(reason, reason)
+
+
 def page_console() -> Console:
     """The console of a page on standard output; where that is no terminal, or a narrow one, nothing is wrapped."""
     console = Console(highlight=False)

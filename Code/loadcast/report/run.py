@@ -34,6 +34,11 @@ _NAMES = {
 }
 
 
+def forecast_name(name: str) -> str:
+    """What readers call a naive forecast; one that is not known here keeps its name."""
+    return _NAMES.get(name, name)
+
+
 class RichProgress:
     """A progress.Progress on standard error: a moving bar on a terminal, one line per finished step everywhere."""
 
@@ -80,7 +85,7 @@ def metrics_table(part: PartMetrics) -> Table:
         table.add_column(name, justify="left" if name == "forecast" else "right")
     table.add_row(*_score_cells("the model", part), style="bold")
     for name, scores in sorted(part.naive.items(), key=lambda item: -(item[1].macro_f1 or 0)):
-        table.add_row(*_score_cells(_NAMES[name] + (" (best naive)" if name == part.best_naive else ""), scores))
+        table.add_row(*_score_cells(forecast_name(name) + (" (best naive)" if name == part.best_naive else ""), scores))
     table.caption_justify = "left"
     table.caption = "\n".join([*_ahead(part), *_calibration(part)])
     return table
@@ -139,7 +144,7 @@ def _best_naive(part: PartMetrics) -> str:
     return (
         "no naive forecast"
         if best is None
-        else f"best naive forecast {_shown(part.naive[best].macro_f1)} ({_NAMES[best]})"
+        else f"best naive forecast {_shown(part.naive[best].macro_f1)} ({forecast_name(best)})"
     )
 
 

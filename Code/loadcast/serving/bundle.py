@@ -25,7 +25,7 @@ from loadcast.kernels.encode import Encoders
 from loadcast.kernels.features.public_sample import DAY_NAMES, DAY_OF_WEEK_COLUMN
 from loadcast.models.model import Model
 from loadcast.models.rearranged import rearranged
-from loadcast.models.registry import load_model
+from loadcast.models.registry import feature_importance, load_model
 from loadcast.models.saved import TRAIN_AGAIN, SavedFiles
 from loadcast.printable import printable
 from loadcast.serving.encoder_stages import KEEP, Indexer, OneHot, read_indexers, read_one_hots, read_scaler
@@ -71,15 +71,35 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
         raise ArtefactError(printable(str(exc))) from exc
 
 
+def importance_of(path: str | os.PathLike[str]) -> dict[str, float] | None:
+    """The share of each feature, by its name, in what the bundle's model has learned, whatever columns it became.
+
+    None where the model's family does not know. Raises ArtefactError as load_bundle does.
+    """
+    info, files = _info_and_files(bundle_folder(Path(path)))
+    indexers = read_indexers(files)
+    one_hots = read_one_hots(files, indexers) if info.column_for_encode else {}
+    widths = [one_hots[name].n_slots if name in one_hots else 1 for name in info.feature_columns]
+    with files.reading(paths.FOREST_MODEL):
+        shares = feature_importance(files, sum(widths))
+    if shares is None:
+        return None
+    known = {*info.features.names, *info.features.categories}
+    features = {column: name for name in known for column in _columns_of(name)}
+    found: dict[str, float] = {}
+    for name, part in zip(info.feature_columns, np.split(shares, np.cumsum(widths)[:-1]), strict=True):
+        feature = features.get(name, name)
+        found[feature] = found.get(feature, 0.0) + float(part.sum())
+    return found
+
+
+def _columns_of(feature: str) -> tuple[str, ...]:
+    """The columns that a feature may become in a model's vector."""
+    return feature, schema.indexed(feature), schema.encoded(feature), schema.scaled(feature)
+
+
 def _loaded(folder: Path) -> Bundle:
-    info = Info.parse(_read_bytes(folder, paths.INFO, MAX_BYTES, _FOLDER_REMEDY), f"{paths.INFO} in {folder}")
-    if info.is_of_public_sample and not info.files:
-        files = SavedFiles(folder, _unlisted_files(folder), _SAMPLE_REMEDY)
-        # What the service calls the model's version is made of these.
-        sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.files.items()}
-        info = info.model_copy(update={"files": sums})
-    else:
-        files = SavedFiles(folder, _verified_files(folder, info), TRAIN_AGAIN)
+    info, files = _info_and_files(folder)
     indexers = read_indexers(files)
     one_hots = read_one_hots(files, indexers) if info.column_for_encode else {}
     by_column, has_day_names = _by_column(files, indexers, info)
@@ -90,6 +110,17 @@ def _loaded(folder: Path) -> Bundle:
         model = rearranged(load_model(files, len(arranged.columns)), arranged)
     unseen = {name: indexer.unseen for name, indexer in by_column.items() if indexer.unseen != KEEP}
     return Bundle(folder, info, encoders, model, unseen, has_day_names)
+
+
+def _info_and_files(folder: Path) -> tuple[Info, SavedFiles]:
+    """What a bundle says of itself, and its files, verified where it lists their checksums."""
+    info = Info.parse(_read_bytes(folder, paths.INFO, MAX_BYTES, _FOLDER_REMEDY), f"{paths.INFO} in {folder}")
+    if info.is_of_public_sample and not info.files:
+        files = SavedFiles(folder, _unlisted_files(folder), _SAMPLE_REMEDY)
+        # What the service calls the model's version is made of these.
+        sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.files.items()}
+        return info.model_copy(update={"files": sums}), files
+    return info, SavedFiles(folder, _verified_files(folder, info), TRAIN_AGAIN)
 
 
 def bundle_folder(path: Path) -> Path:
