@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 
 from artefact_files import made_up_metrics, made_up_scores
 from loadcast import paths, schema
-from loadcast.kernels.evaluation import NAIVE
+from loadcast.kernels.evaluation import MOST_FREQUENT
+from loadcast.kernels.tally import ANSWERS, MODEL
 from published import publish
 
 SERVERS = ("10.0.0.1", "10.0.0.2")
 BEGIN, SPLIT, END = datetime(2016, 5, 1), datetime(2016, 6, 1), datetime(2016, 6, 15)
+NAIVE = (*(name for name in ANSWERS if name != MODEL), MOST_FREQUENT)
 LOADS = {1: 100.0, 2: 300.0, 3: 900.0}
 INFO = {
     "trainBegin": BEGIN.strftime(schema.TIME_FORMAT),

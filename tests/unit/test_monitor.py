@@ -20,7 +20,6 @@ import monitored
 from loadcast import schema
 from loadcast.cli.main import main
 from loadcast.errors import InputError
-from loadcast.kernels.evaluation import NAIVE
 from loadcast.monitoring import forecast_files
 from loadcast.monitoring.findings import Verdict
 from loadcast.monitoring.forecast_files import find_forecasts, read_forecasts
@@ -80,7 +79,7 @@ def test_naive_forecasts_are_those_of_the_hours_before(broken: Path) -> None:
         assert found[name]["accuracy"] == pytest.approx(right)
     usual = np.mean([monitored.class_at(time) == monitored.class_at(time, BREAK) for time in times])
     assert found["mostFrequentOfHourOfWeek"]["accuracy"] == pytest.approx(usual)
-    assert list(found) == list(NAIVE)
+    assert list(found) == list(monitored.NAIVE)
 
 
 def test_the_page_and_prometheus_say_the_same(broken: Path, tmp_path: Path) -> None:
@@ -160,7 +159,7 @@ def as_text(table: pa.Table) -> pa.Table:
 
 
 def with_origin(table: pa.Table) -> pa.Table:
-    return table.append_column(forecast_files.ORIGIN, table.column(schema.HOUR))
+    return table.append_column(schema.FORECAST_ORIGIN, table.column(schema.HOUR))
 
 
 LOW = schema.PROBABILITY_COLUMNS[1]

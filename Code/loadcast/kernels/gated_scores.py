@@ -63,7 +63,7 @@ class Evidence:
     def __init__(self, forecasts: int) -> None:
         self._forecasts = forecasts
         self._verified = {band: Verified.none(forecasts) for band in BANDS}
-        self._before = Verified.none(forecasts)
+        self._before = {band: Verified.none(forecasts) for band in BANDS}
 
     @property
     def bands(self) -> list[Band]:
@@ -79,13 +79,17 @@ class Evidence:
                 more = Verified.of(own.origins, own.hours, own.truth, own.said, likelihood)
                 self._verified[band] = self._verified[band].plus(more)
 
-    def add_before(self, hours: Int64s, truth: NDArray[Any], said: NDArray[Any]) -> None:
+    def add_before(self, origins: Int64s, hours: Int64s, truth: NDArray[Any], said: NDArray[Any]) -> None:
         """Add what naive forecasts said, (J − 1, n), of hours before the first that the model was not trained on.
 
         Wanted are those of the last EVIDENCE_H hours; older ones do no harm.
         """
         of_all = np.concatenate((np.zeros((1, len(hours)), dtype=np.int8), said))
-        self._before = self._before.plus(Verified.of(hours, hours, truth, of_all, np.ones(len(hours))))
+        for band in BANDS:
+            own = (hours - origins >= band[0]) & (hours - origins <= band[1])
+            if own.any():
+                more = Verified.of(origins[own], hours[own], truth[own], of_all[:, own], np.ones(int(own.sum())))
+                self._before[band] = self._before[band].plus(more)
 
     def gates(
         self, prior: Float64s, first_hour: int, newest: int | None = None, rule: GateRule = RULE
@@ -99,29 +103,30 @@ class Evidence:
         for band in self.bands:
             own = self._verified[band]
             origins = np.concatenate((own.origins, extra))
-            gates[band] = gate_at(origins, self._before.plus(own), prior, first_hour, rule)
+            gates[band] = gate_at(origins, self._before[band].plus(own), prior, first_hour, rule)
         return gates
 
     def plus(self, other: Evidence) -> Evidence:
         """What both know."""
         both = Evidence(self._forecasts)
         both._verified = {band: own.plus(other._verified[band]) for band, own in self._verified.items()}
-        both._before = self._before.plus(other._before)
+        both._before = {band: own.plus(other._before[band]) for band, own in self._before.items()}
         return both
 
     def as_json(self) -> dict[str, Any]:
         """The counts as plain values; from_json reads them."""
-        bands = [self._verified[band].as_json() for band in BANDS]
-        return {"forecasts": self._forecasts, "bands": bands, "before": self._before.as_json()}
+        verified, before = ([part[band].as_json() for band in BANDS] for part in (self._verified, self._before))
+        return {"forecasts": self._forecasts, "verified": verified, "before": before}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Evidence:
         """What as_json gave."""
         number = content["forecasts"]
         known = cls(number)
-        stored = (Verified.from_json(part, number) for part in content["bands"])
-        known._verified = dict(zip(BANDS, stored, strict=True))
-        known._before = Verified.from_json(content["before"], number)
+        known._verified, known._before = (
+            {band: Verified.from_json(part, number) for band, part in zip(BANDS, content[key], strict=True)}
+            for key in ("verified", "before")
+        )
         return known
 
 

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadcast import schema
-from loadcast.kernels.evaluation import NAIVE
 from loadcast.kernels.gated_scores import gated_report
 from loadcast.kernels.scores import scores
-from loadcast.monitoring.scoring import FORECASTS, Known, Scored, best_of, losses_of_naive
+from loadcast.monitoring.scoring import Known, Scored, best_of, losses_of_naive
 
 FORMAT_VERSION = 1
 #: PSI above which the classes, or a feature, have drifted; measured in Docs/MONITORING.md. Features of loads move from
@@ -114,7 +113,7 @@ class Findings:
     @cached_property
     def best_naive(self) -> str:
         """The naive forecast that was right most often."""
-        return best_of(self.scored.confusion[1:])
+        return best_of(self.scored.confusion[1:], self.known.naive.names)
 
     def document(self) -> dict[str, Any]:
         """All of it as plain values, as `--json` prints it; Docs/MONITORING.md describes them."""
@@ -151,9 +150,9 @@ class Findings:
         losses = losses_of_naive(scored.confusion[1:], self.known.prior)
         naive = {
             name: _brief(matrix, loss / n)
-            for name, matrix, loss in zip(NAIVE, scored.confusion[1:], losses.tolist(), strict=True)
+            for name, matrix, loss in zip(self.known.naive.names, scored.confusion[1:], losses.tolist(), strict=True)
         }
-        gated = gated_report(scored.gated, FORECASTS)
+        gated = gated_report(scored.gated, self.known.forecasts)
         model = _brief(scored.confusion[0], float(scored.loss_by_server.sum()) / n)
         return {
             "rows": scored.rows.scored,
@@ -165,11 +164,11 @@ class Findings:
 
     def _now(self, number: int) -> dict[str, Any]:
         band, gate, choices = self.scored.bands[number]
-        names = list(self.known.truth.numbers)
-        servers = {names[row]: FORECASTS[choices[row]] for row in np.flatnonzero(choices)}
+        names, forecasts = list(self.known.truth.numbers), self.known.forecasts
+        servers = {names[row]: forecasts[choices[row]] for row in np.flatnonzero(choices)}
         return {
             "horizonHours": list(band),
-            "answeredBy": FORECASTS[int(gate.chosen[-1])],
+            "answeredBy": forecasts[int(gate.chosen[-1])],
             "serversAnsweredByNaive": dict(sorted(servers.items())),
         }
 
@@ -183,12 +182,12 @@ class Findings:
 
     def servers(self) -> list[dict[str, Any]]:
         """Each server's scores, beside its own best naive forecast's; the one that loses most first."""
-        names, scored = list(self.known.truth.numbers), self.scored
+        names, scored, forecasts = list(self.known.truth.numbers), self.scored, self.known.forecasts
         found = []
         for row in self._server_rows:
             matrices = scored.by_server[row]
             n = int(matrices[0].sum())
-            best = best_of(matrices[1:])
+            best = best_of(matrices[1:], forecasts[1:])
             found.append(
                 {
                     schema.SERVER: names[row],
@@ -196,8 +195,8 @@ class Findings:
                     "model": _brief(matrices[0], float(scored.loss_by_server[row]) / n),
                     "gated": {"accuracy": int(scored.gated_hits[row]) / n},
                     "bestNaive": best,
-                    "bestNaiveAccuracy": float(np.trace(matrices[1 + NAIVE.index(best)])) / n,
-                    "answeredBy": sorted({FORECASTS[choices[row]] for _, _, choices in scored.bands}),
+                    "bestNaiveAccuracy": float(np.trace(matrices[forecasts.index(best)])) / n,
+                    "answeredBy": sorted({forecasts[choices[row]] for _, _, choices in scored.bands}),
                 }
             )
         return found

@@ -24,8 +24,6 @@ from loadcast.secrets import shown
 from loadcast.storage.table_files import is_hidden
 from loadcast.system.small_files import read_small_file
 
-#: The last hour that a forecast could know, where its table says so.
-ORIGIN = "forecastOrigin"
 FORMATS = (".parquet", ".csv", ".json")
 ROWS_PER_BATCH = 65_536
 _BLOCK_BYTES = 4_000_000
@@ -39,7 +37,7 @@ _TYPES = {
     schema.PREDICTION: pa.float64(),
     **dict.fromkeys(_SHARES, pa.float64()),
 }
-_OPTIONAL = {ORIGIN: schema.TIMESTAMP}
+_OPTIONAL = {schema.FORECAST_ORIGIN: schema.TIMESTAMP}
 _REMEDY = "Wanted a file as loadcast score --output FILE writes it: .parquet, .csv or .json."
 
 
@@ -73,13 +71,38 @@ def find_forecasts(path: Path) -> list[Path]:
     return [path]
 
 
-def read_forecasts(files: Iterable[Path]) -> Iterator[Forecasts]:
-    """The forecasts of some files. Raises InputError for a file that cannot be read, or a row that is no forecast."""
+def read_forecasts(files: Iterable[Path], have_origins: bool = False) -> Iterator[Forecasts]:
+    """The forecasts of some files.
+
+    A table may name each row's origin. Else it is 48 hours before, as classic features look back so far; where they
+    `have_origins`, it is the hour before the file's first, which then is one forecast. Raises InputError for a file
+    that cannot be read, or a row that is no forecast.
+    """
     for file in files:
         begin = 0
+        origin = _origin_of(file) if have_origins else None
         for table in _tables(file):
-            yield _checked(table, file, begin)
+            yield _checked(table, file, begin, origin)
             begin += len(table)
+
+
+def _origin_of(file: Path) -> int | None:
+    """The hour before the file's first; None where rows name their own. Raises InputError for more than a forecast."""
+    first, last = None, None
+    for table in _tables(file):
+        if schema.FORECAST_ORIGIN in table.column_names:
+            return None
+        hours = hours_of(table.column(schema.HOUR).drop_null())
+        if len(hours):
+            first = int(hours.min()) if first is None else min(first, int(hours.min()))
+            last = int(hours.max()) if last is None else max(last, int(hours.max()))
+    if first is not None and last is not None and last - first >= schema.HORIZON_HOURS:
+        raise InputError(
+            f"{shown(file)}: found {last - first + 1:,} hours and no column {schema.FORECAST_ORIGIN}, wanted one "
+            f"forecast of {schema.HORIZON_HOURS} hours, or an origin in each row. "
+            "Keep each forecast in a file of its own."
+        )
+    return None if first is None else first - 1
 
 
 def _tables(file: Path) -> Iterator[pa.Table]:
@@ -134,13 +157,15 @@ def _typed(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema([(name, types[name]) for name in table.column_names]))
 
 
-def _checked(table: pa.Table, file: Path, begin: int) -> Forecasts:
+def _checked(table: pa.Table, file: Path, begin: int, origin: int | None) -> Forecasts:
     """The rows, each proven to be a forecast; `begin` is the number of the table's first row in the file."""
     if empty := [name for name in table.column_names if table.column(name).null_count]:
         raise InputError(f"{shown(file)}: found no value in {empty[0]}, wanted one in each row. {_REMEDY}")
     hours = hours_of(table.column(schema.HOUR))
-    # As classic features have it, which look back so far; a younger origin would have to be said.
-    origins = hours_of(table.column(ORIGIN)) if ORIGIN in table.column_names else hours - schema.HORIZON_HOURS
+    if schema.FORECAST_ORIGIN in table.column_names:
+        origins = hours_of(table.column(schema.FORECAST_ORIGIN))
+    else:
+        origins = hours - schema.HORIZON_HOURS if origin is None else np.full(len(hours), origin)
     labels = table.column(schema.PREDICTION).to_numpy()
     shares = np.stack([table.column(name).to_numpy() for name in _SHARES], axis=1)
     horizons = hours - origins
@@ -148,7 +173,11 @@ def _checked(table: pa.Table, file: Path, begin: int) -> Forecasts:
         (schema.PREDICTION, np.isin(labels, list(schema.CLASS_NAMES)), "a class, 1 to 3"),
         (_SHARES[0], (np.isfinite(shares) & (shares >= 0) & (shares <= 1)).all(axis=1), "three shares from 0 to 1"),
         (_SHARES[0], np.abs(shares.sum(axis=1) - 1) <= _SUM_TOLERANCE, "three shares of 1 together"),
-        (ORIGIN, (horizons >= 1) & (horizons <= schema.HORIZON_HOURS), "an origin 1 to 48 hours before"),
+        (
+            schema.FORECAST_ORIGIN,
+            (horizons >= 1) & (horizons <= schema.HORIZON_HOURS),
+            "an origin 1 to 48 hours before",
+        ),
     ):
         if not right.all():
             row = int(np.argmin(right))

@@ -13,11 +13,11 @@ from loadcast.artefacts.metrics import Metrics
 from loadcast.errors import ArtefactError, InputError
 from loadcast.kernels.calendar import epoch_seconds
 from loadcast.kernels.drift import stability_index
-from loadcast.kernels.evaluation import NAIVE
 from loadcast.kernels.gate import RULE, GateRule, prior_tables
 from loadcast.monitoring.drift import drifting_features, feature_drift
 from loadcast.monitoring.findings import Drift, Findings, Window
 from loadcast.monitoring.forecast_files import find_forecasts, read_forecasts
+from loadcast.monitoring.naive import NaiveForecasts
 from loadcast.monitoring.scoring import Known, Scored, score_forecasts
 from loadcast.monitoring.truth import LOOK_BACK_H, Truth, read_truth
 from loadcast.progress import Progress, silent
@@ -70,7 +70,7 @@ def monitor(
         truth = read_truth(runs.hourly_files(), runs.info.label_rule, span, window.split)
     known = _known(runs, truth, window)
     with progress("Scoring forecasts"):
-        scored = score_forecasts(lambda: read_forecasts(files), known, rule)
+        scored = score_forecasts(lambda: read_forecasts(files, known.naive.has_origins), known, rule)
     if scored.hours is None:
         raise InputError(_nothing(scored, window))
     with progress("Looking for drift"):
@@ -102,14 +102,17 @@ def _window(runs: _Runs, days: int) -> Window:
 
 def _known(runs: _Runs, truth: Truth, window: Window) -> Known:
     """Raises ArtefactError for metrics of another loadcast, without one of the naive forecasts."""
-    naive = runs.metrics.train.naive
-    if missing := [name for name in NAIVE if name not in naive]:
-        raise ArtefactError(f"{paths.METRICS} of {runs.trained.name} is without {missing[0]}. Train again.")
-    counts = np.array([naive[name].confusion_matrix.rows_are_true_class for name in NAIVE], dtype=np.int64)
-    if counts.shape != (len(NAIVE), len(schema.CLASS_NAMES), len(schema.CLASS_NAMES)):
-        raise ArtefactError(f"{paths.METRICS} of {runs.trained.name} has other confusion matrices. Train again.")
-    commonest = 1 + int(counts[0].sum(axis=1).argmax())
-    return Known(truth, window.since, prior_tables(counts), commonest)
+    trained, shape = runs.metrics.train, (len(schema.CLASS_NAMES), len(schema.CLASS_NAMES))
+    support = [trained.per_class[name].support for name in schema.CLASS_NAMES.values()]
+    naive = NaiveForecasts(truth, 1 + int(np.argmax(support)), runs.info.features.simulates_cutoffs)
+    counts = []
+    for name in naive.names:
+        scores = trained.naive.get(name)
+        matrix = np.array([] if scores is None else scores.confusion_matrix.rows_are_true_class, dtype=np.int64)
+        if matrix.shape != shape:
+            raise ArtefactError(f"{paths.METRICS} of {runs.trained.name} is without {name}. Train again.")
+        counts.append(matrix)
+    return Known(naive, window.since, prior_tables(np.stack(counts)))
 
 
 def _nothing(scored: Scored, window: Window) -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadcast import schema
 from loadcast.kernels.buckets import Float64s, Int64s
-from loadcast.kernels.evaluation import NAIVE
 from loadcast.kernels.gate import RULE, Gate, GateRule
 from loadcast.kernels.gated_scores import (
+    BANDS,
     EVIDENCE_H,
     Band,
     Evidence,
@@ -25,10 +24,10 @@ from loadcast.kernels.gated_scores import (
 )
 from loadcast.kernels.tally import MODEL
 from loadcast.monitoring.forecast_files import Forecasts
-from loadcast.monitoring.truth import Truth, naive_classes
+from loadcast.monitoring.naive import NaiveForecasts
+from loadcast.monitoring.truth import Truth
 
-FORECASTS = (MODEL, *NAIVE)
-_J, _N = len(FORECASTS), len(schema.CLASS_NAMES)
+_N = len(schema.CLASS_NAMES)
 _SHOWN = 5
 _SMALLEST_PROBABILITY = 1e-15
 #: Opens the forecasts anew: they are read twice, and never in memory as a whole.
@@ -39,17 +38,22 @@ Source = Callable[[], Iterable[Forecasts]]
 class Known:
     """What is known besides: the truth, from which hour on it is scored, and how each naive forecast fared in training.
 
-    `prior` is gate.prior_tables of the training rows; `commonest` is their commonest class.
+    `prior` is gate.prior_tables of the training rows.
     """
 
-    truth: Truth
+    naive: NaiveForecasts
     since: int
     prior: Float64s
-    commonest: int
 
-    def naive(self, servers: Int64s, hours: Int64s) -> NDArray[Any]:
-        """What the naive forecasts said of servers and hours, (J − 1, n)."""
-        return naive_classes(self.truth, NAIVE, servers, hours, self.commonest)
+    @property
+    def truth(self) -> Truth:
+        """What came of the hours."""
+        return self.naive.truth
+
+    @property
+    def forecasts(self) -> tuple[str, ...]:
+        """The names of all J forecasts, the model's first."""
+        return (MODEL, *self.naive.names)
 
 
 @dataclass
@@ -95,7 +99,8 @@ def score_forecasts(source: Source, known: Known, rule: GateRule = RULE) -> Scor
     for forecasts in source():
         first.add(forecasts)
     gates, choices = first.gates(rule)
-    tally, hits = GatedTally.none(_J), np.zeros(servers, dtype=np.int64)
+    number = len(known.forecasts)
+    tally, hits = GatedTally.none(number), np.zeros(servers, dtype=np.int64)
     for forecasts in source():
         outcomes = _outcomes(forecasts, known)
         more, labels = let_through(outcomes, gates, choices)
@@ -104,7 +109,7 @@ def score_forecasts(source: Source, known: Known, rule: GateRule = RULE) -> Scor
     return Scored(
         rows=first.rows,
         hours=first.hours,
-        by_server=first.confusion.reshape(servers, _J, _N, _N),
+        by_server=first.confusion.reshape(servers, number, _N, _N),
         loss_by_server=first.loss,
         gated=tally,
         gated_hits=hits,
@@ -118,7 +123,7 @@ def losses_of_naive(confusion: Int64s, prior: Float64s) -> Float64s:
     return losses
 
 
-def best_of(confusion: Int64s, names: Sequence[str] = NAIVE) -> str:
+def best_of(confusion: Int64s, names: Sequence[str]) -> str:
     """The naive forecast that was right most often, the first of equals; of confusion, (J − 1, 3, 3)."""
     return names[int(np.trace(confusion, axis1=1, axis2=2).argmax())]
 
@@ -142,10 +147,9 @@ def _outcomes(forecasts: Forecasts, known: Known, rows: Rows | None = None) -> O
         rows.of_unknown_servers += int((~named).sum())
         unknown = (name for name in forecasts.servers if name not in truth.numbers)
         rows.unknown_servers.update(islice(unknown, _SHOWN - len(rows.unknown_servers)))
-    said = np.concatenate((forecasts.labels[kept][None], known.naive(servers[kept], hours[kept])))
-    return Outcomes(
-        servers[kept], hours[kept], forecasts.origins[kept], classes[kept], said, forecasts.probabilities[kept]
-    )
+    servers, hours, origins = servers[kept], hours[kept], forecasts.origins[kept]
+    said = np.concatenate((forecasts.labels[kept][None], known.naive.said(servers, hours, origins)))
+    return Outcomes(servers, hours, origins, classes[kept], said, forecasts.probabilities[kept])
 
 
 class _FirstPass:
@@ -153,11 +157,11 @@ class _FirstPass:
 
     def __init__(self, known: Known) -> None:
         servers, span = len(known.truth.numbers), (known.since, known.truth.last)
-        self._known, self.rows = known, Rows()
+        self._known, self.rows, self._number = known, Rows(), len(known.forecasts)
         self.hours: tuple[int, int] | None = None
-        self.confusion = np.zeros(servers * _J * _N * _N, dtype=np.int64)
+        self.confusion = np.zeros(servers * self._number * _N * _N, dtype=np.int64)
         self.loss = np.zeros(servers)
-        self._evidence, self._records = Evidence(_J), ServerRecords(servers, span, _J)
+        self._evidence, self._records = Evidence(self._number), ServerRecords(servers, span, self._number)
 
     def add(self, forecasts: Forecasts) -> None:
         outcomes = _outcomes(forecasts, self._known, self.rows)
@@ -165,7 +169,7 @@ class _FirstPass:
             return
         first, last = self.hours or (int(outcomes.hours[0]), int(outcomes.hours[0]))
         self.hours = min(first, int(outcomes.hours.min())), max(last, int(outcomes.hours.max()))
-        tables = (outcomes.servers * _J + np.arange(_J)[:, None]) * _N * _N
+        tables = (outcomes.servers * self._number + np.arange(self._number)[:, None]) * _N * _N
         cells = tables + (outcomes.truth - 1) * _N + outcomes.said - 1
         self.confusion += np.bincount(cells.ravel(), minlength=len(self.confusion))
         likelihood = outcomes.probabilities[np.arange(len(outcomes)), outcomes.truth - 1]
@@ -178,11 +182,14 @@ class _FirstPass:
         """Each band's gate, and what answers for each server at its origins, (s, o)."""
         if self.hours is None:
             return {}, {}
-        truth = self._known.truth
+        truth, naive = self._known.truth, self._known.naive
+        horizons = [last for _, last in BANDS] if naive.has_origins else [schema.HORIZON_HOURS]
         for hour in range(max(self.hours[0] - EVIDENCE_H, truth.first), self.hours[0]):
             classes = truth.classes[:, hour - truth.first]
             servers = np.flatnonzero(classes)
             hours = np.full(len(servers), hour)
-            self._evidence.add_before(hours, classes[servers], self._known.naive(servers, hours))
+            for horizon in horizons:
+                said = naive.said(servers, hours, hours - horizon)
+                self._evidence.add_before(hours - horizon, hours, classes[servers], said)
         gates = self._evidence.gates(self._known.prior, self.hours[0], truth.last, rule)
         return gates, self._records.choices(gates, rule)

@@ -1,11 +1,11 @@
-"""What came of the hours: each server's classes, from published hourly statistics; and what naive forecasts said."""
+"""What came of the hours: each server's classes, from published hourly statistics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from loadcast import schema
 from loadcast.errors import InputError
 from loadcast.kernels.buckets import Int64s
-from loadcast.kernels.evaluation import MOST_FREQUENT
+from loadcast.kernels.direct.recent import LAST_KNOWN_H
 from loadcast.kernels.grid import hours_of
 from loadcast.kernels.labels import LabelRule
-from loadcast.kernels.same_hour import commonest_of_same_hour
-from loadcast.kernels.tally import HOUR_OF_WEEK, SAME_AS_48H, SAME_AS_168H, SAME_HOUR
+from loadcast.kernels.naive import SAME_HOUR
 from loadcast.secrets import shown
 
 Classes = NDArray[np.int8]
@@ -27,7 +26,6 @@ Classes = NDArray[np.int8]
 LOOK_BACK_H = (max(SAME_HOUR.values()) + 2) * 24
 HOURS_OF_WEEK = 168
 _ROWS_PER_BATCH = 65_536
-_SERVERS_TOGETHER = 256
 _N = len(schema.CLASS_NAMES)
 _COLUMNS = [schema.SERVER, schema.HOUR, schema.PEAK_LOAD, schema.OBSERVED]
 
@@ -38,7 +36,7 @@ class Truth:
 
     `numbers` has the row of each server. `of_nothing`, (s,), is the class of a load of 0, which hours that were not
     observed have for those that look back to them. `usual`, (s, 168), is the commonest class of each hour of the week
-    in training, 0 for none; `same_hour` has that of the same hour over some days, by the name of the naive forecast.
+    in training, 0 for none.
     """
 
     numbers: dict[str, int]
@@ -46,7 +44,6 @@ class Truth:
     classes: Classes
     of_nothing: Classes
     usual: Classes
-    same_hour: dict[str, Classes]
 
     @property
     def last(self) -> int:
@@ -57,16 +54,26 @@ class Truth:
         """The true classes of servers and hours, (n,), 0 where they are not known."""
         return _looked_up(self.classes, rows, hours - self.first)
 
-    def before(self, rows: Int64s, hours: Int64s, lag_h: int) -> Classes:
-        """The classes some hours before, (n,): that of a load of 0 where nothing was observed."""
-        classes = self.at(rows, hours - lag_h)
-        return np.where(classes > 0, classes, self.of_nothing[rows])
+    def usual_at(self, rows: Int64s, hours: Int64s) -> Classes:
+        """The commonest classes of the hours of the week, (n,), 0 where there is none."""
+        return self.usual[rows, hours % HOURS_OF_WEEK]
+
+    def last_at(self, rows: Int64s, hours: Int64s) -> Classes:
+        """The class of the last observed hour up to each, (n,), 0 where there is none in LAST_KNOWN_H hours."""
+        return _looked_up(self._last, rows, hours - self.first)
+
+    @cached_property
+    def _last(self) -> Classes:
+        index = np.arange(self.classes.shape[1])
+        last = np.maximum.accumulate(np.where(self.classes > 0, index, -1), axis=1)
+        classes = np.take_along_axis(self.classes, np.maximum(last, 0), axis=1)
+        return np.where((last >= 0) & (index - last <= LAST_KNOWN_H), classes, 0).astype(np.int8)
 
 
 def read_truth(files: Iterable[Path], rule: LabelRule, span: tuple[int, int], split: int) -> Truth:
     """The truth of the hours of `span`, its last hour included, from hourly statistics.
 
-    Hours before `split` are those that the model was trained on. Memory: about 4 bytes for each server and hour of the
+    Hours before `split` are those that the model was trained on. Memory: some bytes for each server and hour of the
     span, and 2 KB for each server. Raises InputError for files that cannot be read.
     """
     paths, (first, last) = list(files), span
@@ -87,18 +94,7 @@ def read_truth(files: Iterable[Path], rule: LabelRule, span: tuple[int, int], sp
         np.add.at(weekly, (rows[trained], hours[trained] % HOURS_OF_WEEK, labels[trained] - 1), 1)
     usual = np.where(weekly.any(axis=2), weekly.argmax(axis=2) + 1, 0).astype(np.int8)
     of_nothing = rule.labels(np.zeros(len(names)), names, np.arange(len(names))).astype(np.int8)
-    return Truth(numbers, first, classes, of_nothing, usual, _same_hour(classes, first))
-
-
-def _same_hour(classes: Classes, first: int) -> dict[str, Classes]:
-    found = {name: np.zeros_like(classes) for name in SAME_HOUR}
-    for begin in range(0, len(classes), _SERVERS_TOGETHER):
-        some = classes[begin : begin + _SERVERS_TOGETHER]
-        rows, hours = np.nonzero(some)
-        said = commonest_of_same_hour(rows, hours + first, some[rows, hours], tuple(SAME_HOUR.values()))
-        for name, answers in zip(SAME_HOUR, said, strict=True):
-            found[name][begin + rows, hours] = answers
-    return found
+    return Truth(numbers, first, classes, of_nothing, usual)
 
 
 def _looked_up(grid: Classes, rows: Int64s, hours: Int64s) -> Classes:
@@ -129,16 +125,3 @@ def _whole(table: pa.Table, path: Path) -> pa.Table:
     if any(column.null_count for column in table.columns):
         raise InputError(f"The statistics in {shown(path)} hold empty values, wanted none. Make them anew.")
     return table
-
-
-def naive_classes(truth: Truth, names: Iterable[str], servers: Int64s, hours: Int64s, commonest: int) -> NDArray[Any]:
-    """What naive forecasts, by name, said of servers and hours, (names, n); `commonest` where one has no answer."""
-    said = {
-        SAME_AS_48H: truth.before(servers, hours, 48),
-        SAME_AS_168H: truth.before(servers, hours, 168),
-        HOUR_OF_WEEK: truth.usual[servers, hours % HOURS_OF_WEEK],
-        MOST_FREQUENT: np.full(len(servers), commonest, dtype=np.int8),
-        **{name: _looked_up(grid, servers, hours - truth.first) for name, grid in truth.same_hour.items()},
-    }
-    classes = np.stack([said[name] for name in names])
-    return np.where(classes > 0, classes, commonest).astype(np.int8)
