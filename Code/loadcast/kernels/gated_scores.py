@@ -33,7 +33,7 @@ class Outcomes:
     """n forecasts of which the truth is known.
 
     `servers` are numbers from 0; `hours` and `origins` are since 1970; `truth` is 1 to 3, all (n,). `said`, (J, n), are
-    the classes of all forecasts, the model's first, none without an answer; `probabilities`, (n, 3), are the model's.
+    the classes of all forecasts, the model's first; `probabilities`, (n, 3), are the model's.
     """
 
     servers: Int64s
@@ -46,6 +46,11 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self.hours)
 
+    def answered(self, commonest: int) -> Outcomes:
+        """The same where naive forecasts without an answer say the commonest class."""
+        said = np.where(self.said > 0, self.said, commonest)
+        return Outcomes(self.servers, self.hours, self.origins, self.truth, said, self.probabilities)
+
     def of_band(self, band: Band) -> Outcomes:
         """Those of such horizons."""
         horizons = self.hours - self.origins
@@ -55,6 +60,24 @@ class Outcomes:
         """Some of them: a mask."""
         rest = (self.servers[kept], self.hours[kept], self.origins[kept], self.truth[kept])
         return Outcomes(*rest, self.said[:, kept], self.probabilities[kept])
+
+
+def no_outcomes(forecasts: int) -> Outcomes:
+    """None."""
+    nothing = np.zeros(0, dtype=np.int64)
+    return Outcomes(nothing, nothing, nothing, nothing, np.zeros((forecasts, 0), dtype=np.int8), np.zeros((0, _N)))
+
+
+def joined(parts: Sequence[Outcomes]) -> Outcomes:
+    """All of them, one after the other."""
+    return Outcomes(
+        np.concatenate([part.servers for part in parts]),
+        np.concatenate([part.hours for part in parts]),
+        np.concatenate([part.origins for part in parts]),
+        np.concatenate([part.truth for part in parts]),
+        np.concatenate([part.said for part in parts], axis=1),
+        np.concatenate([part.probabilities for part in parts]),
+    )
 
 
 class Evidence:
@@ -78,6 +101,14 @@ class Evidence:
                 likelihood = own.probabilities[np.arange(len(own)), own.truth - 1]
                 more = Verified.of(own.origins, own.hours, own.truth, own.said, likelihood)
                 self._verified[band] = self._verified[band].plus(more)
+
+    @classmethod
+    def of(cls, before: Outcomes, test: Outcomes) -> Evidence:
+        """What rows say: those of hours before the first that the model was not trained on, and those from it on."""
+        known = cls(len(test.said))
+        known.add_before(before.origins, before.hours, before.truth, before.said[1:])
+        known.add(test)
+        return known
 
     def add_before(self, origins: Int64s, hours: Int64s, truth: NDArray[Any], said: NDArray[Any]) -> None:
         """Add what naive forecasts said, (J − 1, n), of hours before the first that the model was not trained on.
@@ -105,6 +136,13 @@ class Evidence:
             origins = np.concatenate((own.origins, extra))
             gates[band] = gate_at(origins, self._before[band].plus(own), prior, first_hour, rule)
         return gates
+
+    def answered(self, commonest: int) -> Evidence:
+        """The same where naive forecasts without an answer say the commonest class."""
+        known = Evidence(self._forecasts)
+        known._verified = {band: own.answered(commonest) for band, own in self._verified.items()}
+        known._before = {band: own.answered(commonest) for band, own in self._before.items()}
+        return known
 
     def plus(self, other: Evidence) -> Evidence:
         """What both know."""
@@ -142,7 +180,7 @@ class ServerRecords:
         self._leads: dict[Band, NDArray[np.int16]] = {}
 
     def add(self, outcomes: Outcomes) -> None:
-        """Add forecasts of hours from `first` to `last`."""
+        """Add forecasts of hours from `first` to `last`, all with an answer."""
         for band in BANDS:
             own = outcomes.of_band(band)
             if len(own):
@@ -204,7 +242,7 @@ class GatedTally:
 def let_through(
     outcomes: Outcomes, gates: Mapping[Band, Gate], choices: Mapping[Band, NDArray[np.int8]]
 ) -> tuple[GatedTally, Int64s]:
-    """What the gates let through of forecasts, and each one's class, (n,), 0 where its band has no gate."""
+    """What the gates let through of forecasts, all with an answer, and each one's class, (n,), 0 without a gate."""
     tally = GatedTally.none(len(outcomes.said))
     labels = np.zeros(len(outcomes), dtype=np.int64)
     horizons = outcomes.hours - outcomes.origins
@@ -221,6 +259,16 @@ def let_through(
         more = GatedTally(cells.reshape(_N, _N), -float(np.log(likelihood).sum()), answered)
         tally = tally.plus(more)
     return tally, labels
+
+
+def gated_tally(outcomes: Outcomes, gates: Mapping[Band, Gate]) -> GatedTally:
+    """What the gates let through of all forecasts, all with an answer, of some servers."""
+    if not len(outcomes):
+        return GatedTally.none(len(outcomes.said))
+    span = int(outcomes.hours.min()), int(outcomes.hours.max())
+    records = ServerRecords(1 + int(outcomes.servers.max()), span, len(outcomes.said))
+    records.add(outcomes)
+    return let_through(outcomes, gates, records.choices(gates))[0]
 
 
 def gated_report(tally: GatedTally, names: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -70,20 +72,22 @@ class Verified:
         return Verified(self.origins[rows], self.hours[rows], self.counts[rows], self.loss[rows])
 
     def as_json(self) -> dict[str, Any]:
-        """The counts as plain values; from_json reads them."""
-        return {
-            "origins": self.origins.tolist(),
-            "hours": self.hours.tolist(),
-            "counts": self.counts.tolist(),
-            "loss": self.loss.tolist(),
-        }
+        """The counts as plain values; from_json reads them. Most are 0: as compressed bytes they take a tenth."""
+        return {name: _packed(getattr(self, name)) for name in ("origins", "hours", "counts", "loss")}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], forecasts: int) -> Verified:
         """What as_json gave; `forecasts` is J, which a document without rows does not say."""
-        origins, hours, counts = (np.array(content[name], dtype=np.int64) for name in ("origins", "hours", "counts"))
-        shaped = counts.reshape(len(hours), forecasts, _N, _N + 1)
-        return cls(origins, hours, shaped, np.array(content["loss"], dtype=np.float64))
+        origins, hours, counts = (_unpacked(content[name], np.int64) for name in ("origins", "hours", "counts"))
+        loss = _unpacked(content["loss"], np.float64)
+        return cls(origins, hours, counts.reshape(len(hours), forecasts, _N, _N + 1), loss)
+
+    def answered(self, commonest: int) -> Verified:
+        """The same where naive forecasts without an answer say the commonest class."""
+        counts = self.counts.copy()
+        counts[:, 1:, :, commonest] += counts[:, 1:, :, 0]
+        counts[:, 1:, :, 0] = 0
+        return Verified(self.origins, self.hours, counts, self.loss)
 
     def until(self, origins: Int64s, window_h: int) -> Int64s:
         """For each origin o, (n,), the counts of all forecasts of the hours after o − window_h up to o: (n, J, 3, 4).
@@ -97,8 +101,9 @@ class Verified:
         return within
 
 
-def answered(counts: Int64s, commonest: int) -> Int64s:
-    """Counts (…, 3, 4) as confusion matrices (…, 3, 3): where a forecast has no answer, it is the commonest class."""
-    matrix = counts[..., 1:].copy()
-    matrix[..., commonest - 1] += counts[..., 0]
-    return matrix
+def _packed(values: NDArray[Any]) -> str:
+    return base64.b64encode(zlib.compress(values.astype(values.dtype.newbyteorder("<")).tobytes(), 1)).decode()
+
+
+def _unpacked(text: str, dtype: type) -> NDArray[Any]:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.dtype(dtype).newbyteorder("<")).astype(dtype)
