@@ -16,9 +16,9 @@ from loadcast.settings import load_settings
 
 OTHERS = {
     "window_h": (12, 18, 24, 30, 36, 48),
-    "margin": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
-    "server_margin": (0.05, 0.1, 0.2, 1.0),
-    "server_rows": (25.0, 100.0, 400.0),
+    "margin": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35),
+    "server_margin": (0.05, 0.1, 0.15, 0.2, 0.25, 1.0),
+    "server_rows": (25.0, 50.0, 100.0, 400.0),
     "table_h": (24, 48, 72, 120),
     "weight_h": (48, 96, 168),
     "model_share": (0.5, 0.8, 0.9),

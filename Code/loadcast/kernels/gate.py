@@ -36,9 +36,9 @@ class GateRule:
     """
 
     window_h: int = 24
-    margin: float = 0.15
+    margin: float = 0.25
     server_window_h: int = 168
-    server_margin: float = 0.1
+    server_margin: float = 0.2
     server_rows: float = 100.0
     table_h: int = 48
     prior_rows: float = 20.0

@@ -16,14 +16,15 @@ from loadcast import schema
 from loadcast.errors import InputError
 from loadcast.kernels.buckets import Int64s
 from loadcast.kernels.direct.recent import LAST_KNOWN_H
+from loadcast.kernels.gated_scores import EVIDENCE_H
 from loadcast.kernels.grid import hours_of
 from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.naive import SAME_HOUR
 from loadcast.secrets import shown
 
 Classes = NDArray[np.int8]
-#: Hours before the first that is scored, which naive forecasts look back to.
-LOOK_BACK_H = (max(SAME_HOUR.values()) + 2) * 24
+#: Hours before the first that is scored, which the naive forecasts look back to that the gate learns from.
+LOOK_BACK_H = (max(SAME_HOUR.values()) + 2) * 24 + EVIDENCE_H
 HOURS_OF_WEEK = 168
 _ROWS_PER_BATCH = 65_536
 _N = len(schema.CLASS_NAMES)
