@@ -55,8 +55,12 @@ class Case:
         own = [row for row in rows if row.server == server]
         if 2 * len(own) < self.rule.server_window_h:
             return 0
+        lately = [row for row in self.known(origin, self.rule.window_h) if row.server == server]
         leads = []
         for naive in range(1, len(self.prior) + 1):
+            if self.lead(lately, naive) <= 0:
+                leads.append(-1.0)
+                continue
             drawn = self.lead(own, naive) * len(own) + self.lead(rows, naive) * self.rule.server_rows
             leads.append(drawn / (len(own) + self.rule.server_rows))
         return 1 + leads.index(max(leads)) if max(leads) > self.rule.server_margin else 0

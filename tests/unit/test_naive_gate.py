@@ -57,13 +57,16 @@ def verified(rows: list[Row]) -> Verified:
 def choices(rows: list[Row], gate: Gate) -> np.ndarray:
     """What answers for 3 servers at the gate's origins, from sums row by row."""
     known = np.zeros((3, len(gate.origins)))
-    more = np.zeros((3, len(gate.origins), 2))
-    for at, origin in enumerate(gate.origins):
-        for row in Case(rows, PRIOR.tolist(), FIRST, SMALL).known(int(origin), SMALL.server_window_h):
-            known[row.server, at] += 1
-            for naive in (1, 2):
-                more[row.server, at, naive - 1] += int(row.said[naive] == row.truth) - int(row.said[0] == row.truth)
-    return choices_of_servers(known, more, gate, SMALL)
+    more, lately = np.zeros((2, 3, len(gate.origins), 2))
+    case = Case(rows, PRIOR.tolist(), FIRST, SMALL)
+    for at, origin in enumerate(gate.origins.tolist()):
+        for sums, window_h in ((more, SMALL.server_window_h), (lately, SMALL.window_h)):
+            for row in case.known(origin, window_h):
+                known[row.server, at] += window_h == SMALL.server_window_h
+                for naive in (1, 2):
+                    better = int(row.said[naive] == row.truth) - int(row.said[0] == row.truth)
+                    sums[row.server, at, naive - 1] += better
+    return choices_of_servers(known, more, lately, gate, SMALL)
 
 
 @given(CASES)

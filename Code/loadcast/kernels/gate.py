@@ -29,14 +29,15 @@ class GateRule:
 
     A naive forecast answers for all servers where, over the last `window_h` hours, its accuracy was higher by more than
     `margin`; and for one server where it was higher by more than `server_margin` over `server_window_h`, the server's
-    own lead drawn to that of all servers as by `server_rows` rows. Half of the window's hours must be known.
+    own lead drawn to that of all servers as by `server_rows` rows, if it was ahead over `window_h`, too: not after the
+    model has recovered. Half of the window's hours must be known.
 
     What a naive forecast's class means is counted over `table_h` hours and `prior_rows` rows like those of the
     training. Weights are of the last `weight_h` hours; before any is known, the model has the share `model_share`.
     """
 
     window_h: int = 24
-    margin: float = 0.25
+    margin: float = 0.2
     server_window_h: int = 168
     server_margin: float = 0.2
     server_rows: float = 100.0
@@ -93,22 +94,23 @@ def gate_at(origins: Int64s, verified: Verified, prior: Float64s, first_hour: in
     origins = np.unique(origins)
     own = verified.chosen(verified.hours >= first_hour)
     leads, enough = _leads(origins, own, rule.window_h)
-    ahead = enough & (leads.max(axis=1, initial=-1.0) > rule.margin)
-    chosen = np.where(ahead, 1 + leads.argmax(axis=1), _MODEL)
+    chosen = np.where(enough & (leads.max(axis=1) > rule.margin), 1 + leads.argmax(axis=1), _MODEL)
     longer, _ = _leads(origins, own, rule.server_window_h)
     tables = _tables(origins, verified, prior, rule)
     return Gate(origins, chosen, longer, tables, _weights(origins, verified, own, (prior, rule)))
 
 
-def choices_of_servers(known: NDArray[Any], more_hits: NDArray[Any], gate: Gate, rule: GateRule = RULE) -> NDArray[Any]:
+def choices_of_servers(
+    known: NDArray[Any], more_hits: NDArray[Any], lately: NDArray[Any], gate: Gate, rule: GateRule = RULE
+) -> NDArray[Any]:
     """What answers for each of s servers at each of the gate's origins, (s, o): the number of a forecast.
 
     `known`, (s, o), is how many of the model's forecasts of the last `server_window_h` hours are verified, and
-    `more_hits`, (s, o, J − 1), how many more of them each naive forecast had right. What answers for all servers comes
-    first.
+    `more_hits`, (s, o, J − 1), how many more of them each naive forecast had right; `lately` is that of the last
+    `window_h` hours. What answers for all servers comes first.
     """
     drawn = more_hits + rule.server_rows * gate.leads
-    leads = drawn / (known + rule.server_rows)[..., None]
+    leads = np.where(lately > 0, drawn / (known + rule.server_rows)[..., None], -1.0)
     ahead = (2 * known >= rule.server_window_h) & (leads.max(axis=2) > rule.server_margin)
     own = np.where(ahead, 1 + leads.argmax(axis=2), _MODEL)
     return np.where(gate.chosen > _MODEL, gate.chosen, own).astype(np.int8)

@@ -196,14 +196,14 @@ class ServerRecords:
     def _choices_of(self, band: Band, gate: Gate, rule: GateRule) -> NDArray[np.int8]:
         servers, hours, forecasts = self._shape
         ends = np.clip(gate.origins + 1 - self._first, 0, hours)
-        begins = np.clip(gate.origins + 1 - self._first - rule.server_window_h, 0, hours)
+        begins, lately = (np.clip(ends - window_h, 0, hours) for window_h in (rule.server_window_h, rule.window_h))
         choices = np.zeros((servers, len(gate.origins)), dtype=np.int8)
         leads = self._leads.get(band, np.zeros((0, hours, forecasts), dtype=np.int16))
         for server, own in enumerate(leads):
             total = np.zeros((hours + 1, forecasts), dtype=np.int64)
             np.cumsum(own, axis=0, out=total[1:])
-            within = (total[ends] - total[begins])[None]
-            choices[server] = choices_of_servers(within[..., 0], within[..., 1:], gate, rule)[0]
+            within, recent = ((total[ends] - total[start])[None] for start in (begins, lately))
+            choices[server] = choices_of_servers(within[..., 0], within[..., 1:], recent[..., 1:], gate, rule)[0]
         return choices
 
 
