@@ -14,6 +14,7 @@
     │   └── PartialForecastError exit 11           some servers were answered, and written; others were not
     └── EngineError              exit 10           Spark failed: out of memory, disk full, a fault of ours
 
+Exit codes 12 and 13 are no errors: what `loadcast monitor` found (monitoring/findings.py).
 Every message says what was found, what is wanted, and what to do about it. None holds a secret or a control character.
 """
 

@@ -13,6 +13,7 @@ import pytest
 import classic
 import runs
 from loadcast import paths, schema
+from loadcast.monitoring.monitor import monitor
 from loadcast.serving.app import create_app
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.statistics import FeatureSource, open_statistics, scoring_features
@@ -98,6 +99,16 @@ def test_naive_forecasts_score_as_the_readme_says(nasa: runs.Run, name: str) -> 
 def test_the_forest_beats_the_best_naive_accuracy(nasa: runs.Run) -> None:
     actual = nasa.metrics["test"]
     assert actual["accuracy"] > max(scores["accuracy"] for scores in actual["naive"].values())
+
+
+def test_the_gate_loses_nothing_against_naive_forecasts_and_monitor_says_the_same(nasa: runs.Run) -> None:
+    gated, actual = nasa.metrics["test"]["gated"], monitor(nasa.settings).document()["overall"]
+    assert gated["accuracy"] >= max(scores["accuracy"] for scores in actual["naive"].values()) - 0.01
+    assert gated["logLoss"] < min(scores["logLoss"] for scores in actual["naive"].values())
+    assert actual["gated"] == {**gated, "logLoss": pytest.approx(gated["logLoss"], abs=1e-9)}
+    assert actual["model"]["logLoss"] == pytest.approx(nasa.metrics["test"]["logLoss"], abs=1e-9)
+    for name, scores in actual["naive"].items():
+        assert scores["accuracy"] == pytest.approx(nasa.metrics["test"]["naive"][name]["accuracy"], abs=1e-12)
 
 
 def test_the_client_s_features_are_those_of_the_test_s_first_48_hours(nasa: runs.Run) -> None:

@@ -97,7 +97,7 @@ def task(run: runs.Run, source: Path, target: Path, **changes: object) -> ScoreT
 
 def test_without_a_test_row_there_is_an_empty_table(spark: SparkSession, hostile: runs.Run, tmp_path: Path) -> None:
     later = hostile.settings.train_end.replace(year=2030)
-    _, test, _ = score_features(spark, task(hostile, hostile.folder, tmp_path, split=later))
+    test = score_features(spark, task(hostile, hostile.folder, tmp_path, split=later)).test
     assert sum(counts.sum() for counts in test.confusion.values()) == 0
     empty = in_file_order(tmp_path / paths.PREDICTIONS)
     assert empty.num_rows == 0

@@ -96,6 +96,17 @@ class Confident(Part):
     accuracy: Score
 
 
+class GatedMetrics(Part):
+    """Scores of what the gate lets through, and how many rows each forecast answers; see kernels/gate.py."""
+
+    rows: Number
+    accuracy: Score
+    macro_f1: Score = Field(alias="macroF1")
+    log_loss: Score
+    share_of_naive: Score
+    answered_by: dict[str, Number]
+
+
 class PartMetrics(Scores):
     """The model's scores on the training or test rows, and those of each naive forecast.
 
@@ -112,6 +123,7 @@ class PartMetrics(Scores):
     by_horizon: list[HorizonMetrics] = Field(default_factory=list)
     costs: Costs | None = None
     confident: Confident | None = None
+    gated: GatedMetrics | None = None
 
 
 class Metrics(Artefact):
@@ -138,12 +150,13 @@ class Metrics(Artefact):
 
 def _by_forecast(part: PartMetrics) -> dict[str, Any]:
     """A part's scores: the model's beside those of each naive forecast."""
-    apart = {"naive", "lift_over_best_naive", "reliability", "by_horizon", "costs"}
+    apart = {"naive", "lift_over_best_naive", "reliability", "by_horizon", "costs", "gated"}
     scores = _with_counts(part.model_dump(by_alias=True, exclude=apart))
     naive = {name: _with_counts(forecast.model_dump(by_alias=True)) for name, forecast in part.naive.items()}
     lift = part.lift_over_best_naive.model_dump(by_alias=True)
     bills = {} if part.costs is None else {"costs": part.costs.model_dump(by_alias=True)}
-    return {"model": scores, "naive": naive, "liftOverBestNaive": lift, **bills}
+    gated = {} if part.gated is None else {"gated": part.gated.model_dump(by_alias=True)}
+    return {"model": scores, "naive": naive, "liftOverBestNaive": lift, **bills, **gated}
 
 
 def _with_counts(scores: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ _COMMANDS = {
     "service": "loadcast.cli.service:service",
     "env": "loadcast.cli.env:env",
     "account": "loadcast.cli.account:account",
+    "monitor": "loadcast.cli.monitor:monitor",
     "demo": "loadcast.cli.demo:demo",
 }
 

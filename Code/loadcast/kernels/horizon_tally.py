@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from loadcast import schema
 from loadcast.kernels.calibration import Calibration
 from loadcast.kernels.decisions import UNDECIDED, DecisionRule, DecisionTally
+from loadcast.kernels.gated_scores import Outcomes, joined, no_outcomes
 from loadcast.kernels.grid import hours_of
 from loadcast.kernels.naive import NAIVE_COLUMNS
 from loadcast.kernels.scores import scores
@@ -35,8 +36,9 @@ class HorizonTally:
 
     def __init__(self, split: Any, decisions: DecisionRule = UNDECIDED) -> None:
         self._split, self._decision_rule = np.datetime64(split, "us"), decisions
-        self._servers: dict[str, None] = {}
+        self._servers: dict[str, int] = {}
         self._counts = np.zeros((2, len(_ANSWERS), schema.HORIZON_HOURS + 1, _N, _N + 1), dtype=np.int64)
+        self._outcomes: list[Outcomes] = []
         self._losses = [0.0, 0.0]
         self._calibrations = [Calibration.none(), Calibration.none()]
         self._decisions = [DecisionTally.none(), DecisionTally.none()]
@@ -48,7 +50,8 @@ class HorizonTally:
 
     def add(self, rows: pa.Table, labels: Codes, probabilities: NDArray[np.float64]) -> None:
         """Add rows with the columns TALLIED_BY_HORIZON and the model's answers: labels (n,), probabilities (n, 3)."""
-        self._servers.update(dict.fromkeys(rows.column(schema.SERVER).unique().to_pylist()))
+        for name in rows.column(schema.SERVER).unique().to_pylist():
+            self._servers.setdefault(name, len(self._servers))
         observed = rows.column(schema.OBSERVED).to_numpy(zero_copy_only=False)
         rows, labels, probabilities = rows.filter(pa.array(observed)), labels[observed], probabilities[observed]
         is_test = rows.column(schema.HOUR).to_numpy() >= self._split
@@ -59,6 +62,7 @@ class HorizonTally:
         for number, name in enumerate(_ANSWERS):
             said = labels if name == MODEL else rows.column(name).to_numpy()
             self._counts[:, number] += _counted(cells * (_N + 1) + said)
+        self._keep(rows.filter(pa.array(is_test)), labels[is_test], probabilities[is_test])
         for flag in (False, True):
             part = is_test == flag
             self._losses[flag] -= float(np.log(likelihood[part]).sum())
@@ -66,6 +70,22 @@ class HorizonTally:
             self._calibrations[flag] = self._calibrations[flag].plus(calibration)
             decisions = DecisionTally.of(self._decision_rule, truth[part], labels[part], probabilities[part])
             self._decisions[flag] = self._decisions[flag].plus(decisions)
+
+    def _keep(self, rows: pa.Table, labels: Codes, probabilities: NDArray[np.float64]) -> None:
+        servers = np.array([self._servers[name] for name in rows.column(schema.SERVER).to_pylist()], dtype=np.int64)
+        hours, origins = (hours_of(rows.column(name)) for name in (schema.HOUR, schema.FORECAST_ORIGIN))
+        naive = [rows.column(name).to_numpy() for name in NAIVE_COLUMNS]
+        said = np.stack([labels, *naive, np.zeros_like(labels)]).astype(np.int8)
+        truth = rows.column(schema.LABEL).to_numpy().astype(np.int64)
+        self._outcomes.append(Outcomes(servers, hours, origins, truth, said, probabilities))
+
+    def outcomes(self) -> tuple[Outcomes, Outcomes]:
+        """None of the train part, as its rows are of a past that is simulated; and those of the test part.
+
+        Forecasts are the model's, those of NAIVE_COLUMNS and, without an answer yet, the most frequent class.
+        """
+        nothing = no_outcomes(len(_ANSWERS) + 1)
+        return nothing, joined([nothing, *self._outcomes])
 
     def parts(self) -> tuple[PartTally, PartTally]:
         """The counts of the train and the test part."""

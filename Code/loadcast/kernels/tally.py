@@ -15,6 +15,7 @@ from loadcast.kernels.calibration import Calibration
 from loadcast.kernels.decisions import UNDECIDED, DecisionRule, DecisionTally
 from loadcast.kernels.features.baseline import LAG_48, LAG_168
 from loadcast.kernels.features.dates import DAY_OF_WEEK, HOUR_OF_DAY
+from loadcast.kernels.gated_scores import EVIDENCE_H, Outcomes, no_outcomes
 from loadcast.kernels.grid import hours_of
 from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.naive import HOUR_OF_WEEK, SAME_AS_48H, SAME_AS_168H, SAME_HOUR
@@ -38,6 +39,7 @@ TALLIED = (
 _N = len(schema.CLASS_NAMES)
 _NONE = 0  # the answer of a forecast that has none; classes are 1, 2, 3
 SMALLEST_PROBABILITY = 1e-15
+_US_PER_HOUR = 3_600_000_000
 _DAYS_OF_WEEK, _HOURS_OF_DAY = 8, 24  # days from 1
 
 
@@ -110,6 +112,7 @@ class Tally:
         self._split, self._rule, self._decision_rule = np.datetime64(split, "us"), rule, decisions
         self._servers: dict[str, int] = {}
         self._kept: list[_Rows] = []
+        self._probabilities: list[NDArray[np.float64]] = []
         self._losses = [0.0, 0.0]
         self._calibrations = [Calibration.none(), Calibration.none()]
         self._decisions = [DecisionTally.none(), DecisionTally.none()]
@@ -137,17 +140,15 @@ class Tally:
         lags = (rows.column(lag.name).to_numpy() for lag in (LAG_48, LAG_168))
         answers = [truth, labels, *(self._rule.labels(lag, self.servers, codes) for lag in lags)]
         hours = hours_of(rows.column(schema.HOUR))
+        self._probabilities.append(probabilities[is_test])
         self._kept.append(_Rows(is_test, np.stack(answers).astype(np.int8), codes, hours, _weekly_hours(rows, codes)))
 
     def parts(self) -> tuple[PartTally, PartTally]:
         """The counts of the train and the test part."""
         if not self._kept:
             return no_tally(), no_tally()
-        rows = _joined(self._kept)
+        rows, said = self._said()
         truth, is_test = rows.answers[0], rows.is_test
-        usual = _usual_classes(rows.weekly_hours, truth, ~is_test)
-        same_hour = commonest_of_same_hour(rows.codes, rows.hours, truth, tuple(SAME_HOUR.values()))
-        said = dict(zip(ANSWERS, (*rows.answers[1:], *same_hour, usual), strict=True))
         train, test = (
             PartTally(
                 {name: _confusion(truth[part], said[name][part]) for name in ANSWERS},
@@ -158,6 +159,46 @@ class Tally:
             for flag, part in enumerate((~is_test, is_test))
         )
         return train, test
+
+    def outcomes(self) -> tuple[Outcomes, Outcomes]:
+        """The rows of the last EVIDENCE_H hours of the train part, where the model says nothing, and of the test part.
+
+        Forecasts are those of ANSWERS and, without an answer yet, the most frequent class.
+        """
+        if not self._kept:
+            return no_outcomes(len(ANSWERS) + 1), no_outcomes(len(ANSWERS) + 1)
+        rows, said = self._said()
+        classes = np.stack([*said.values(), np.zeros_like(rows.answers[0])])
+        split = -(-self._split.astype(np.int64) // _US_PER_HOUR)
+        late = ~rows.is_test & (rows.hours >= split - EVIDENCE_H)
+        silent = np.concatenate((np.zeros((1, int(late.sum())), dtype=np.int8), classes[1:, late]))
+        parts = (
+            (late, silent, np.zeros((int(late.sum()), _N))),
+            (rows.is_test, classes[:, rows.is_test], self._shares()),
+        )
+        before, test = (
+            Outcomes(
+                rows.codes[part],
+                rows.hours[part],
+                rows.hours[part] - schema.HORIZON_HOURS,
+                rows.answers[0][part].astype(np.int64),
+                answers,
+                shares,
+            )
+            for part, answers, shares in parts
+        )
+        return before, test
+
+    def _shares(self) -> NDArray[np.float64]:
+        return np.concatenate(self._probabilities)
+
+    def _said(self) -> tuple[_Rows, dict[str, NDArray[np.int8]]]:
+        """All rows, and what each of ANSWERS said of them."""
+        rows = _joined(self._kept)
+        truth = rows.answers[0]
+        usual = _usual_classes(rows.weekly_hours, truth, ~rows.is_test)
+        same_hour = commonest_of_same_hour(rows.codes, rows.hours, truth, tuple(SAME_HOUR.values()))
+        return rows, dict(zip(ANSWERS, (*rows.answers[1:], *same_hour, usual), strict=True))
 
     def _server_codes(self, rows: pa.Table) -> Codes:
         """The index of each row's server among `servers`."""

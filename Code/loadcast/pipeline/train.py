@@ -23,8 +23,9 @@ from loadcast.run_result import Published
 from loadcast.settings import Settings
 from loadcast.spark.azure import connect
 from loadcast.spark.failures import spark_failures
+from loadcast.spark.gating import gated_scores
 from loadcast.spark.progress import watched
-from loadcast.spark.scoring import Scores, ScoreTask, score_features
+from loadcast.spark.scoring import ScoreTask, score_features
 from loadcast.spark.session import Spark, create_session, wake_workers
 from loadcast.storage.checksum import sha256_of_files
 from loadcast.storage.output import open_output
@@ -57,8 +58,11 @@ def train(request: RunRequest, progress: Progress) -> Published:
         connect(spark, staging)
         model = _fit(spark, staging, info.feature_columns, settings, progress)
         with watched(spark, progress, "Scoring train and test"):
-            scores = _score(spark, staging, info, model, decisions)
-        metrics = Metrics.of(evaluate(scores.train, scores.test, decisions))
+            task = _scoring(staging, info, model, decisions)
+            scores = score_features(spark, task)
+            evaluated = evaluate(scores.train, scores.test, decisions)
+            evaluated["test"]["gated"] = gated_scores(spark, task, scores, evaluated)
+        metrics = Metrics.of(evaluated)
         metrics.write(staging.folder)
         staging.fetch(name for name in paths.BUNDLE_FOLDERS if name != paths.FOREST_MODEL)  # that is here already
         trained = {
@@ -92,10 +96,10 @@ def _record(decisions: DecisionRule) -> dict[str, object]:
     return {name: value for name, value in kept.items() if value is not None}
 
 
-def _score(spark: Spark, staging: Staging, info: Info, model: Model, decisions: DecisionRule) -> Scores:
-    """Write the test period's predictions; returns how good they are."""
+def _scoring(staging: Staging, info: Info, model: Model, decisions: DecisionRule) -> ScoreTask:
+    """What writes the test period's predictions, and says how good they are."""
     source = staging.carried_tables(paths.FEATURES)
-    task = ScoreTask(
+    return ScoreTask(
         files=tuple(source.names(paths.FEATURES)),
         source=source,
         predictions=staging.tables,
@@ -107,7 +111,6 @@ def _score(spark: Spark, staging: Staging, info: Info, model: Model, decisions: 
         has_origins=info.features.simulates_cutoffs,
         decisions=decisions,
     )
-    return score_features(spark, task)
 
 
 def _check_same(info: Info, settings: Settings, rules: Rules) -> None:

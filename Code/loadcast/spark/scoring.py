@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 from loadcast import paths, schema
 from loadcast.errors import ArtefactError
 from loadcast.kernels.decisions import UNDECIDED, DecisionRule
+from loadcast.kernels.gated_scores import Evidence
 from loadcast.kernels.grid import hours_of
 from loadcast.kernels.horizon_tally import TALLIED_BY_HORIZON, HorizonTally
 from loadcast.kernels.labels import LabelRule
@@ -41,11 +42,14 @@ Check = dict[str, list[Any]]
 
 
 class Scores(NamedTuple):
-    """The tallies of the train and the test part, and rows by which a service can check itself, if there are any."""
+    """The tallies of the train and the test part; rows by which a service can check itself, and what the gate knows, if
+    there are any.
+    """
 
     train: PartTally
     test: PartTally
     check: Check | None
+    evidence: Evidence | None
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class ScoreTask:
             for number in numbers_in(batches):
                 tally = self._score(number, parts)
                 train, test = (part.as_json() for part in tally.parts())
-                content = {"file": number, "servers": tally.servers, "train": train, "test": test}
+                evidence = Evidence.of(*tally.outcomes()).as_json()
+                content = {"file": number, "servers": tally.servers, "train": train, "test": test, "evidence": evidence}
                 yield report(_REPORT_TALLY, json.dumps(content))
         yield report_files(parts)
 
@@ -83,23 +88,40 @@ class ScoreTask:
         fields = schema.ORIGIN_PREDICTIONS_SCHEMA if self.has_origins else schema.PREDICTIONS_SCHEMA
         return fields if self.decisions.costs is None else fields.append(pa.field(schema.DECISION, pa.int32()))
 
-    def _score(self, number: int, parts: PartWriter) -> Tally | HorizonTally:
-        tally: Tally | HorizonTally = Tally(self.split, self.rule, self.decisions)
+    def tested(self, number: int) -> Tally | HorizonTally:
+        """The tally of a file of which the model answers the test rows alone: nothing is written."""
+        tally = self._tally()
+        for rows in self._batches(number):
+            is_test = rows.column(schema.HOUR).to_numpy() >= np.datetime64(self.split, "us")
+            labels, shares = np.ones(len(rows), dtype=np.intp), np.full((len(rows), len(schema.CLASS_NAMES)), 1.0)
+            answers = _answers(self.model, rows.filter(pa.array(is_test)), self.columns)
+            labels[is_test], shares[is_test] = answers.labels, answers.probabilities
+            tally.add(rows, labels, shares)
+        return tally
+
+    def _tally(self) -> Tally | HorizonTally:
         if self.has_origins:
-            tally = HorizonTally(self.split, self.decisions)
+            return HorizonTally(self.split, self.decisions)
+        return Tally(self.split, self.rule, self.decisions)
+
+    def _batches(self, number: int) -> Iterator[pa.Table]:
         tallied = TALLIED_BY_HORIZON if self.has_origins else TALLIED
         names = list(dict.fromkeys([*_TAKEN_OVER, *tallied, *self.columns]))
         with self.source.reading(self.files[number]) as path, pq.ParquetFile(path) as file:
-            if number == 0:  # there is a table, were no row of the test period
-                self._write(self.schema.empty_table(), parts)
             for batch in file.iter_batches(ROWS_PER_BATCH, columns=names, use_threads=False):
-                rows = pa.Table.from_batches([batch])
-                answers = _answers(self.model, rows, self.columns)
-                tally.add(rows, *answers)
-                tested = rows.column(schema.HOUR).to_numpy() >= np.datetime64(self.split, "us")
-                if tested.any():
-                    predicted = _prediction_rows(rows, answers, self.decisions, self.schema)
-                    self._write(predicted.filter(pa.array(tested)), parts)
+                yield pa.Table.from_batches([batch])
+
+    def _score(self, number: int, parts: PartWriter) -> Tally | HorizonTally:
+        tally = self._tally()
+        if number == 0:  # there is a table, were no row of the test period
+            self._write(self.schema.empty_table(), parts)
+        for rows in self._batches(number):
+            answers = _answers(self.model, rows, self.columns)
+            tally.add(rows, *answers)
+            tested = rows.column(schema.HOUR).to_numpy() >= np.datetime64(self.split, "us")
+            if tested.any():
+                predicted = _prediction_rows(rows, answers, self.decisions, self.schema)
+                self._write(predicted.filter(pa.array(tested)), parts)
         return tally
 
     def check(self, number: int, server: str) -> Check:
@@ -132,7 +154,9 @@ def score_features(spark: SparkSession, task: ScoreTask) -> Scores:
     tallies = sorted((json.loads(text) for text in reports[_REPORT_TALLY]), key=lambda tally: int(tally["file"]))
     _check_whole([name for tally in tallies for name in tally["servers"]])
     train, test = (_together([tally[part] for tally in tallies]) for part in ("train", "test"))
-    return Scores(train, test, _check(spark, task, tallies))
+    known = [Evidence.from_json(tally["evidence"]) for tally in tallies]
+    evidence = functools.reduce(Evidence.plus, known) if known else None
+    return Scores(train, test, _check(spark, task, tallies), evidence)
 
 
 def _together(tallies: Sequence[Mapping[str, Any]]) -> PartTally:
