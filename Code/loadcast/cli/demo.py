@@ -66,6 +66,10 @@ class Demo:
         servers = [part for server in DEMO_SERVERS for part in ("--server", server)]
         return "The next 48 hours", self._command("score", _CONFIG, *servers, "--url", url)
 
+    def report_step(self, output: str) -> Step:
+        """The report of what was trained."""
+        return "The report", ["loadcast", "report", output]
+
     def _command(self, name: str, *arguments: str) -> list[str]:
         return [*command_line(name, self.in_clone).split(), *arguments]
 
@@ -73,7 +77,7 @@ class Demo:
 @click.command(cls=Command)
 @friendly
 def demo() -> None:
-    """Go the whole way on generated data: logs, ETL, training, service, forecast.
+    """Go the whole way on generated data: logs, ETL, training, service, forecast, report.
 
     Writes to data/demo and output/demo in the clone of the project. Where loadcast was installed without one, in the
     current folder, with the configuration Config/demo.json.
@@ -93,6 +97,7 @@ def demo() -> None:
     _announce(title, command)
     with _service(_runnable(command), at.folder) as url:
         _run(at.forecast_step(url), at.folder)
+    _run(at.report_step(output), at.folder)
     for line in closing_lines(Metrics.read(at.folder / output).test, output, time.monotonic() - begin_s):
         click.echo(line)
 

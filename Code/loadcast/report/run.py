@@ -117,7 +117,7 @@ def decision_lines(part: PartMetrics) -> list[str]:
         costs, best = part.costs, part.costs.best_naive
         bills = {"the class of least expected cost": costs.decision, "the likeliest class": costs.prediction}
         if best is not None:
-            bills[f"the cheapest naive forecast: {_NAMES[best]}"] = costs.naive[best]
+            bills[f"the cheapest naive forecast: {forecast_name(best)}"] = costs.naive[best]
         lines += [f"What the forecasts of these {part.rows:,} hours have cost:"]
         for name, bill in bills.items():
             lines.append(f"{amount(bill.total):>12}  {amount(bill.per_row or 0.0):>8} an hour  {name}")
@@ -148,9 +148,14 @@ def _best_naive(part: PartMetrics) -> str:
     )
 
 
+def _signed(points: float | None) -> str:
+    return "–" if points is None else f"{points:+.3f}"
+
+
 def closing_lines(part: PartMetrics, output: str, elapsed_s: float) -> list[str]:
-    """The last screen of the demo: how good the model is, and where to look next."""
+    """The last screen of the demo: how good the model is, what its forecasts cost, and where to look next."""
     pointers = {
+        f"{output}/report.html": "the report: open it in a browser",
         f"{output}/metrics.json": "all scores, train and test",
         f"{output}/quality.json": "what became of the input's rows",
         f"{output}/predictions.parquet": "every test hour's class and probabilities",
@@ -161,6 +166,9 @@ def closing_lines(part: PartMetrics, output: str, elapsed_s: float) -> list[str]
         "",
         f"On the {part.rows:,} observed hours of the test period, macro-F1 (the mean of the three classes' F1): "
         f"model {_shown(part.macro_f1)}, {_best_naive(part)}.",
+        f"Lift over that: {_signed(part.lift_over_best_naive.macro_f1)} macro-F1, "
+        f"{_signed(part.lift_over_best_naive.accuracy)} accuracy.",
+        *decision_lines(part),
         "",
         "Where to look next",
         *(f"  {path:<34}{what}" for path, what in pointers.items()),
