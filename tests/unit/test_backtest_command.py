@@ -60,6 +60,7 @@ def test_without_a_run_it_says_that_etl_comes_first(tmp_path: Path) -> None:
 def test_folds_that_leave_nothing_to_learn_from_are_refused(output: Path) -> None:
     for arguments in (["--folds", "9", "--step", "2d"], ["--folds", "100", "--step", "366d"]):
         result = backtest(output, *arguments)
+        assert "found time for" in result.stderr
         assert result.exit_code == ConfigError.exit_code
         assert "Ask for fewer folds, or a shorter step." in result.stderr
 

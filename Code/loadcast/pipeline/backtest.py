@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +12,7 @@ from loadcast import paths, schema
 from loadcast.artefacts.backtest import Backtest
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError, ConfigError, InputError
-from loadcast.kernels.backtest.folds import SHORTEST_STEP_DAYS, Fold, folds_before
+from loadcast.kernels.backtest.folds import SHORTEST_STEP_DAYS, folds_before
 from loadcast.kernels.backtest.loads import Loads
 from loadcast.kernels.backtest.summary import summary
 from loadcast.kernels.backtest.tally import FoldTally
@@ -69,11 +68,9 @@ def _refits(settings: Settings, folds: int, step_days: int) -> list[Refit]:
             f"Found {folds} folds of {step_days} days, wanted 1 or more of at least {SHORTEST_STEP_DAYS} days, "
             f"as forecasts go {schema.HORIZON_HOURS} hours ahead."
         )
-    try:
-        plan = folds_before(settings.split, folds, step_days)
-    except OverflowError:
-        plan = [Fold(folds, datetime.min, settings.split)]
-    refits = [Refit.of(settings, fold) for fold in plan if fold.split > settings.train_begin]
+    most = min(folds, (settings.split - settings.train_begin).days // step_days)
+    plan = folds_before(settings.split, most, step_days) if most else []
+    refits = [Refit.of(settings, fold) for fold in plan]
     possible = sum(1 for refit in refits if refit.cutoffs)
     if possible < folds:
         raise ConfigError(

@@ -92,7 +92,10 @@ def run_backtest(
     """
     from loadcast.pipeline.backtest import backtest
 
-    return backtest(settings, (folds, step_days), options or SparkOptions(), progress)
+    result = backtest(settings, (folds, step_days), options or SparkOptions(), progress)
+    texts = {"statistics": result.run, **({"warning": result.warning} if result.warning else {})}
+    _log("backtest", result.numbers(), texts)
+    return result
 
 
 def _steps(stopwatch: Stopwatch) -> tuple[StepTime, ...]:
@@ -108,7 +111,7 @@ def _texts(result: RunResult) -> dict[str, str]:
     return texts
 
 
-def _log(step: Step, numbers: dict[str, float], texts: dict[str, str]) -> None:
+def _log(step: str, numbers: dict[str, float], texts: dict[str, str]) -> None:
     """Tell the history of a run; one that was published does not fail because that cannot be written."""
     logger = run_logger()
     try:
