@@ -14,7 +14,6 @@ from rich.table import Table
 from loadcast.artefacts.metrics import PartMetrics, Scores
 from loadcast.artefacts.quality import Quality
 from loadcast.logs.setup import stderr_console
-from loadcast.printable import printable
 from loadcast.progress import Update, logged_step
 from loadcast.report.amounts import amount
 from loadcast.report.quality import listing
@@ -56,11 +55,6 @@ class RichProgress:
             task = progress.add_task(title, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
         self._console.print(f"{title:<44} {time.monotonic() - begin_s:6.1f} s", markup=False)
-
-
-def forecast_name(name: str) -> str:
-    """A naive forecast in words; one that this loadcast does not know as it is."""
-    return _NAMES.get(name, printable(name))
 
 
 def quality_lines(quality: Quality) -> list[str]:
