@@ -20,7 +20,7 @@ UV_COMPILE = .venv-tools/bin/uv pip compile --quiet --generate-hashes --universa
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCKFLAGS)
 
 .PHONY: help setup demo test test-integration test-all test-wheel test-fresh lint format bench bench-scan bench-whole bench-training \
-	bench-container bench-submission bench-serve bench-large bench-setup history-ui docs-pictures model lock clean
+	bench-container bench-submission bench-backtest bench-serve bench-large bench-setup history-ui docs-pictures model lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ bench-submission: setup ## What submitting a script adds to its own time
 	@scripts/setup-ssh.sh
 	@scripts/setup-containers.sh
 	@$(BENCH) bench.bench_submission $(BENCHFLAGS)
+
+bench-backtest: setup ## A backtest of 4 folds, on one core and on two
+	@$(BENCH) bench.bench_backtest $(BENCHFLAGS)
 
 bench-serve: setup ## The scoring service in process and over HTTP, beside a commit before (BENCHFLAGS="--before COMMIT")
 	@scripts/setup-wrk.sh

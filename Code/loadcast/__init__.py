@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from loadcast.api.opened import Run, load_model, open_run
     from loadcast.api.reports import write_report
     from loadcast.api.tables import daily, features, hourly, scan
-    from loadcast.pipeline.run import run, run_etl, run_stats, run_train
+    from loadcast.pipeline.run import run, run_backtest, run_etl, run_stats, run_train
     from loadcast.run_request import RunRequest
     from loadcast.run_result import RunResult
     from loadcast.serving.client import ScoringClient
@@ -46,6 +46,7 @@ __all__ = [
     "open_run",
     "parse_settings",
     "run",
+    "run_backtest",
     "run_etl",
     "run_stats",
     "run_train",
@@ -59,7 +60,7 @@ _HOMES = {
     "api.opened": ("Run", "load_model", "open_run"),
     "api.reports": ("write_report",),
     "api.tables": ("daily", "features", "hourly", "scan"),
-    "pipeline.run": ("run", "run_etl", "run_stats", "run_train"),
+    "pipeline.run": ("run", "run_backtest", "run_etl", "run_stats", "run_train"),
     "run_request": ("RunRequest",),
     "run_result": ("RunResult",),
     "serving.client": ("ScoringClient",),

@@ -20,6 +20,7 @@ _COMMANDS = {
     "stats": "loadcast.cli.jobs:stats",
     "quality": "loadcast.cli.quality:quality",
     "train": "loadcast.cli.jobs:train",
+    "backtest": "loadcast.cli.backtest:backtest",
     "serve": "loadcast.cli.serve:serve",
     "score": "loadcast.cli.score:score",
     "report": "loadcast.cli.report:report",

@@ -131,4 +131,12 @@ def _record(settings: Settings) -> Mapping[str, Any]:
     return {"modelSettings": settings.boosted.model_dump(by_alias=True)}
 
 
-BOOSTED = ModelFamily("boosted", SAVED_CLASS, load_boosted, "loadcast.spark.boosted:fit", _caption, _record)
+BOOSTED = ModelFamily(
+    "boosted",
+    SAVED_CLASS,
+    load_boosted,
+    "loadcast.spark.boosted:fit",
+    _caption,
+    _record,
+    fit_rows="loadcast.spark.boosted_rows:fit_rows",
+)

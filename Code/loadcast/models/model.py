@@ -79,7 +79,9 @@ class ModelFamily:
     (training rows, settings) → a function that saves the fitted model at an address. The rows are a DataFrame with the
     columns `features`, a vector, and `label`. `caption`: the title of the step. `record`: what `info` keeps of the
     settings, as entries named in INFO_ENTRIES. `importance`: saved folder → the share of each feature (n_features,) in
-    what the model has learned, for reports; None where a family does not know.
+    what the model has learned, for reports; None where a family does not know. `fit_rows`: `module:function` of a half
+    that fits in one process by one thread, for backtests: (matrix (n, n_features) of 32 bits, labels (n,) of
+    schema.CLASS_NAMES, settings) → Model.
     """
 
     name: str
@@ -89,3 +91,4 @@ class ModelFamily:
     caption: Callable[[Settings], str] = _plain_caption
     record: Callable[[Settings], Mapping[str, Any]] = _nothing
     importance: Callable[[SavedModel], Floats] | None = None
+    fit_rows: str | None = None

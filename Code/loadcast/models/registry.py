@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import importlib
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from loadcast import paths
 from loadcast.errors import ArtefactError, ConfigError, EnvironmentNotReadyError
@@ -11,6 +16,10 @@ from loadcast.models.boosted_family import BOOSTED
 from loadcast.models.forest_family import FOREST
 from loadcast.models.model import Floats, Model, ModelFamily
 from loadcast.models.saved import SavedFiles, SavedModel, class_of
+from loadcast.settings import Settings
+
+#: What ModelFamily.fit_rows names.
+FitRows = Callable[[NDArray[np.float32], NDArray[Any], Settings], Model]
 
 #: The group of entry points; each is named as its family and leads to a ModelFamily.
 ENTRY_POINTS = "loadcast.models"
@@ -32,6 +41,18 @@ def family_named(name: str) -> ModelFamily:
         f"model: found {name[:_SHOWN_CHARACTERS]!r}, wanted one of {', '.join(known)}. "
         f"Families of other packages are there once their package is installed."
     )
+
+
+def fit_rows_of(family: ModelFamily) -> FitRows:
+    """The half of a family that fits in one process. Raises ConfigError, naming families that have it, without one."""
+    if family.fit_rows is None:
+        able = sorted(known.name for known in _all() if known.fit_rows is not None)
+        raise ConfigError(
+            f"model: found {family.name!r}, which is fitted by Spark alone; wanted one that can be fitted in a task of "
+            f"its own: {', '.join(able) or 'none of those installed can'}."
+        )
+    module, _, name = family.fit_rows.partition(":")
+    return cast("FitRows", getattr(importlib.import_module(module), name))
 
 
 def load_model(files: SavedFiles, n_features: int) -> Model:
@@ -67,12 +88,13 @@ def feature_importance(files: SavedFiles, n_features: int) -> Floats | None:
 
 
 def _family_of(saved_class: str) -> ModelFamily | None:
-    families: Iterable[ModelFamily] = _OWN
-    for family in families:
-        if family.saved_class == saved_class:
-            return family
-    added = (_loaded(point) for point in entry_points(group=ENTRY_POINTS))
-    return next((family for family in added if family.saved_class == saved_class), None)
+    return next((family for family in _all() if family.saved_class == saved_class), None)
+
+
+def _all() -> Iterator[ModelFamily]:
+    """loadcast's own families, then those of installed packages, each imported when it is asked for."""
+    yield from _OWN
+    yield from (_loaded(point) for point in entry_points(group=ENTRY_POINTS))
 
 
 def _loaded(point: EntryPoint) -> ModelFamily:

@@ -1,4 +1,4 @@
-"""A run from its request to its result: the one way in to ETL, statistics and training."""
+"""A run from its request to its result: the one way in to ETL, statistics and training; and backtests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from loadcast.artefacts.backtest import Backtest
 from loadcast.errors import LoadcastError
 from loadcast.logs.events import RUN, log_event
 from loadcast.progress import Progress, Stopwatch, silent
@@ -75,6 +76,28 @@ def run_train(settings: Settings, options: SparkOptions | None = None, progress:
     return run(RunRequest(settings=settings, step="train", spark=options or SparkOptions()), progress)
 
 
+def run_backtest(
+    settings: Settings,
+    folds: int = 4,
+    step_days: int = 7,
+    options: SparkOptions | None = None,
+    progress: Progress = silent,
+) -> Backtest:
+    """Refit the configured model `folds` times, at ends of what is known `step_days` apart, and score what came next.
+
+    The last fold ends at testSplitStart; nothing from there on is looked at, and nothing is published. Hours come from
+    the newest run's hourly statistics; its feature set, model and label rule need not be the configured ones. Raises
+    ConfigError for a set or family that cannot be backtested, and for folds that do not fit into the training period;
+    ArtefactError where ETL has not run.
+    """
+    from loadcast.pipeline.backtest import backtest
+
+    result = backtest(settings, (folds, step_days), options or SparkOptions(), progress)
+    texts = {"statistics": result.run, **({"warning": result.warning} if result.warning else {})}
+    _log("backtest", result.numbers(), texts)
+    return result
+
+
 def _steps(stopwatch: Stopwatch) -> tuple[StepTime, ...]:
     return tuple(StepTime(title=title, duration_s=taken_s) for title, taken_s in stopwatch.laps)
 
@@ -88,7 +111,7 @@ def _texts(result: RunResult) -> dict[str, str]:
     return texts
 
 
-def _log(step: Step, numbers: dict[str, float], texts: dict[str, str]) -> None:
+def _log(step: str, numbers: dict[str, float], texts: dict[str, str]) -> None:
     """Tell the history of a run; one that was published does not fail because that cannot be written."""
     logger = run_logger()
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 from pyspark.ml.functions import vector_to_array
@@ -18,10 +17,9 @@ from pyspark.sql import functions as F
 from loadcast import schema
 from loadcast.errors import InputError
 from loadcast.extras import require
-from loadcast.model_settings import BoostedSettings
-from loadcast.models.boosted_family import N_CLASSES, NODES_SCHEMA
+from loadcast.models.boosted_family import NODES_SCHEMA
 from loadcast.settings import Settings
-from loadcast.spark.boosted_task import MODEL, GrowTask
+from loadcast.spark.boosted_task import MODEL, GrowTask, parameters
 from loadcast.spark.fitting import FEATURES, number_of_features
 from loadcast.spark.grown import GrownTrees, read_grown
 from loadcast.spark.session import is_local
@@ -59,25 +57,6 @@ def workers_for(spark: SparkSession, rows: int) -> tuple[int, int]:
     if is_local(spark.sparkContext.master):
         return 1, slots * threads_of_task(spark)
     return max(1, min(slots, rows // ROWS_OF_WORKER)), threads_of_task(spark)
-
-
-def parameters(settings: BoostedSettings, threads: int) -> dict[str, Any]:
-    """The settings as xgboost names them."""
-    return {
-        "objective": "multi:softprob",
-        "num_class": N_CLASSES,
-        "tree_method": "hist",
-        "eta": settings.learning_rate,
-        "max_depth": settings.max_depth,
-        "subsample": settings.subsample,
-        "colsample_bytree": settings.col_sample_by_tree,
-        "min_child_weight": settings.min_child_weight,
-        "reg_lambda": settings.reg_lambda,
-        "max_bin": settings.max_bins,
-        "seed": settings.seed,
-        "nthread": threads,
-        "verbosity": 0,
-    }
 
 
 def _shares(training: DataFrame, workers: int) -> DataFrame:

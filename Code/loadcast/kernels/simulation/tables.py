@@ -38,11 +38,19 @@ class Simulation:
 
     def tables(self, grid: Grid) -> Iterator[pa.Table]:
         """`features.schema`: training rows view by view, then the test period's."""
+        yield from self.training_tables(grid)
+        yield self.test_table(grid)
+
+    def training_tables(self, grid: Grid) -> Iterator[pa.Table]:
+        """The training rows, view by view."""
         for view in self.views:
             near = between(grid, view.begin - self.features.look_back_h, view.end)
             if near is not None:
                 yield self._table(near, self.draw.rows(near, view), view.rule(grid), view.begin)
-        yield self._table(grid, self._tested(grid), self.rule, self.split)
+
+    def test_table(self, grid: Grid) -> pa.Table:
+        """The rows to score the test period by."""
+        return self._table(grid, self._tested(grid), self.rule, self.split)
 
     def _table(self, grid: Grid, chosen: tuple[Int64s, Int64s], rule: LabelRule, known_until: int) -> pa.Table:
         slots, origins = chosen

@@ -1,0 +1,149 @@
+"""backtest.json's numbers: scores by fold, horizon, class and server beside naive forecasts; how sure the lift is."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadcast import schema
+from loadcast.kernels.backtest.bootstrap import accuracy, interval, macro_f1, resampled
+from loadcast.kernels.backtest.folds import Fold
+from loadcast.kernels.backtest.tally import ANSWERS, NAIVE, FoldTally
+from loadcast.kernels.buckets import Float64s
+from loadcast.kernels.scores import scores
+from loadcast.kernels.tally import Counts
+
+BETTER, WORSE, TIE, UNKNOWN = "better", "worse", "tie", "unknown"
+#: How far below its best naive forecast a server is said to be clearly below it.
+CLEARLY_BELOW = 0.02
+#: With fewer servers an interval says little.
+FEW_SERVERS = 10
+_MEASURES = {"accuracy": accuracy, "macroF1": macro_f1}
+
+
+def summary(plan: Sequence[Fold], tallies: Sequence[FoldTally]) -> dict[str, Any]:
+    """What the tallies of the folds of a plan say, one for each; the folds come in the order of time.
+
+    There must be rows, in each fold.
+    """
+    together = functools.reduce(FoldTally.plus, tallies)
+    folds = sorted(zip(plan, tallies, strict=True), key=lambda item: item[0].split)
+    return {
+        "folds": [_fold(fold, tally) for fold, tally in folds],
+        "total": _scored(together),
+        "lift": _lifts(together.by_server),
+        "byHorizon": _by_horizon(together.by_horizon),
+        "servers": _servers(together),
+        "warning": _warning(len(together.servers)),
+    }
+
+
+def _fold(fold: Fold, tally: FoldTally) -> dict[str, Any]:
+    period = {"testBegin": fold.split.isoformat(" "), "testEnd": fold.end.isoformat(" ")}
+    return {
+        **period,
+        "trainingRows": tally.training_rows,
+        "servers": len(tally.servers),
+        **_scored(tally),
+    }
+
+
+def _scored(tally: FoldTally) -> dict[str, Any]:
+    """The model's scores and each naive forecast's; the best naive forecast of each measure, and the lift over it."""
+    confusion = tally.confusion
+    model, *naive = (scores(one) for one in confusion)
+    calibration = tally.calibration.report()
+    values = {name: measure(confusion) for name, measure in _MEASURES.items()}
+    best = {name: _best(numbers) for name, numbers in values.items()}
+    return {
+        **model,
+        "logLoss": float(f"{tally.loss / model['rows']:.12g}"),
+        **calibration,
+        "naive": dict(zip(NAIVE, naive, strict=True)),
+        "bestNaive": {name: ANSWERS[at] for name, at in best.items()},
+        "liftOverBestNaive": {name: float(numbers[0] - numbers[best[name]]) for name, numbers in values.items()},
+    }
+
+
+def _best(values: NDArray[Any]) -> int:
+    """Which of the naive forecasts, (answers, …), is the best: the first of equals, as a place in ANSWERS."""
+    return 1 + int(np.argmax(values[1:], axis=0))
+
+
+def _lifts(by_server: Counts) -> dict[str, Any]:
+    """By measure: the lift of all folds together over the naive forecast that is best there, and its interval."""
+    whole = by_server.sum(axis=1)
+    drawn = resampled(by_server) if by_server.shape[1] > 1 else None
+    return {name: _lift(name, whole, drawn) for name in _MEASURES}
+
+
+def _lift(name: str, whole: Counts, drawn: Float64s | None) -> dict[str, Any]:
+    values = _MEASURES[name](whole)
+    best = _best(values)
+    low, high, verdict = None, None, UNKNOWN
+    if drawn is not None:
+        compared = _MEASURES[name](drawn[:, [0, best]])
+        low, high = interval(compared[:, 0] - compared[:, 1])
+        verdict = BETTER if low > 0 else WORSE if high < 0 else TIE
+    lift = float(values[0] - values[best])
+    return {"over": ANSWERS[best], "lift": lift, "low": low, "high": high, "verdict": verdict}
+
+
+def _by_horizon(by_horizon: Counts) -> list[dict[str, Any]]:
+    """Of each horizon with rows: the model's scores, each naive forecast's accuracy."""
+    found = []
+    for hours in np.flatnonzero(by_horizon[0].sum(axis=(1, 2))).tolist():
+        confusion = by_horizon[:, hours]
+        right = accuracy(confusion)
+        found.append(
+            {
+                schema.HORIZON: hours,
+                "rows": int(confusion[0].sum()),
+                "accuracy": float(right[0]),
+                "macroF1": float(macro_f1(confusion[0])),
+                "naive": dict(zip(NAIVE, map(float, right[1:]), strict=True)),
+            }
+        )
+    return found
+
+
+def _servers(tally: FoldTally) -> dict[str, Any]:
+    """Each server against its own best naive forecast, by accuracy; the worst first."""
+    right = accuracy(tally.by_server)
+    best = 1 + right[1:].argmax(axis=0)
+    naive = right[best, np.arange(len(tally.servers))]
+    lifts = right[0] - naive
+    below = lifts < 0
+    order = sorted(range(len(lifts)), key=lambda at: (lifts[at], tally.servers[at]))
+    rows = tally.by_server[0].sum(axis=(1, 2))
+    return {
+        "number": len(lifts),
+        "below": int(below.sum()),
+        "clearlyBelow": int((lifts < -CLEARLY_BELOW).sum()),
+        "clearlyBelowShare": float((lifts < -CLEARLY_BELOW).mean()),
+        "medianLift": float(np.median(lifts)),
+        "medianLiftOfBelow": float(np.median(lifts[below])) if below.any() else None,
+        "listed": [
+            {
+                "server": tally.servers[at],
+                "rows": int(rows[at]),
+                "accuracy": float(right[0, at]),
+                "bestNaive": ANSWERS[best[at]],
+                "naiveAccuracy": float(naive[at]),
+                "lift": float(lifts[at]),
+            }
+            for at in order
+        ],
+    }
+
+
+def _warning(servers: int) -> str | None:
+    if servers == 1:
+        return "There is one server only, so nothing is known of how the lift differs between servers."
+    if servers < FEW_SERVERS:
+        return f"The intervals are of {servers} servers alone: with fewer than {FEW_SERVERS} they are too narrow."
+    return None
