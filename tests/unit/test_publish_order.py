@@ -6,6 +6,7 @@ import os
 import shutil
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +15,7 @@ from loadcast import paths
 from loadcast.cli.main import main
 from loadcast.errors import OutputError
 from loadcast.storage import runs
-from loadcast.storage.publish import list_runs, open_run, roll_back, stage_run
+from loadcast.storage.publish import FolderStore, list_runs, open_run, roll_back, stage_run
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, ahead: timedelta) -> None:
@@ -144,6 +145,21 @@ def test_a_lock_that_was_removed_and_taken_by_another_ends_the_run(tmp_path: Pat
         "old",
         "winner",
     ]
+
+
+def test_a_first_run_that_loses_its_lock_just_before_it_is_current_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = FolderStore.replace
+
+    def too_late(store: FolderStore, *arguments: Any) -> None:
+        (tmp_path / ".lock").unlink()
+        replace(store, *arguments)
+
+    monkeypatch.setattr(FolderStore, "replace", too_late)
+    with pytest.raises(OutputError, match="Lost the lock"):
+        publish(tmp_path, "loser")
+    assert list((tmp_path / paths.RUNS).iterdir()) == []
 
 
 def test_a_pointer_to_nowhere_is_told_and_repaired(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ class RunStore(Protocol):
     def replace(self, link: str, expected: Pointer | None, name: str | None) -> None:
         """Let a pointer name another run (None: remove it), if it is still what was expected.
 
-        Raises PointerChangedError, or LostLockError.
+        Raises PointerChangedError, or, before anything was asked for, LostLockError.
         """
 
     def stored(self) -> list[StoredRun]:
@@ -240,6 +240,9 @@ class Publication:
         self._attempted = True
         try:
             store.replace(paths.CURRENT, self.base.current, self.name)
+        except LostLockError:
+            self._attempted = False
+            raise
         except PointerChangedError:
             if not self._is_named():
                 raise
