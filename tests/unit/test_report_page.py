@@ -35,6 +35,17 @@ from loadcast.report.page.headline import verdict
 VOID = {"meta", "link", "br"}
 
 
+def has_fonts() -> bool:
+    try:
+        pictures._check_fonts()
+    except EnvironmentNotReadyError:
+        return False
+    return True
+
+
+needs_fonts = pytest.mark.skipif(not has_fonts(), reason="this machine has no fonts for pictures")
+
+
 class Reader(HTMLParser):
     """The elements of a page, all closed in order; its texts; its identifiers; and what it would load."""
 
@@ -249,7 +260,9 @@ def test_a_runs_own_folder_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.Mo
         (("nowhere",), ArtefactError.exit_code, "holds no published run"),
         (("{run}", "--output", "no/folder/x.html"), OutputError.exit_code, "Name another file with --output"),
         (("{run}", "--output", "."), ConfigError.exit_code, "which is no file"),
-        (("{run}", "--png", "file"), OutputError.exit_code, "Name another folder with --png"),
+        pytest.param(
+            *(("{run}", "--png", "file"), OutputError.exit_code, "Name another folder with --png"), marks=needs_fonts
+        ),
         (("{run}", "--png", "a", "--output", "b"), 2, "leave out --output"),
     ],
 )
@@ -263,6 +276,7 @@ def test_what_cannot_be_is_told(
     assert says in result.stderr
 
 
+@needs_fonts
 def test_pictures_go_into_a_folder(tmp_path: Path, old: ReportContent) -> None:
     result = run(old_run.OUTPUT, "--png", tmp_path / "new" / "pictures")
     names = [f"{figure.name}.png" for figure in figures(old)]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from loadcast.spark.options import SparkOptions
 
 _MOST_FOLDS, _LONGEST_STEP_DAYS = 100, 366
+_SHOWN = 5
 
 
 def _days(context: click.Context, parameter: click.Parameter, value: str) -> int:
@@ -21,7 +22,8 @@ def _days(context: click.Context, parameter: click.Parameter, value: str) -> int
     digits = value.removesuffix("d")
     is_number = value != digits and digits.isascii() and digits.isdigit() and len(digits) <= 3
     if not is_number or not 2 <= int(digits) <= _LONGEST_STEP_DAYS:
-        raise click.BadParameter(f"found {value[:50]!r}, wanted 2d to {_LONGEST_STEP_DAYS}d, whole days")
+        # A longer text is no such number, and may be a secret that was pasted into the wrong option.
+        raise click.BadParameter(f"found {value[:_SHOWN]!r}, wanted 2d to {_LONGEST_STEP_DAYS}d, whole days")
     return int(digits)
 
 
