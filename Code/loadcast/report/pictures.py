@@ -11,6 +11,7 @@ from loadcast.report.charts.canvas import Picture, label, picture
 from loadcast.report.forecast_files import write_whole
 from loadcast.report.page.parts import Figure
 from loadcast.secrets import shown
+from loadcast.storage.files import check_writable_name
 
 EXTRA = "pictures"
 _OPTION = "--png"
@@ -20,7 +21,11 @@ _FONTS = ["DejaVu Sans", "Liberation Sans", "Noto Sans", "Arial", "Helvetica"]
 
 
 def check_folder(folder: Path) -> Path:
-    """The folder, made if need be; before there is work to lose. Raises OutputError, EnvironmentNotReadyError."""
+    """The folder, made if need be, before there is work to lose.
+
+    Raises ConfigError for a name with a secret in it, OutputError and EnvironmentNotReadyError.
+    """
+    check_writable_name(folder, _OPTION)
     require(EXTRA)
     _check_fonts()
     try:
