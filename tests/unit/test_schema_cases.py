@@ -1,6 +1,6 @@
 """schemathesis against the service in process: no failure, no answer outside the OpenAPI document. About 20 s.
 
-LOADCAST_SCHEMA_CASES=20000 runs about so many cases, on all routes: 1 h.
+LOADCAST_SCHEMA_CASES=8000 runs 20,000 cases and more, on all routes: about 40 minutes.
 """
 
 from __future__ import annotations
