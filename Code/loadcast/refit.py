@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from loadcast import schema
@@ -26,7 +25,7 @@ from loadcast.kernels.simulation.sketch import Sketch
 from loadcast.kernels.simulation.tables import Simulation
 from loadcast.kernels.training import combine, summarize
 from loadcast.kernels.vectors import dense_blocks
-from loadcast.models.model import Model, Prediction
+from loadcast.models.model import answers_of
 from loadcast.models.registry import FitRows
 from loadcast.rules import Rules
 from loadcast.settings import Settings
@@ -75,7 +74,7 @@ def score_refit(refit: Refit, loads: Loads, fit_rows: FitRows) -> FoldTally:
         rows = simulation.test_table(grid)
         rows = rows.filter(rows.column(schema.OBSERVED))
         if len(rows):
-            counter.add(rows, *_answers(model, encoded_table(rows, encoders), encoders))
+            counter.add(rows, *answers_of(model, encoded_table(rows, encoders), encoders.vector))
     return counter.tally()
 
 
@@ -109,11 +108,5 @@ def _simulation(refit: Refit, known: Loads) -> Simulation:
         )
     labels, cutoffs = refit.rules.labels, refit.cutoffs
     rule = labels if isinstance(labels, LabelRule) else learned_rule(known.grids(), labels)
-    sketch = Sketch.joined((Sketch.of(grid, cutoffs).as_json() for grid in known.grids()), cutoffs)
+    sketch = Sketch.of_all(known.grids(), cutoffs)
     return simulation_of(refit.settings, rule, sketch, len(known.servers), refit.rules)
-
-
-def _answers(model: Model, encoded: pa.Table, encoders: Encoders) -> Prediction:
-    blocks = [model.predict(matrix) for matrix in dense_blocks(encoded, encoders.vector)]
-    labels, probabilities = zip(*blocks, strict=True)
-    return Prediction(np.concatenate(labels), np.concatenate(probabilities))

@@ -124,8 +124,7 @@ def features(source: Settings | pa.Table, settings: Settings | None = None) -> p
 def _simulation(settings: Settings, rule: LabelRule, hours: pa.Table) -> Simulation:
     """What makes the rows of a set that simulates cutoffs."""
     cutoffs, grids = simulated_cutoffs(settings), map(grid_from_hourly, _by_servers(hours))
-    sketch = Sketch.joined((Sketch.of(grid, cutoffs).as_json() for grid in grids), cutoffs)
-    return simulation_of(settings, rule, sketch, len(hours.column(schema.SERVER).unique()))
+    return simulation_of(settings, rule, Sketch.of_all(grids, cutoffs), len(hours.column(schema.SERVER).unique()))
 
 
 def _label_rule(settings: Settings, labels: LabelRule | LabelQuantiles, hours: pa.Table) -> LabelRule:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from loadcast import schema
 from loadcast.kernels.buckets import Float64s, Int64s
 from loadcast.kernels.gate import RULE, Gate, GateRule, choices_of_servers, gate_at, gated
-from loadcast.kernels.scores import scores
+from loadcast.kernels.scores import log_losses, scores
 from loadcast.kernels.verified import Verified
 
 Band = tuple[int, int]
@@ -25,7 +25,6 @@ BANDS: tuple[Band, ...] = ((1, 6), (7, 24), (25, schema.HORIZON_HOURS))
 #: Hours before the first test hour of which naive forecasts are wanted: what the first origin's tables are made of.
 EVIDENCE_H = schema.HORIZON_HOURS + RULE.table_h
 _N = len(schema.CLASS_NAMES)
-_SMALLEST_PROBABILITY = 1e-15
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,9 +253,9 @@ def let_through(
         answers = gated(gate, at, chosen, own.said, own.probabilities)
         labels[kept] = answers.labels
         cells = np.bincount((own.truth - 1) * _N + answers.labels - 1, minlength=_N * _N)
-        likelihood = np.maximum(answers.probabilities[np.arange(len(at)), own.truth - 1], _SMALLEST_PROBABILITY)
+        loss = float(log_losses(answers.probabilities, own.truth).sum())
         answered = np.bincount(chosen, minlength=len(own.said))
-        more = GatedTally(cells.reshape(_N, _N), -float(np.log(likelihood).sum()), answered)
+        more = GatedTally(cells.reshape(_N, _N), loss, answered)
         tally = tally.plus(more)
     return tally, labels
 

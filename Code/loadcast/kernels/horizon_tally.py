@@ -10,13 +10,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from loadcast import schema
-from loadcast.kernels.calibration import Calibration
-from loadcast.kernels.decisions import UNDECIDED, DecisionRule, DecisionTally
+from loadcast.kernels.decisions import UNDECIDED, DecisionRule
 from loadcast.kernels.gated_scores import Outcomes, joined, no_outcomes
 from loadcast.kernels.grid import hours_of
 from loadcast.kernels.naive import NAIVE_COLUMNS
+from loadcast.kernels.part_scores import PartScores
 from loadcast.kernels.scores import scores
-from loadcast.kernels.tally import MODEL, SMALLEST_PROBABILITY, Codes, Counts, PartTally
+from loadcast.kernels.server_codes import server_codes
+from loadcast.kernels.tally import MODEL, Codes, Counts, PartTally
 
 #: The columns that a tally reads, besides the model's answers.
 TALLIED_BY_HORIZON = (
@@ -35,13 +36,11 @@ class HorizonTally:
     """Counts the observed rows of some servers, by the horizon that they were forecast over."""
 
     def __init__(self, split: Any, decisions: DecisionRule = UNDECIDED) -> None:
-        self._split, self._decision_rule = np.datetime64(split, "us"), decisions
+        self._split = np.datetime64(split, "us")
         self._servers: dict[str, int] = {}
         self._counts = np.zeros((2, len(_ANSWERS), schema.HORIZON_HOURS + 1, _N, _N + 1), dtype=np.int64)
         self._outcomes: list[Outcomes] = []
-        self._losses = [0.0, 0.0]
-        self._calibrations = [Calibration.none(), Calibration.none()]
-        self._decisions = [DecisionTally.none(), DecisionTally.none()]
+        self._scores = PartScores(decisions)
 
     @property
     def servers(self) -> list[str]:
@@ -50,34 +49,26 @@ class HorizonTally:
 
     def add(self, rows: pa.Table, labels: Codes, probabilities: NDArray[np.float64]) -> None:
         """Add rows with the columns TALLIED_BY_HORIZON and the model's answers: labels (n,), probabilities (n, 3)."""
-        for name in rows.column(schema.SERVER).unique().to_pylist():
-            self._servers.setdefault(name, len(self._servers))
+        codes = server_codes(rows.column(schema.SERVER), self._servers)
         observed = rows.column(schema.OBSERVED).to_numpy(zero_copy_only=False)
+        codes = codes[observed]
         rows, labels, probabilities = rows.filter(pa.array(observed)), labels[observed], probabilities[observed]
         is_test = rows.column(schema.HOUR).to_numpy() >= self._split
         truth = rows.column(schema.LABEL).to_numpy()
-        likelihood = np.maximum(probabilities[np.arange(len(truth)), truth - 1], SMALLEST_PROBABILITY)
+        self._scores.add(is_test, truth, labels, probabilities)
         horizons = hours_of(rows.column(schema.HOUR)) - hours_of(rows.column(schema.FORECAST_ORIGIN))
         cells = (is_test * (schema.HORIZON_HOURS + 1) + horizons) * _N + truth - 1
         for number, name in enumerate(_ANSWERS):
             said = labels if name == MODEL else rows.column(name).to_numpy()
             self._counts[:, number] += _counted(cells * (_N + 1) + said)
-        self._keep(rows.filter(pa.array(is_test)), labels[is_test], probabilities[is_test])
-        for flag in (False, True):
-            part = is_test == flag
-            self._losses[flag] -= float(np.log(likelihood[part]).sum())
-            calibration = Calibration.of(truth[part], labels[part], probabilities[part])
-            self._calibrations[flag] = self._calibrations[flag].plus(calibration)
-            decisions = DecisionTally.of(self._decision_rule, truth[part], labels[part], probabilities[part])
-            self._decisions[flag] = self._decisions[flag].plus(decisions)
+        self._keep(codes[is_test], rows.filter(pa.array(is_test)), labels[is_test], probabilities[is_test])
 
-    def _keep(self, rows: pa.Table, labels: Codes, probabilities: NDArray[np.float64]) -> None:
-        servers = np.array([self._servers[name] for name in rows.column(schema.SERVER).to_pylist()], dtype=np.int64)
+    def _keep(self, codes: Codes, rows: pa.Table, labels: Codes, probabilities: NDArray[np.float64]) -> None:
         hours, origins = (hours_of(rows.column(name)) for name in (schema.HOUR, schema.FORECAST_ORIGIN))
         naive = [rows.column(name).to_numpy() for name in NAIVE_COLUMNS]
         said = np.stack([labels, *naive, np.zeros_like(labels)]).astype(np.int8)
         truth = rows.column(schema.LABEL).to_numpy().astype(np.int64)
-        self._outcomes.append(Outcomes(servers, hours, origins, truth, said, probabilities))
+        self._outcomes.append(Outcomes(codes, hours, origins, truth, said, probabilities))
 
     def outcomes(self) -> tuple[Outcomes, Outcomes]:
         """None of the train part, as its rows are of a past that is simulated; and those of the test part.
@@ -92,10 +83,10 @@ class HorizonTally:
         train, test = (
             PartTally(
                 {name: counts.sum(axis=0) for name, counts in by_name.items()},
-                self._losses[flag],
-                self._calibrations[flag],
+                self._scores.losses[flag],
+                self._scores.calibrations[flag],
                 by_name,
-                self._decisions[flag],
+                self._scores.decisions[flag],
             )
             for flag, by_name in enumerate(dict(zip(_ANSWERS, part, strict=True)) for part in self._counts)
         )
@@ -105,16 +96,16 @@ class HorizonTally:
 def by_horizon(horizons: Mapping[str, Counts]) -> list[dict[str, Any]]:
     """Of each horizon with rows: accuracy and macro-F1 of the model, and each naive forecast's accuracy.
 
-    `horizons` is name → (horizons, 3, 4): rows the true class, columns no answer and then the answered class, which
-    counts as wrong where it is none.
+    `horizons` is name → (horizons, 3, 3 or 4): rows the true class, columns the answered class, and before them no
+    answer, where a forecast may have none: that counts as wrong.
     """
     found: list[dict[str, Any]] = []
     for hours in range(1, schema.HORIZON_HOURS + 1):
         counts = {name: part[hours] for name, part in horizons.items()}
         rows = int(counts[MODEL].sum())
         if rows:
-            model = scores(counts[MODEL][:, 1:])
-            naive = {name: float(part[:, 1:].trace()) / rows for name, part in counts.items() if name != MODEL}
+            model = scores(counts[MODEL][:, -_N:])
+            naive = {name: float(part[:, -_N:].trace()) / rows for name, part in counts.items() if name != MODEL}
             found.append(
                 {
                     schema.HORIZON: hours,

@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from loadcast.kernels.buckets import Float64s, Int64s
+from loadcast.kernels.buckets import Float64s
 from loadcast.kernels.direct.recent import last_observed
 from loadcast.kernels.direct.rows import DirectRows
+from loadcast.kernels.same_hour import most_counted
 
 #: As those of classic rows, whose hours all know what is 48 hours old.
 SAME_AS_48H, SAME_AS_168H = "sameClassAs48hBefore", "sameClassAs168hBefore"
@@ -50,12 +51,8 @@ def naive_columns(rows: DirectRows, known_until: int) -> dict[str, Answers]:
 
 def commonest(classes: Float64s) -> Answers:
     """The commonest of the known classes along the first axis, the lower of equals; 0 where none is known."""
-    return _most(np.stack([np.count_nonzero(classes == label, axis=0) for label in _CLASSES]))
-
-
-def _most(often: Int64s) -> Answers:
-    """The class that is counted most, the lower of equals: (classes, n) → (n,)."""
-    return np.where(often.any(axis=0), often.argmax(axis=0) + 1, 0).astype(np.int32)
+    often = np.stack([np.count_nonzero(classes == label, axis=0) for label in _CLASSES])
+    return most_counted(often).astype(np.int32)
 
 
 def _said(classes: Float64s) -> Answers:
@@ -69,5 +66,5 @@ def _of_hour_of_week(rows: DirectRows, known_until: int) -> Answers:
     cells = weekly[known] * len(_CLASSES) + relative.classes[known].astype(np.int64) - 1
     size = len(grid.servers) * _HOURS_OF_WEEK
     counts = np.bincount(cells, minlength=size * len(_CLASSES)).reshape(size, len(_CLASSES))
-    usual: Answers = _most(counts.T)[weekly[rows.slots]]
+    usual: Answers = most_counted(counts, axis=1)[weekly[rows.slots]].astype(np.int32)
     return usual

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,11 @@ def commonest_of_same_hour(
     return [_commonest(counts, begins[codes], day, hour, window) for window in windows_days]
 
 
+def most_counted(often: NDArray[Any], axis: int = 0) -> NDArray[np.int8]:
+    """The class that is counted most along the axis of classes, the lower of equals; 0 where none is counted."""
+    return np.where(often.any(axis=axis), often.argmax(axis=axis) + 1, 0).astype(np.int8)
+
+
 def _days_of_servers(codes: Codes, days: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where each server's days begin among those of all, and at last where they end; and each server's first day."""
     servers = int(codes.max()) + 1
@@ -50,4 +56,4 @@ def _commonest(
     end = np.maximum(day - _YOUNGEST_DAYS + 1, 0)
     begin = np.maximum(end - window, 0)
     often = np.stack([total[begins + end, hour] - total[begins + begin, hour] for total in counts])
-    return np.where(often.any(axis=0), often.argmax(axis=0) + 1, 0).astype(np.int8)
+    return most_counted(often)

@@ -13,6 +13,16 @@ from loadcast import schema
 FEW_ROWS = 100
 _RATES = ("accuracy", "weightedPrecision", "weightedRecall", "weightedF1", "macroF1")
 _CLASS_RATES = ("precision", "recall", "f1")
+#: What a forecast that called the true class impossible loses is bounded.
+_SMALLEST_PROBABILITY = 1e-15
+
+
+def log_losses(probabilities: npt.NDArray[np.float64], truth: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Minus the logarithms of the probabilities, (n, 3), of the true classes 1 to 3, (n,): (n,)."""
+    losses: npt.NDArray[np.float64] = -np.log(
+        np.maximum(probabilities[np.arange(len(truth)), truth - 1], _SMALLEST_PROBABILITY)
+    )
+    return losses
 
 
 def scores(confusion: npt.NDArray[np.int64]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from loadcast import schema
+from loadcast.kernels.server_codes import server_codes
 
 #: The columns that a batch has to have.
 COLUMNS = (schema.SERVER, schema.HOUR, schema.OBSERVED, schema.LABEL, schema.PREDICTION)
@@ -64,16 +65,13 @@ class ServerScores:
 
     def _server_codes(self, rows: pa.RecordBatch | pa.Table) -> NDArray[np.int64]:
         column = rows.column(schema.SERVER)
-        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        encoded = array.dictionary_encode()
-        codes = [self._codes.setdefault(name, len(self._codes)) for name in encoded.dictionary.to_pylist()]
+        codes = server_codes(column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column]), self._codes)
         missing = len(self._codes) - len(self._counts)
         if missing > 0:
             # Doubled, so that a fleet of many batches is not copied for each of them.
             room = np.zeros((max(missing, len(self._counts)), _N, _N), dtype=np.int64)
             self._counts = np.concatenate([self._counts, room])
-        by_row: NDArray[np.int64] = np.array(codes, dtype=np.int64)[encoded.indices.to_numpy()]
-        return by_row
+        return codes
 
 
 def _classes(rows: Any, column: str) -> NDArray[np.int64]:

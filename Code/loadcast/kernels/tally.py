@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from loadcast.kernels.gated_scores import EVIDENCE_H, Outcomes, no_outcomes
 from loadcast.kernels.grid import hours_of
 from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.naive import HOUR_OF_WEEK, SAME_AS_48H, SAME_AS_168H, SAME_HOUR
-from loadcast.kernels.same_hour import commonest_of_same_hour
+from loadcast.kernels.part_scores import PartScores
+from loadcast.kernels.same_hour import commonest_of_same_hour, most_counted
+from loadcast.kernels.server_codes import server_codes
 
 Counts = NDArray[np.int64]
 Codes = NDArray[np.intp]
@@ -37,8 +40,6 @@ TALLIED = (
 )
 
 _N = len(schema.CLASS_NAMES)
-_NONE = 0  # the answer of a forecast that has none; classes are 1, 2, 3
-SMALLEST_PROBABILITY = 1e-15
 _US_PER_HOUR = 3_600_000_000
 _DAYS_OF_WEEK, _HOURS_OF_DAY = 8, 24  # days from 1
 
@@ -109,13 +110,11 @@ class Tally:
     """
 
     def __init__(self, split: Any, rule: LabelRule, decisions: DecisionRule = UNDECIDED) -> None:
-        self._split, self._rule, self._decision_rule = np.datetime64(split, "us"), rule, decisions
+        self._split, self._rule = np.datetime64(split, "us"), rule
         self._servers: dict[str, int] = {}
         self._kept: list[_Rows] = []
         self._probabilities: list[NDArray[np.float64]] = []
-        self._losses = [0.0, 0.0]
-        self._calibrations = [Calibration.none(), Calibration.none()]
-        self._decisions = [DecisionTally.none(), DecisionTally.none()]
+        self._scores = PartScores(decisions)
 
     @property
     def servers(self) -> list[str]:
@@ -128,15 +127,8 @@ class Tally:
         rows, labels, probabilities = rows.filter(pa.array(observed)), labels[observed], probabilities[observed]
         is_test = rows.column(schema.HOUR).to_numpy() >= self._split
         truth = rows.column(schema.LABEL).to_numpy()
-        likelihood = np.maximum(probabilities[np.arange(len(truth)), truth - 1], SMALLEST_PROBABILITY)
-        for flag in (False, True):
-            part = is_test == flag
-            self._losses[flag] -= float(np.log(likelihood[part]).sum())
-            calibration = Calibration.of(truth[part], labels[part], probabilities[part])
-            self._calibrations[flag] = self._calibrations[flag].plus(calibration)
-            decisions = DecisionTally.of(self._decision_rule, truth[part], labels[part], probabilities[part])
-            self._decisions[flag] = self._decisions[flag].plus(decisions)
-        codes = self._server_codes(rows)
+        self._scores.add(is_test, truth, labels, probabilities)
+        codes = server_codes(rows.column(schema.SERVER), self._servers)
         lags = (rows.column(lag.name).to_numpy() for lag in (LAG_48, LAG_168))
         answers = [truth, labels, *(self._rule.labels(lag, self.servers, codes) for lag in lags)]
         hours = hours_of(rows.column(schema.HOUR))
@@ -147,14 +139,14 @@ class Tally:
         """The counts of the train and the test part."""
         if not self._kept:
             return no_tally(), no_tally()
-        rows, said = self._said()
+        rows, said = self._said
         truth, is_test = rows.answers[0], rows.is_test
         train, test = (
             PartTally(
                 {name: _confusion(truth[part], said[name][part]) for name in ANSWERS},
-                self._losses[flag],
-                self._calibrations[flag],
-                decisions=self._decisions[flag],
+                self._scores.losses[flag],
+                self._scores.calibrations[flag],
+                decisions=self._scores.decisions[flag],
             )
             for flag, part in enumerate((~is_test, is_test))
         )
@@ -167,14 +159,14 @@ class Tally:
         """
         if not self._kept:
             return no_outcomes(len(ANSWERS) + 1), no_outcomes(len(ANSWERS) + 1)
-        rows, said = self._said()
+        rows, said = self._said
         classes = np.stack([*said.values(), np.zeros_like(rows.answers[0])])
         split = -(-self._split.astype(np.int64) // _US_PER_HOUR)
         late = ~rows.is_test & (rows.hours >= split - EVIDENCE_H)
         silent = np.concatenate((np.zeros((1, int(late.sum())), dtype=np.int8), classes[1:, late]))
         parts = (
             (late, silent, np.zeros((int(late.sum()), _N))),
-            (rows.is_test, classes[:, rows.is_test], self._shares()),
+            (rows.is_test, classes[:, rows.is_test], np.concatenate(self._probabilities)),
         )
         before, test = (
             Outcomes(
@@ -189,25 +181,14 @@ class Tally:
         )
         return before, test
 
-    def _shares(self) -> NDArray[np.float64]:
-        return np.concatenate(self._probabilities)
-
+    @cached_property
     def _said(self) -> tuple[_Rows, dict[str, NDArray[np.int8]]]:
-        """All rows, and what each of ANSWERS said of them."""
+        """All rows, and what each of ANSWERS said of them: asked for once all are added."""
         rows = _joined(self._kept)
         truth = rows.answers[0]
         usual = _usual_classes(rows.weekly_hours, truth, ~rows.is_test)
         same_hour = commonest_of_same_hour(rows.codes, rows.hours, truth, tuple(SAME_HOUR.values()))
         return rows, dict(zip(ANSWERS, (*rows.answers[1:], *same_hour, usual), strict=True))
-
-    def _server_codes(self, rows: pa.Table) -> Codes:
-        """The index of each row's server among `servers`."""
-        servers = rows.column(schema.SERVER).combine_chunks().dictionary_encode()
-        if isinstance(servers, pa.ChunkedArray):  # no rows
-            return np.zeros(0, dtype=np.intp)
-        numbers = [self._servers.setdefault(name, len(self._servers)) for name in servers.dictionary.to_pylist()]
-        codes: Codes = np.array(numbers, dtype=np.intp)[servers.indices.to_numpy()]
-        return codes
 
 
 def _joined(parts: Sequence[_Rows]) -> _Rows:
@@ -228,8 +209,7 @@ def _usual_classes(weekly_hours: Codes, truth: NDArray[np.int8], training: NDArr
     size = int(group.max(initial=-1)) + 1
     cells = group[training] * _N + truth[training] - 1
     counts = np.bincount(cells, minlength=size * _N).reshape(size, _N)
-    usual = np.where(counts.any(axis=1), counts.argmax(axis=1) + 1, _NONE)
-    return usual[group].astype(np.int8)
+    return most_counted(counts, axis=1)[group]
 
 
 def _confusion(truth: NDArray[np.int8], said: NDArray[np.int8]) -> Counts:

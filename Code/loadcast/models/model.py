@@ -7,14 +7,16 @@ bundle, service and reports know these two and nothing of a family's own. This m
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from loadcast import schema
+from loadcast.kernels.vectors import dense_blocks
 from loadcast.models.saved import SavedModel
 from loadcast.settings import Settings
 
@@ -59,6 +61,13 @@ class Model(ABC):
     def warm(self) -> None:
         """Do what only the first answer has to, such as loading compiled code: before a process forks workers."""
         self.predict(np.zeros((1, self.n_features)))
+
+
+def answers_of(model: Model, rows: pa.Table, columns: Sequence[str]) -> Prediction:
+    """What the model says of encoded rows; `columns` are its input, in order."""
+    blocks = [model.predict(matrix) for matrix in dense_blocks(rows, columns)]
+    labels, probabilities = zip(*blocks, strict=True) if blocks else ([np.zeros(0, np.intp)], [np.zeros((0, 3))])
+    return Prediction(np.concatenate(labels), np.concatenate(probabilities))
 
 
 def _plain_caption(settings: Settings) -> str:

@@ -19,6 +19,7 @@ from loadcast.kernels.naive import (
     SAME_AS_168H,
     SAME_HOUR,
 )
+from loadcast.kernels.same_hour import most_counted
 from loadcast.kernels.tally import ANSWERS, MODEL
 from loadcast.monitoring.truth import Classes, Truth
 
@@ -77,5 +78,5 @@ class NaiveForecasts:
         for day in range(max(windows.values())):
             often += self.truth.at(servers, hours - 24 * (first_days + day)) == labels
             if day + 1 in names:
-                found[names[day + 1]] = np.where(often.any(axis=0), often.argmax(axis=0) + 1, 0).astype(np.int8)
+                found[names[day + 1]] = most_counted(often)
         return found

@@ -22,6 +22,7 @@ from loadcast.kernels.gated_scores import (
     ServerRecords,
     let_through,
 )
+from loadcast.kernels.scores import log_losses
 from loadcast.kernels.tally import MODEL
 from loadcast.monitoring.forecast_files import Forecasts
 from loadcast.monitoring.naive import NaiveForecasts
@@ -29,7 +30,6 @@ from loadcast.monitoring.truth import Truth
 
 _N = len(schema.CLASS_NAMES)
 _SHOWN = 5
-_SMALLEST_PROBABILITY = 1e-15
 #: Opens the forecasts anew: they are read twice, and never in memory as a whole.
 Source = Callable[[], Iterable[Forecasts]]
 
@@ -172,8 +172,7 @@ class _FirstPass:
         tables = (outcomes.servers * self._number + np.arange(self._number)[:, None]) * _N * _N
         cells = tables + (outcomes.truth - 1) * _N + outcomes.said - 1
         self.confusion += np.bincount(cells.ravel(), minlength=len(self.confusion))
-        likelihood = outcomes.probabilities[np.arange(len(outcomes)), outcomes.truth - 1]
-        losses = -np.log(np.maximum(likelihood, _SMALLEST_PROBABILITY))
+        losses = log_losses(outcomes.probabilities, outcomes.truth)
         self.loss += np.bincount(outcomes.servers, losses, minlength=len(self.loss))
         self._evidence.add(outcomes)
         self._records.add(outcomes)

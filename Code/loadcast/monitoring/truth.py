@@ -20,6 +20,8 @@ from loadcast.kernels.gated_scores import EVIDENCE_H
 from loadcast.kernels.grid import hours_of
 from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.naive import SAME_HOUR
+from loadcast.kernels.same_hour import most_counted
+from loadcast.kernels.server_codes import server_codes
 from loadcast.secrets import shown
 
 Classes = NDArray[np.int8]
@@ -80,20 +82,19 @@ def read_truth(files: Iterable[Path], rule: LabelRule, span: tuple[int, int], sp
     paths, (first, last) = list(files), span
     numbers: dict[str, int] = {}
     for table in _tables(paths, [schema.SERVER]):
-        for name in table.column(schema.SERVER).unique().to_pylist():
-            numbers.setdefault(name, len(numbers))
+        server_codes(table.column(schema.SERVER), numbers)
     names = list(numbers)
     classes = np.zeros((len(names), last - first + 1), dtype=np.int8)
     weekly = np.zeros((len(names), HOURS_OF_WEEK, _N), dtype=np.int32)
     for table in _tables(paths, _COLUMNS):
         table = table.filter(table.column(schema.OBSERVED))
-        rows, hours = _rows_of(table, numbers), hours_of(table.column(schema.HOUR))
+        rows, hours = server_codes(table.column(schema.SERVER), numbers), hours_of(table.column(schema.HOUR))
         labels = rule.labels(table.column(schema.PEAK_LOAD).to_numpy(), names, rows)
         inside = (hours >= first) & (hours <= last)
         classes[rows[inside], hours[inside] - first] = labels[inside]
         trained = hours < split
         np.add.at(weekly, (rows[trained], hours[trained] % HOURS_OF_WEEK, labels[trained] - 1), 1)
-    usual = np.where(weekly.any(axis=2), weekly.argmax(axis=2) + 1, 0).astype(np.int8)
+    usual = most_counted(weekly, axis=2)
     of_nothing = rule.labels(np.zeros(len(names)), names, np.arange(len(names))).astype(np.int8)
     return Truth(numbers, first, classes, of_nothing, usual)
 
@@ -101,14 +102,6 @@ def read_truth(files: Iterable[Path], rule: LabelRule, span: tuple[int, int], sp
 def _looked_up(grid: Classes, rows: Int64s, hours: Int64s) -> Classes:
     inside = (hours >= 0) & (hours < grid.shape[1])
     return np.where(inside, grid[rows, np.where(inside, hours, 0)], 0).astype(np.int8)
-
-
-def _rows_of(table: pa.Table, numbers: dict[str, int]) -> Int64s:
-    servers = table.column(schema.SERVER).combine_chunks().dictionary_encode()
-    if isinstance(servers, pa.ChunkedArray):
-        servers = servers.combine_chunks()
-    rows = np.array([numbers[name] for name in servers.dictionary.to_pylist()], dtype=np.int64)
-    return rows[servers.indices.to_numpy()] if len(rows) else np.zeros(0, dtype=np.int64)
 
 
 def _tables(files: list[Path], columns: list[str]) -> Iterator[pa.Table]:

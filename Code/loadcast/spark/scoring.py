@@ -23,8 +23,7 @@ from loadcast.kernels.grid import hours_of
 from loadcast.kernels.horizon_tally import TALLIED_BY_HORIZON, HorizonTally
 from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.tally import TALLIED, PartTally, Tally, no_tally
-from loadcast.kernels.vectors import dense_blocks
-from loadcast.models.model import Model, Prediction
+from loadcast.models.model import Model, Prediction, answers_of
 from loadcast.spark.numbered import ROWS_PER_BATCH, each_number, numbers_in
 from loadcast.spark.server_task import REPORT_SCHEMA, collect_reports, files_of, report, report_files, task_name
 from loadcast.spark.types import SPARK_SCHEMA_KEY, to_struct
@@ -94,7 +93,7 @@ class ScoreTask:
         for rows in self._batches(number):
             is_test = rows.column(schema.HOUR).to_numpy() >= np.datetime64(self.split, "us")
             labels, shares = np.ones(len(rows), dtype=np.intp), np.full((len(rows), len(schema.CLASS_NAMES)), 1.0)
-            answers = _answers(self.model, rows.filter(pa.array(is_test)), self.columns)
+            answers = answers_of(self.model, rows.filter(pa.array(is_test)), self.columns)
             labels[is_test], shares[is_test] = answers.labels, answers.probabilities
             tally.add(rows, labels, shares)
         return tally
@@ -116,7 +115,7 @@ class ScoreTask:
         if number == 0:  # there is a table, were no row of the test period
             self._write(self.schema.empty_table(), parts)
         for rows in self._batches(number):
-            answers = _answers(self.model, rows, self.columns)
+            answers = answers_of(self.model, rows, self.columns)
             tally.add(rows, *answers)
             tested = rows.column(schema.HOUR).to_numpy() >= np.datetime64(self.split, "us")
             if tested.any():
@@ -132,7 +131,7 @@ class ScoreTask:
             own = [batch.filter(pc.equal(batch.column(schema.SERVER), server)) for batch in batches]
         rows = pa.Table.from_batches(own).sort_by(schema.HOUR)
         rows = rows.take(pa.array(np.unique(np.linspace(0, len(rows) - 1, _CHECKED_ROWS).astype(np.int64))))
-        answers = _answers(self.model, rows, self.columns)
+        answers = answers_of(self.model, rows, self.columns)
         records = [
             {**record, schema.HOUR: record[schema.HOUR].strftime(schema.TIME_FORMAT)}
             for record in rows.select(self.record_columns).to_pylist()
@@ -195,12 +194,6 @@ def _check_whole(servers: Sequence[str]) -> None:
             f"{paths.FEATURES}: found a server's rows in two files, wanted them in one, as ETL writes them. "
             "Run python Code/etl.py CONFIG again."
         )
-
-
-def _answers(model: Model, rows: pa.Table, columns: Sequence[str]) -> Prediction:
-    blocks = [model.predict(matrix) for matrix in dense_blocks(rows, columns)]
-    labels, probabilities = zip(*blocks, strict=True) if blocks else ([np.zeros(0, np.intp)], [np.zeros((0, 3))])
-    return Prediction(np.concatenate(labels), np.concatenate(probabilities))
 
 
 def _prediction_rows(rows: pa.Table, answers: Prediction, decisions: DecisionRule, wanted: pa.Schema) -> pa.Table:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from loadcast import schema
 from loadcast.kernels.buckets import Float64s
 from loadcast.kernels.grid import WORK_SLOTS, Grid, grid_of_loads, hours_of, times_of
+from loadcast.kernels.server_codes import server_codes
 
 _COLUMNS = (schema.SERVER, schema.HOUR, schema.PEAK_LOAD, schema.OBSERVED)
 
@@ -39,11 +40,7 @@ class Loads:
             hours = hours_of(table.column(schema.HOUR))
             observed = table.column(schema.OBSERVED).to_numpy(zero_copy_only=False)
             chosen = observed & (hours >= begin) & (hours < end)
-            names = table.column(schema.SERVER).filter(pa.array(chosen)).combine_chunks().dictionary_encode()
-            if isinstance(names, pa.ChunkedArray):  # no rows
-                continue
-            known = [numbers.setdefault(name, len(numbers)) for name in names.dictionary.to_pylist()]
-            codes = np.array(known, np.int32)[names.indices.to_numpy()]
+            codes = server_codes(table.column(schema.SERVER).filter(pa.array(chosen)), numbers).astype(np.int32)
             parts.append((codes, hours[chosen].astype(np.int32), table.column(schema.PEAK_LOAD).to_numpy()[chosen]))
         codes, found, peaks = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         servers = tuple(sorted(numbers))

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loadcast import schema
 from loadcast.kernels.backtest.bootstrap import accuracy, interval, macro_f1, resampled
 from loadcast.kernels.backtest.folds import Fold
 from loadcast.kernels.backtest.tally import ANSWERS, NAIVE, FoldTally
 from loadcast.kernels.buckets import Float64s
+from loadcast.kernels.horizon_tally import by_horizon
 from loadcast.kernels.scores import scores
 from loadcast.kernels.tally import Counts
 
@@ -36,7 +36,7 @@ def summary(plan: Sequence[Fold], tallies: Sequence[FoldTally]) -> dict[str, Any
         "folds": [_fold(fold, tally) for fold, tally in folds],
         "total": _scored(together),
         "lift": _lifts(together.by_server),
-        "byHorizon": _by_horizon(together.by_horizon),
+        "byHorizon": by_horizon(dict(zip(ANSWERS, together.by_horizon, strict=True))),
         "servers": _servers(together),
         "warning": _warning(len(together.servers)),
     }
@@ -91,24 +91,6 @@ def _lift(name: str, whole: Counts, drawn: Float64s | None) -> dict[str, Any]:
         verdict = BETTER if low > 0 else WORSE if high < 0 else TIE
     lift = float(values[0] - values[best])
     return {"over": ANSWERS[best], "lift": lift, "low": low, "high": high, "verdict": verdict}
-
-
-def _by_horizon(by_horizon: Counts) -> list[dict[str, Any]]:
-    """Of each horizon with rows: the model's scores, each naive forecast's accuracy."""
-    found = []
-    for hours in np.flatnonzero(by_horizon[0].sum(axis=(1, 2))).tolist():
-        confusion = by_horizon[:, hours]
-        right = accuracy(confusion)
-        found.append(
-            {
-                schema.HORIZON: hours,
-                "rows": int(confusion[0].sum()),
-                "accuracy": float(right[0]),
-                "macroF1": float(macro_f1(confusion[0])),
-                "naive": dict(zip(NAIVE, map(float, right[1:]), strict=True)),
-            }
-        )
-    return found
 
 
 def _servers(tally: FoldTally) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from loadcast.kernels.calibration import Calibration
 from loadcast.kernels.evaluation import MOST_FREQUENT
 from loadcast.kernels.grid import hours_of
 from loadcast.kernels.naive import NAIVE_COLUMNS
-from loadcast.kernels.tally import MODEL, SMALLEST_PROBABILITY, Codes, Counts
+from loadcast.kernels.scores import log_losses
+from loadcast.kernels.tally import MODEL, Codes, Counts
 
 #: The forecasts that are compared; the model is the first.
 NAIVE = (*NAIVE_COLUMNS, MOST_FREQUENT)
@@ -106,13 +107,12 @@ class FoldCounter:
         truth = rows.column(schema.LABEL).to_numpy().astype(np.intp)
         horizons = hours_of(rows.column(schema.HOUR)) - hours_of(rows.column(schema.FORECAST_ORIGIN))
         said = np.stack([labels, *(self._naive(rows, name) for name in NAIVE)]) - 1
-        likelihood = np.maximum(probabilities[np.arange(len(truth)), truth - 1], SMALLEST_PROBABILITY)
         names = tuple(servers.dictionary.to_pylist())
         part = FoldTally(
             names,
             _counted(servers.indices.to_numpy().astype(np.intp), len(names), truth - 1, said),
             _counted(horizons.astype(np.intp), _HORIZONS, truth - 1, said),
-            -float(np.log(likelihood).sum()),
+            float(log_losses(probabilities, truth).sum()),
             Calibration.of(truth, labels, probabilities),
             0,
         )

@@ -35,6 +35,14 @@ class Sketch:
         cells, numbers = np.unique(interval[known] * _BINS + _bins(grid.peaks[0][known]), return_counts=True)
         return cls(tuple(cutoffs), Counter(dict(zip(cells.tolist(), numbers.tolist(), strict=True))))
 
+    @classmethod
+    def of_all(cls, grids: Iterable[Grid], cutoffs: Sequence[int]) -> Sketch:
+        """The sketch of the servers of several grids."""
+        counts: Counter[int] = Counter()
+        for grid in grids:
+            counts.update(cls.of(grid, cutoffs).counts)
+        return cls(tuple(cutoffs), counts)
+
     def as_json(self) -> str:
         """The counts as one JSON text, for Sketch.joined."""
         return json.dumps(list(self.counts.items()), separators=(",", ":"))
