@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 
 CHROMIUM = Path(__file__).resolve().parents[2] / ".venv" / "var" / "chromium" / "chromium"
 _PATIENCE_S = 300
-_WORDS = (
+#: However it is run.
+QUIET = (
     "--no-sandbox",  # it wants another user than root
     "--disable-gpu",
     "--disable-dev-shm-usage",
@@ -16,8 +17,11 @@ _WORDS = (
     "--disable-component-update",
     "--no-first-run",
     "--no-proxy-server",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--hide-scrollbars",
+)
+_WORDS = (
+    *QUIET,
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     # The page's own clock runs ahead while it waits for nothing, and stands still while it waits for an answer.
     "--virtual-time-budget=10000",
 )

@@ -14,20 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from browser import CHROMIUM
+from browser import CHROMIUM, QUIET
 
-_WORDS = (
-    "--no-sandbox",  # it wants another user than root
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--no-proxy-server",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--hide-scrollbars",
-    "--remote-debugging-pipe",
-)
+_WORDS = (*QUIET, "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe")
 #: The browser reads from 3 and writes to 4.
 _WITH_PIPES = 'exec "$0" "$@" 3<&"$FROM" 4>&"$TO"'
 _PATIENCE_S = 120

@@ -23,6 +23,11 @@ class CalendarRule:
     holidays: frozenset[date]
 
 
+def first_whole_hour(time: datetime) -> int:
+    """The first hour, since 1970, that does not begin before a wall-clock time."""
+    return -(-epoch_seconds(time) // 3_600)
+
+
 def epoch_seconds(time: datetime) -> int:
     """Seconds since 1970 of a wall-clock time."""
     return int(time.replace(tzinfo=UTC).timestamp())

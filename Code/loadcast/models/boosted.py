@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadcast import schema
-from loadcast.models.tree_shape import Ints, checked_shape, refuse, tree_sizes
+from loadcast.models.tree_shape import Ints, check_width, checked_shape, refuse, tree_sizes
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -107,7 +107,7 @@ def margins(trees: BoostedTrees, matrix: Floats) -> Singles:
 
     Memory beyond the answer is bounded, whatever n is. Raises ValueError when the matrix has another width.
     """
-    check_width(trees, matrix)
+    check_width(matrix, trees.n_features)
     step = max(1, _CHUNK_CELLS // trees.n_trees)
     answer = start_of(trees, len(matrix))
     for start in range(0, len(matrix), step):
@@ -122,12 +122,6 @@ def margins(trees: BoostedTrees, matrix: Floats) -> Singles:
 def start_of(trees: BoostedTrees, n_rows: int) -> Singles:
     """The margins (n_rows, classes) before the first tree."""
     return np.tile(trees.base, (n_rows, 1))
-
-
-def check_width(trees: BoostedTrees, matrix: Floats) -> None:
-    """Raise ValueError where a matrix is not (rows, features of the trees)."""
-    if matrix.ndim != 2 or matrix.shape[1] != trees.n_features:
-        raise ValueError(f"the matrix is {matrix.shape}, wanted (rows, {trees.n_features})")
 
 
 def in_singles(matrix: Floats) -> Singles:

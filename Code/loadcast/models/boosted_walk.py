@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadcast.models import walk
-from loadcast.models.boosted import MISSING, BoostedTrees, Floats, Singles, check_width, in_singles, start_of
+from loadcast.models.boosted import MISSING, BoostedTrees, Floats, Singles, in_singles, start_of
+from loadcast.models.tree_shape import check_width
 
 Words = NDArray[np.uint32]
 Walk = Callable[[Singles, "Nodes", int, Words, Singles], None]
@@ -57,7 +58,7 @@ def compact_nodes(trees: BoostedTrees) -> Nodes:
 
 def compiled_margins(trees: BoostedTrees, nodes: Nodes, matrix: Floats) -> Singles:
     """As boosted.margins; `nodes` are the trees'. Raises ValueError when the matrix has another width."""
-    check_width(trees, matrix)
+    check_width(matrix, trees.n_features)
     answer = start_of(trees, len(matrix))
     reached = np.zeros(walk.BLOCK_ROWS, dtype=np.uint32)
     function = _used[0] if _used else compiled_walk()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from loadcast.models.tree_shape import Ints, checked_shape, refuse, tree_sizes
+from loadcast.models.tree_shape import Ints, check_width, checked_shape, refuse, tree_sizes
 
 Floats = NDArray[np.float64]
 
@@ -107,7 +107,7 @@ def votes(forest: Forest, matrix: Floats) -> Floats:
 
     Memory beyond the answer is bounded, whatever n is. Raises ValueError when the matrix has another width.
     """
-    check_width(forest, matrix)
+    check_width(matrix, forest.n_features)
     step = max(1, _CHUNK_CELLS // forest.n_trees)
     answer = np.empty((len(matrix), forest.n_classes))
     for start in range(0, len(matrix), step):
@@ -116,12 +116,6 @@ def votes(forest: Forest, matrix: Floats) -> Floats:
         # Added tree by tree, as Spark does: another order would change the last bits.
         np.add.reduce(shares.reshape(forest.n_trees, -1), axis=0, out=answer[start : start + step].reshape(-1))
     return answer
-
-
-def check_width(forest: Forest, matrix: Floats) -> None:
-    """Raise ValueError where a matrix is not (rows, features of the forest)."""
-    if matrix.ndim != 2 or matrix.shape[1] != forest.n_features:
-        raise ValueError(f"the matrix is {matrix.shape}, wanted (rows, {forest.n_features})")
 
 
 def probabilities(raw: Floats) -> Floats:

@@ -24,6 +24,12 @@ def refuse(what: str) -> NoReturn:
     raise MalformedForestError(what)
 
 
+def check_width(matrix: NDArray[np.float64], n_features: int) -> None:
+    """Raise ValueError where a matrix is not (rows, features of the model)."""
+    if matrix.ndim != 2 or matrix.shape[1] != n_features:
+        raise ValueError(f"the matrix is {matrix.shape}, wanted (rows, {n_features})")
+
+
 class TreeShape(NamedTuple):
     """Trees behind one another: `left` and `right` (m,) count from the first node of all, and a leaf is its own child.
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loadcast.models.forest import Floats, Forest, check_width
+from loadcast.models.forest import Floats, Forest
+from loadcast.models.tree_shape import check_width
 
 Words = NDArray[np.uint32]
 Flags = NDArray[np.bool_]
@@ -83,7 +84,7 @@ def compact_nodes(forest: Forest) -> Nodes:
 
 def compiled_votes(forest: Forest, nodes: Nodes, matrix: Floats) -> Floats:
     """As forest.votes; `nodes` are the forest's. Raises ValueError when the matrix has another width."""
-    check_width(forest, matrix)
+    check_width(matrix, forest.n_features)
     votes = np.zeros((len(matrix), forest.n_classes))
     reached = np.zeros(BLOCK_ROWS, dtype=np.uint32)
     walk = _used[0] if _used else compiled_walk()

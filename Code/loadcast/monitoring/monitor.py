@@ -11,7 +11,7 @@ from loadcast import paths, schema
 from loadcast.artefacts.info import Info
 from loadcast.artefacts.metrics import Metrics
 from loadcast.errors import ArtefactError, InputError
-from loadcast.kernels.calendar import epoch_seconds
+from loadcast.kernels.calendar import epoch_seconds, first_whole_hour
 from loadcast.kernels.drift import stability_index
 from loadcast.kernels.gate import RULE, GateRule, prior_tables
 from loadcast.monitoring.drift import drifting_features, feature_drift
@@ -96,7 +96,7 @@ def _window(runs: _Runs, days: int) -> Window:
     statistics = open_statistics(runs.newest, runs.trained, lambda run: runs.output.months(runs.newest))
     newest = epoch_seconds(newest_hour(statistics)) // 3600
     # From the first whole hour that the model was not trained on.
-    split = -(-epoch_seconds(runs.info.test_split_start) // 3600)
+    split = first_whole_hour(runs.info.test_split_start)
     return Window(max(split, newest + 1 - days * 24), newest, split, runs.info.timezone)
 
 

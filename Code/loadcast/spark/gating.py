@@ -6,14 +6,13 @@ import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from loadcast.kernels.calendar import epoch_seconds
+from loadcast.kernels.calendar import first_whole_hour
 from loadcast.kernels.gate import Gate, prior_tables
 from loadcast.kernels.gated_scores import Band, GatedTally, gated_report, gated_tally
 from loadcast.spark.numbered import each_number, numbers_in
@@ -50,14 +49,9 @@ def gated_scores(spark: SparkSession, task: ScoreTask, scores: Scores, evaluated
         return gated_report(GatedTally.none(len(names)), names)
     matrices = np.array([part["confusionMatrix"]["rowsAreTrueClass"] for part in naive.values()])
     commonest = 1 + int(matrices[0].sum(axis=1).argmax())
-    gates = scores.evidence.answered(commonest).gates(prior_tables(matrices), _first_hour(task.split))
+    gates = scores.evidence.answered(commonest).gates(prior_tables(matrices), first_whole_hour(task.split))
     gate_task = GateTask(task, gates, commonest)
     reports = collect_reports(each_number(spark, len(task.files), gate_task, to_struct(REPORT_SCHEMA)))
     parts = sorted((json.loads(text) for text in reports[_REPORT_GATED]), key=lambda part: int(part["file"]))
     tallies = map(GatedTally.from_json, parts)  # in the order of the files: sums of losses depend on it
     return gated_report(functools.reduce(GatedTally.plus, tallies, GatedTally.none(len(names))), names)
-
-
-def _first_hour(split: datetime) -> int:
-    """The first whole hour of the test period, since 1970."""
-    return -(-epoch_seconds(split) // 3600)
