@@ -109,4 +109,4 @@ def _simulation(refit: Refit, known: Loads) -> Simulation:
     labels, cutoffs = refit.rules.labels, refit.cutoffs
     rule = labels if isinstance(labels, LabelRule) else learned_rule(known.grids(), labels)
     sketch = Sketch.of_all(known.grids(), cutoffs)
-    return simulation_of(refit.settings, rule, sketch, len(known.servers), refit.rules)
+    return simulation_of(refit.settings, refit.rules, rule, sketch, len(known.servers))

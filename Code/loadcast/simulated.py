@@ -23,14 +23,10 @@ def simulated_cutoffs(settings: Settings) -> list[int]:
     return cutoffs(_hour(settings.train_begin), _hour(settings.split), schema.HORIZON_HOURS)
 
 
-def simulation_of(
-    settings: Settings, rule: LabelRule, sketch: Sketch, servers: int, rules: Rules | None = None
-) -> Simulation:
-    """What the rows of any server are made by; `rule` has the bounds of the run, `sketch` the fleet's peaks.
-
-    `rules` are the settings', where they are known already.
-    """
-    rules, split = rules or Rules.of(settings), _hour(settings.split)
+def simulation_of(settings: Settings, rules: Rules, rule: LabelRule, sketch: Sketch, servers: int) -> Simulation:
+    """What the rows of any server are made by: `rules` are the settings', `rule` has the bounds of the run, and
+    `sketch` the fleet's peaks."""
+    split = _hour(settings.split)
     asked = View(0, 0, 0, rule.name, settings.low_quantile, settings.high_quantile, rule.common)
     found = tuple(views(sketch, split, asked, _SEED))
     return Simulation(

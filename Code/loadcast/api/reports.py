@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from loadcast import paths, schema
@@ -80,8 +81,8 @@ def _with_forecast(run: Run, content: ReportContent) -> ReportContent:
     strips = HourStrips([score.server for score in (*best, *worst)], STRIP_HOURS)
     for batch in run.prediction_batches((*hour_strips.COLUMNS, schema.HORIZON)):
         strips.add(batch)
-    return ReportContent(
-        **{name: getattr(content, name) for name in ("shown", "run", "info", "quality", "metrics", "profile")},
+    return replace(
+        content,
         scores=scores,
         best=best,
         worst=worst,

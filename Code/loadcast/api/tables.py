@@ -114,17 +114,18 @@ def features(source: Settings | pa.Table, settings: Settings | None = None) -> p
     rule = _label_rule(chosen, rules.labels, hours)
     grids = map(grid_from_hourly, _by_servers(hours))
     if rules.features.simulates_cutoffs:
-        simulation = _simulation(chosen, rule, hours)
+        simulation = _simulation(chosen, rules, rule, hours)
         tables = [table for grid in grids for table in simulation.tables(grid)]
     else:
         tables = [training_table(rules.features, grid, rules.calendar, rule) for grid in grids]
     return pa.concat_tables([rules.features.schema.empty_table(), *tables]).combine_chunks()
 
 
-def _simulation(settings: Settings, rule: LabelRule, hours: pa.Table) -> Simulation:
+def _simulation(settings: Settings, rules: Rules, rule: LabelRule, hours: pa.Table) -> Simulation:
     """What makes the rows of a set that simulates cutoffs."""
     cutoffs, grids = simulated_cutoffs(settings), map(grid_from_hourly, _by_servers(hours))
-    return simulation_of(settings, rule, Sketch.of_all(grids, cutoffs), len(hours.column(schema.SERVER).unique()))
+    servers = len(hours.column(schema.SERVER).unique())
+    return simulation_of(settings, rules, rule, Sketch.of_all(grids, cutoffs), servers)
 
 
 def _label_rule(settings: Settings, labels: LabelRule | LabelQuantiles, hours: pa.Table) -> LabelRule:

@@ -56,7 +56,7 @@ def etl(request: RunRequest, progress: Progress) -> Published:
         rule = _label_rule(spark, rules, sessions, staging, progress)
         if rules.features.simulates_cutoffs:
             with watched(spark, progress, "Simulating cutoffs"):
-                sessions = _simulated(spark, settings, sessions, staging, rule)
+                sessions = _simulated(spark, settings, rules, sessions, staging, rule)
         encoders = encoders_of(rules.features, sessions.training)
         with watched(spark, progress, "Encoding features"), side_by_side() as start:
             is_labelled = rules.features.simulates_cutoffs or rule is rules.labels
@@ -83,10 +83,12 @@ def _label_rule(spark: Spark, rules: Rules, sessions: Sessions, staging: Staging
         return learn_rule(spark, rules.labels, sessions.label_histories, sessions.unencoded, staging.tables)
 
 
-def _simulated(spark: Spark, settings: Settings, sessions: Sessions, staging: Staging, rule: LabelRule) -> Sessions:
+def _simulated(
+    spark: Spark, settings: Settings, rules: Rules, sessions: Sessions, staging: Staging, rule: LabelRule
+) -> Sessions:
     """The sessions with feature rows instead of loads: those of simulated cutoffs, and the test period's."""
     sketch = Sketch.joined(sessions.sketches, simulated_cutoffs(settings))
-    simulation = simulation_of(settings, rule, sketch, sessions.servers)
+    simulation = simulation_of(settings, rules, rule, sketch, sessions.servers)
     files, training = simulate(spark, simulation, sessions.unencoded, staging.tables)
     return replace(sessions, written=[*sessions.statistics, *files], training=training)
 
