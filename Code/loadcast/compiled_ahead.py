@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadcast.kernels import moments, scan
-from loadcast.models import boosted_walk, walk
+from loadcast.models import boosted_walk, forest_growth, walk
 
 
 def main() -> None:
@@ -12,6 +12,7 @@ def main() -> None:
     moments.compiled_adding()
     walk.compiled_walk()
     boosted_walk.compiled_walk()
+    forest_growth.load_kernels()
 
 
 if __name__ == "__main__":

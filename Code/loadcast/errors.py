@@ -12,7 +12,8 @@
     │   └── TooLargeError                 HTTP 413 the request is larger than the service takes
     ├── ServiceError             exit 9   HTTP 502 the scoring service did not answer as it should
     │   └── PartialForecastError exit 11           some servers were answered, and written; others were not
-    └── EngineError              exit 10           Spark failed: out of memory, disk full, a fault of ours
+    ├── EngineError              exit 10           Spark failed: out of memory, disk full, a fault of ours
+    └── HeldBackError            exit 14           a new model loses against the last good one, which goes on
 
 Exit codes 12 and 13 are no errors: what `loadcast monitor` found (monitoring/findings.py).
 Every message says what was found, what is wanted, and what to do about it. None holds a secret or a control character.
@@ -20,6 +21,7 @@ Every message says what was found, what is wanted, and what to do about it. None
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from loadcast.secrets import shown
@@ -123,3 +125,13 @@ class EngineError(LoadcastError):
     """Spark failed for a reason that is none of the others."""
 
     exit_code = 10
+
+
+class HeldBackError(LoadcastError):
+    """A new model loses against the last good one, and was not published; `numbers` are for the run's history."""
+
+    exit_code = 14
+
+    def __init__(self, *lines: str, numbers: Mapping[str, float] | None = None) -> None:
+        super().__init__(*lines)
+        self.numbers = numbers or {}

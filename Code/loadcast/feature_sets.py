@@ -9,11 +9,13 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 
 from loadcast.errors import ArtefactError, ConfigError
-from loadcast.kernels.features import CLASSIC, DIRECT, EXTENDED, PUBLIC_SAMPLE, FeatureSet
+from loadcast.kernels.features import CLASSIC, DIRECT, DIRECT_1, EXTENDED, PUBLIC_SAMPLE, FeatureSet
 from loadcast.kernels.features.check import check_feature_set
 
 GROUP = "loadcast.feature_sets"
 _OWN = {features.name: features for features in (CLASSIC, EXTENDED, DIRECT)}
+#: What models here before were trained with, and are still served with: no configuration can name it.
+_EARLIER = {(features.name, features.version): features for features in (DIRECT_1,)}
 
 _registered: dict[str, FeatureSet] = {}
 _from_packages: dict[str, FeatureSet] = {}
@@ -48,6 +50,8 @@ def feature_set(name: str) -> FeatureSet:
 
 def feature_set_of(name: str, version: int) -> FeatureSet:
     """The set that a run or bundle was made with. Raises ArtefactError where it is not known here in that version."""
+    if (name, version) in _EARLIER:
+        return _EARLIER[name, version]
     try:
         # The public sample's models are served; none is trained, so no configuration can name its set.
         features = PUBLIC_SAMPLE if name == PUBLIC_SAMPLE.name else feature_set(name)

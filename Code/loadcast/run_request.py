@@ -25,7 +25,8 @@ _ADDRESSES = ("dataFile", "output")
 class RunRequest(BaseModel):
     """One step of one configuration: `etl`, `stats` or `train`, and how Spark is started for it.
 
-    With `filter_ip`, which only ETL knows, the configured servers alone are used. Raises ConfigError for a secret among
+    With `filter_ip`, which only ETL knows, the configured servers alone are used; with `unless_worse`, which only
+    training knows, a model that loses against the last good one is not published. Raises ConfigError for a secret among
     Spark's settings, and for what the step lacks.
     """
 
@@ -36,6 +37,7 @@ class RunRequest(BaseModel):
     settings: Settings
     step: Step
     filter_ip: bool = Field(default=False, strict=True)
+    unless_worse: bool = Field(default=False, strict=True)
     spark: SparkOptions = SparkOptions()
 
     @model_validator(mode="after")
@@ -48,6 +50,8 @@ class RunRequest(BaseModel):
                 )
         if self.filter_ip and self.step != "etl":
             raise ConfigError(f"filterIp: found it with the step {self.step}; wanted it with etl, which alone filters.")
+        if self.unless_worse and self.step != "train":
+            raise ConfigError(f"unlessWorse: found it with the step {self.step}; wanted it with train.")
         if self.step != "stats":
             _ = self.settings.split  # says so where the configuration names none
         return self
@@ -91,7 +95,9 @@ class RunRequest(BaseModel):
             raise ConfigError(f"The run request cannot be used: {key}: {fault['msg']}.") from error
 
     def _document(self) -> Document:
-        fields: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude={"settings"})
+        # Histories name runs by digests from before there was this field.
+        unset = set() if self.unless_worse else {"unless_worse"}
+        fields: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude={"settings", *unset})
         return {FORMAT_VERSION: VERSION, **fields, "settings": self.settings.document()}
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import BeforeValidator, PlainSerializer
 
 from loadcast import paths
+from loadcast.artefacts.contest import Contest
 from loadcast.artefacts.document import Artefact, Migration, Part, Real, unchanged
 from loadcast.artefacts.metrics import Metrics
 from loadcast.artefacts.quality import Quality
@@ -22,12 +23,16 @@ Kind = TypeVar("Kind", bound=Artefact)
 
 @dataclass(frozen=True)
 class Published:
-    """What a step has published: the run's name, the output as messages show it, and its report."""
+    """What a step has published: the run's name, the output as messages show it, and its report.
+
+    `contest`: how a new model fared against the last good one, where that was asked for and there was one.
+    """
 
     run: str
     output: str
     quality: Quality | None = None
     metrics: Metrics | None = None
+    contest: Contest | None = None
 
 
 class StepTime(Part):
@@ -54,12 +59,12 @@ class RunResult(Artefact):
     """A run that was published.
 
     `output` is where it was published, a path or URL without secrets; `address` the run itself there. `begun` is UTC,
-    by the clock of the machine that ran it. ETL and statistics have a `quality`, training has `metrics`. `request` is
-    the digest of the RunRequest.
+    by the clock of the machine that ran it. ETL and statistics have a `quality`, training has `metrics`, and, where
+    it was compared with the last good model, a `contest`. `request` is the digest of the RunRequest.
     """
 
     FILE: ClassVar[str] = "result.json"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     FIRST: ClassVar[int] = 1
     MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: unchanged}
     REMEDY: ClassVar[str] = "Run again."
@@ -73,6 +78,7 @@ class RunResult(Artefact):
     steps: tuple[StepTime, ...]
     quality: Annotated[Quality | None, _artefact(Quality), _WithVersion] = None
     metrics: Annotated[Metrics | None, _artefact(Metrics), _WithVersion] = None
+    contest: Contest | None = None
 
     @property
     def address(self) -> str:
@@ -83,6 +89,7 @@ class RunResult(Artefact):
         """Scores, counts of the input under `quality/`, and seconds as of `step_seconds`."""
         return {
             **(self.metrics.numbers() if self.metrics else {}),
+            **(self.contest.numbers() if self.contest else {}),
             **{f"quality/{name}": count for name, count in (self.quality.numbers() if self.quality else {}).items()},
             **step_seconds(self.steps, self.duration_s),
         }

@@ -176,6 +176,18 @@ FORECAST_SCHEMA = pa.schema(
 #: Further columns of a forecast, where the model has costs, and minConfidence.
 DECISION_SCHEMA = pa.schema([(DECISION, pa.int32()), (EXPECTED_COST, pa.float64()), (CONFIDENT, pa.bool_())])
 
+#: Which forecast answers an hour behind a gate: the model, or a naive one by its name; and what the model itself said.
+ANSWERED_BY, MODEL_PREDICTION = "answeredBy", "modelPrediction"
+MODEL = "model"
+MODEL_PROBABILITY_COLUMNS = {label: f"modelProbability_{name}" for label, name in CLASS_NAMES.items()}
+GATED_SCHEMA = pa.schema(
+    [
+        (ANSWERED_BY, pa.string()),
+        (MODEL_PREDICTION, pa.int32()),
+        *((name, pa.float64()) for name in MODEL_PROBABILITY_COLUMNS.values()),
+    ]
+)
+
 REJECTED_FILE = "file"
 REJECTED_OFFSET = "byteOffset"
 REJECTED_REASON = "reason"

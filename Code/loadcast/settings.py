@@ -261,10 +261,10 @@ class Settings(BaseModel):
     def document(self) -> dict[str, Any]:
         """The configuration as plain values with the keys of its file, fit for parse_settings.
 
-        Defaults are included, but for those of keys that came after digests of documents were kept.
+        Defaults are included, but for those of keys that came after digests were kept; the model's own settings always.
         """
-        defaults = {key: field.default for key, field in type(self).model_fields.items()}
-        unset = {key for key in _LATER_KEYS if getattr(self, key) == defaults[key]}
+        fields = type(self).model_fields
+        unset = {key for key in _LATER_KEYS if key != self.model and getattr(self, key) == fields[key].default}
         return self.model_dump(mode="json", by_alias=True, exclude=unset)
 
     @property

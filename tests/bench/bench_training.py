@@ -20,8 +20,8 @@ from bench.results import offer_before, parse, parser, save, show, work_folder
 from bench.runs import ETL, TRAINING, trees, whole_run, write_config
 from loadcast import paths
 from loadcast.model_settings import ForestSettings
+from loadcast.models.forest_subset import feature_subset
 from loadcast.settings import load_settings
-from loadcast.spark.forest import feature_subset
 
 _ROWS = 8_000_000
 _OURS = "ours, through Spark"

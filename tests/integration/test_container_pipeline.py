@@ -246,9 +246,9 @@ def test_a_cluster_writes_directly_what_one_machine_stages(
     watcher: SecretWatcher,
     tmp_path: Path,
 ) -> None:
-    steps = Steps(3, (*standalone.options, *options_of(ABFS)))
+    steps = Steps(2, (*standalone.options, *options_of(ABFS)))
     direct = written_directly(azurite, steps, data, tmp_path, watcher)
-    check_direct(direct, walk_of("onemonthmodel").actual[2])
+    check_direct(direct, walk_of("onemonthmodel").actual[1])
     assert watcher.found(tmp_path) == []
 
 

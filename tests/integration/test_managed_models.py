@@ -87,6 +87,17 @@ def test_the_same_content_is_kept_once_and_another_beside_it(project: Path, mode
     assert list_models(project, "nobody") == []
 
 
+def test_the_same_model_once_more_is_said_to_be_that(project: Path, models: list[Path]) -> None:
+    """As after a training that held its model back: its tags say a newer month, its files do not."""
+    assert "same model" not in run(project, "register", "-m", str(models[0]), "-n", "forecast", "-t", "june").output
+    again = run(project, "register", "-m", str(models[0]), "-n", "forecast", "-t", "july").output
+    assert "It is the same model as forecast:1: nothing newer lies at" in again
+    assert "same model" not in run(project, "register", "-m", str(models[1]), "-n", "forecast").output
+    promote(project, "forecast:1")
+    said = run(project, "promote", "-m", "forecast:2").output
+    assert said == "forecast:2 is the champion. The champion before was forecast:1, the same model.\n"
+
+
 def test_promote_and_rollback_move_the_champion(project: Path, models: list[Path]) -> None:
     for model in models:
         register(project, str(model), "forecast")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadcast.spark.forest import MOST_FEATURES_DRAWN, feature_subset
+from loadcast.models.forest_subset import MOST_FEATURES_DRAWN, feature_subset
 
 pytestmark = pytest.mark.spark
 

@@ -15,8 +15,9 @@ import runs
 from loadcast import paths, schema
 from loadcast.monitoring.monitor import monitor
 from loadcast.serving.app import create_app
+from loadcast.serving.feature_source import FeatureSource
 from loadcast.serving.predictor import Predictor
-from loadcast.serving.statistics import FeatureSource, open_statistics, scoring_features
+from loadcast.serving.statistics import open_statistics, scoring_features
 from loadcast.settings import parse_settings
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
 from loadcast.kernels.labels import LabelRule
 
@@ -51,6 +52,7 @@ def features(know: Knowledge, hour: int) -> dict[str, Value]:
         **_recent(know),
         **_blends(know, hour, day),
         **_changes(know, hour, day),
+        **_weekly(know, hour, day),
     }
 
 
@@ -182,4 +184,31 @@ def _changes(know: Knowledge, hour: int, day: int) -> dict[str, Value]:
         "changeMean": _mean(moved),
         "followedByLow": _share(upon, 1),
         "followedByHigh": _share(upon, 3),
+    }
+
+
+def _weekly(know: Knowledge, hour: int, day: int) -> dict[str, Value]:
+    def is_weekend(at: int) -> bool:
+        return date.fromordinal(date(1970, 1, 1).toordinal() + at // 24).isoweekday() > 5
+
+    def level(at: int) -> Value:
+        return _mean(know.position(one) for one in range(at - 23, at + 1)) if at <= know.origin else None
+
+    def columns(name: str, positions: list[Value], labels: list[Value]) -> dict[str, Value]:
+        return {f"{name}Mean": _mean(positions), f"{name}Low": _share(labels, 1), f"{name}High": _share(labels, 3)}
+
+    hours = [hour - day - 24 * days for days in range(28)]
+    alike = [one for one in hours if is_weekend(one) == is_weekend(hour)]
+    moved: list[Value] = []
+    near = [(168 * weeks, hour - 168 * weeks + beside) for beside in (-1, 0, 1) for weeks in (1, 2, 3, 4)]
+    for back, one in near:
+        since, position = _minus(level(know.origin), level(know.origin - back)), know.position(one)
+        moved.append(None if since is None or position is None else position + since)
+    labels: list[Value] = [
+        None if value is None else 1.0 if value <= 0 else 2.0 if value <= 1 else 3.0 for value in moved
+    ]
+    return {
+        **columns("dayType", [know.position(one) for one in alike], [know.label(one) for one in alike]),
+        **columns("weekNear", [know.position(one) for _, one in near], [know.label(one) for _, one in near]),
+        **columns("weekMoved", moved, labels),
     }

@@ -54,6 +54,15 @@ def run_whole(folder: Path, data: str, cluster: Cluster) -> runs.Run:
     return _published(config)
 
 
+def train_anew(folder: Path, cluster: Cluster, **forest: object) -> runs.Run:
+    """Train on what run_whole left below `folder`, with other settings of the forest."""
+    config = folder / "config.json"
+    content = json.loads(config.read_text())
+    config.write_text(json.dumps({**content, "forest": {**content["forest"], **forest}}))
+    _run(cluster, "train.py", str(config))
+    return _published(config)
+
+
 def submit_filtered(folder: Path, data: str, cluster: Cluster) -> runs.Run:
     """Submit ETL with FILTER_IP to the cluster's Spark master, from a project that is made below `folder`."""
     project, config = folder / "project", _write_config(folder / "filtered", data)

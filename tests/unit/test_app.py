@@ -239,7 +239,7 @@ def test_one_predictor_serves_many_threads(predictor: Predictor) -> None:
 
 def test_the_documented_request_is_one_that_is_answered(client: FlaskClient) -> None:
     blocks = (ROOT / "Docs" / "API.md").read_text(encoding="utf-8").split("```json\n")[1:]
-    request, answer, fault, forecast, inferred = (json.loads(block.partition("```")[0]) for block in blocks)
+    request, answer, fault, forecast, gated, inferred = (json.loads(block.partition("```")[0]) for block in blocks)
     answers = client.post("/score", json=request).json
     assert list(answers["0"]) == list(answer["0"])
     assert answers["0"]["SessionStartHourTime"] == answer["0"]["SessionStartHourTime"]
@@ -251,6 +251,7 @@ def test_the_documented_request_is_one_that_is_answered(client: FlaskClient) -> 
     schemas = document["components"]["schemas"]
     assert list(forecast) == list(schemas["Forecast"]["properties"])
     assert list(forecast["hours"][0]) == list(answer["0"])
+    assert list(gated) == [*answer["0"], "answeredBy", "model"]
     assert list(inferred) == list(schemas["InferenceAnswer"]["properties"])
     assert {tensor["name"]: tensor["datatype"] for tensor in inferred["outputs"]} == OUTPUTS
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,13 +26,14 @@ from loadcast.kernels.backtest.bootstrap import accuracy, macro_f1, resampled
 from loadcast.kernels.backtest.folds import folds_before
 from loadcast.kernels.backtest.loads import Loads
 from loadcast.kernels.backtest.summary import summary
-from loadcast.kernels.backtest.tally import ANSWERS, FoldTally
+from loadcast.kernels.backtest.tally import ANSWERS, NAIVE, FoldTally
 from loadcast.kernels.calibration import Calibration
 from loadcast.kernels.encode import encoded_table
 from loadcast.kernels.grid import WORK_SLOTS, hours_of
 from loadcast.kernels.scores import scores
 from loadcast.kernels.vectors import dense_blocks
 from loadcast.models.model import Model
+from loadcast.pipeline.refitting import check_hours
 from loadcast.refit import Refit, _simulation, score_refit, training_rows
 from loadcast.settings import Settings
 
@@ -166,6 +169,21 @@ def test_where_nothing_was_known_before_a_fold_it_says_so() -> None:
         counts(REFIT, late)
 
 
+def test_a_fold_without_hours_is_told_before_any_is_fitted() -> None:
+    """And not once an hour's work on the others is done."""
+    hourly, folds = refits.fleet(), folds_before(refits.SPLIT, 3, 4)
+    check_hours(folds, refits.loads(hourly))
+    hours = hourly.column(schema.HOUR)
+
+    def without(begin: datetime, end: datetime) -> Loads:
+        return refits.loads(hourly.filter(pc.or_(pc.less(hours, begin), pc.greater_equal(hours, end))))
+
+    with pytest.raises(InputError, match=f"from {folds[1].split} to {folds[1].end}, wanted some to score the fold by"):
+        check_hours(folds, without(folds[1].split, folds[1].end))
+    with pytest.raises(InputError, match=f"Found no observed hour before {folds[2].split}, wanted some to fit"):
+        check_hours(folds, without(refits.BEGIN, folds[2].split))
+
+
 def test_what_travels_to_a_task_leads_to_no_storage() -> None:
     settings = refits.make_settings(storageKey="env:THE_KEY", dataFile="https://a.blob.core.windows.net/c/x?sig=secret")
     own = refits.newest_refit(settings).settings
@@ -207,7 +225,7 @@ def tally_of(right: list[int], naive_right: list[int], rows: int = 100) -> FoldT
     horizons[:, 7] = by_server.sum(axis=1)
     truth, halves = np.ones(4, dtype=np.intp), np.full((4, 3), 1 / 3)
     names = tuple(f"10.0.0.{server}" for server in range(len(right)))
-    return FoldTally(names, by_server, horizons, 12.5, Calibration.of(truth, truth, halves), 1000)
+    return FoldTally(names, by_server, horizons, np.full(len(right), 1.5), Calibration.of(truth, truth, halves), 1000)
 
 
 def said(tally: FoldTally) -> Backtest:
@@ -242,6 +260,33 @@ def test_each_server_stands_against_its_own_best_naive_forecast() -> None:
     assert (servers.number, servers.below, servers.clearly_below, servers.clearly_below_share) == (4, 2, 1, 0.25)
     assert servers.median_lift == pytest.approx(-0.005)
     assert servers.median_lift_of_below == pytest.approx(-0.055)
+
+
+def with_best(answer: str, tally: FoldTally) -> FoldTally:
+    """The tally, but that this naive forecast is always right, on all servers."""
+    by_server = tally.by_server.copy()
+    by_server[ANSWERS.index(answer), :, 0, 0], by_server[ANSWERS.index(answer), :, 1, 0] = 100, 0
+    return replace(tally, by_server=by_server)
+
+
+def test_a_server_stands_against_the_naive_forecast_that_was_its_best_before() -> None:
+    plan = folds_before(datetime(2016, 6, 1), 3, 7)
+    oldest = with_best(NAIVE[2], tally_of([50], [0]))  # on which a new server's naive forecast is chosen, too
+    middle = with_best(NAIVE[1], tally_of([60, 60], [55, 65]))
+    newest = with_best(NAIVE[3], tally_of([60, 60], [50, 70]))
+    numbers = summary(plan, [newest, middle, oldest])["servers"]
+    # 10.0.0.0: NAIVE[2] on both, 55 and 50 of 100. 10.0.0.1: NAIVE[2] as all, 65; then NAIVE[1], its best there, 70.
+    assert numbers["chosenBefore"] == {
+        "folds": 2,
+        "number": 2,
+        "below": 1,
+        "clearlyBelow": 1,
+        "clearlyBelowShare": 0.5,
+        "medianLift": pytest.approx(0.0),
+        "medianLiftOfBelow": pytest.approx(-0.075),
+    }
+    assert numbers["clearlyBelow"] == 2  # in hindsight one of them was always right on a fold
+    assert summary(plan[:1], [newest])["servers"]["chosenBefore"] is None
 
 
 def test_folds_come_in_the_order_of_time_and_add_up() -> None:

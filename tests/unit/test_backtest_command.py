@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,16 @@ def backtest(output: Path, *arguments: str, **changes: object) -> Result:
     return CliRunner().invoke(main, ["backtest", str(config), *arguments])
 
 
-def test_a_family_that_only_spark_fits_is_refused_and_others_are_named(output: Path) -> None:
-    result = backtest(output, model="forest")
+def test_a_family_that_only_spark_fits_is_refused_and_others_are_named(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spark_alone = replace(toymodel.FAMILY, name="distributed", fit_rows=None)
+    monkeypatch.setattr(registry, "_OWN", (*registry._OWN, spark_alone))
+    result = backtest(output, model="distributed")
     assert result.exit_code == ConfigError.exit_code
-    assert "found 'forest', which is fitted by Spark alone; wanted one that can be fitted in a task" in result.stderr
+    assert (
+        "found 'distributed', which is fitted by Spark alone; wanted one that can be fitted in a task" in result.stderr
+    )
     assert "toy" in result.stderr
 
 

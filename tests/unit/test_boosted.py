@@ -17,7 +17,7 @@ from loadcast import paths, schema
 from loadcast.errors import ArtefactError
 from loadcast.models import boosted_walk
 from loadcast.models.boosted import BoostedTrees, margins, softmax
-from loadcast.models.boosted_family import NODES_SCHEMA, SAVED_CLASS, BoostedModel, load_boosted
+from loadcast.models.boosted_family import NODES_SCHEMA, SAVED_CLASS, BoostedModel, boosted_importance, load_boosted
 from loadcast.models.registry import load_model
 from loadcast.models.saved import SavedFiles, SavedModel
 from loadcast.spark.grown import read_grown
@@ -59,6 +59,29 @@ def grown(rng: np.random.Generator, classes: int) -> tuple[Any, BoostedTrees]:
     booster = xgboost.train({**given, **more}, rows, int(rng.integers(1, 12)))
     trees = read_grown(bytes(booster.save_raw("json")), {})
     return booster, load_boosted(saved(trees.nodes, trees.metadata, width)).trees
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_importance_is_the_library_s_total_gain(seed: int) -> None:
+    rng = np.random.default_rng(100 + seed)
+    booster, trees = grown(rng, 3)
+    kept = read_grown(bytes(booster.save_raw("json")), {})
+    found = boosted_importance(saved(kept.nodes, kept.metadata, trees.n_features))
+    gains = booster.get_score(importance_type="total_gain")
+    wanted = np.array([gains.get(f"f{feature}", 0.0) for feature in range(trees.n_features)])
+    assert found == pytest.approx(wanted / (wanted.sum() or 1.0), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "gains", [[1.0], [1.0, 2.0, 3.0], [1.0, -1.0], [1.0, None], [True, 1.0], "gains", {}, [1.0, 1e300]]
+)
+def test_gains_that_are_none_are_refused(gains: Any) -> None:
+    with pytest.raises(ArtefactError, match="has no list of 2 gains as featureGains"):
+        boosted_importance(saved(STUMP, {**METADATA, "featureGains": gains}, 2))
+
+
+def test_a_model_without_gains_has_no_importance() -> None:
+    assert boosted_importance(saved(STUMP, METADATA, 2)) is None
 
 
 def rows_for(rng: np.random.Generator, trees: BoostedTrees) -> np.ndarray:

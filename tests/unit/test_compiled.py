@@ -13,8 +13,12 @@ from pathlib import Path
 import pytest
 from numba import config
 
+from loadcast.kernels import compiled_cache
 from loadcast.kernels.compiled_cache import keep_compiled
+from loadcast.kernels.forest.bootstrap import draw_weights
+from loadcast.kernels.forest.split import split_nodes
 from loadcast.kernels.words import compiled, ready
+from loadcast.models.walk import walk_trees
 
 ROOT = Path(__file__).resolve().parents[2]
 LOAD = """
@@ -81,6 +85,19 @@ def test_the_same_sources_share_what_is_kept(tmp_path: Path) -> None:
     assert hits_and_misses(start(tmp_path)) == "0 1"
 
 
+def test_what_is_kept_of_a_package_knows_all_its_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    def versions() -> list[str]:
+        compiled_cache._together.cache_clear()
+        return [compiled_cache._version_of(function) for function in (split_nodes, draw_weights, walk_trees)]
+
+    before, sources = versions(), compiled_cache._sources
+    more = {"loadcast.kernels.forest": ["changed"]}
+    monkeypatch.setattr(compiled_cache, "_sources", lambda package: [*sources(package), *more.get(package, [])])
+    assert [new == old for new, old in zip(versions(), before, strict=True)] == [False, False, True]
+    monkeypatch.undo()
+    assert versions() == before
+
+
 @pytest.mark.slow
 def test_what_an_older_version_kept_with_a_type_that_is_gone_is_replaced(tmp_path: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": str(ROOT / "Code"), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
@@ -140,8 +157,9 @@ def test_who_does_not_scan_does_not_load_the_compiler() -> None:
 
 @pytest.mark.slow
 def test_no_index_is_out_of_bounds(tmp_path: Path) -> None:
-    """Compiled again, with checks: for every unit test of the scan and of the walk through a forest."""
-    names = ("test_scan.py", "test_scan_contract.py", "test_scanner.py", "test_forest_model.py")
+    """Compiled again, with checks: for every unit test of the scan, of a forest's growth and of the walk through it."""
+    scan = ("test_scan.py", "test_scan_contract.py", "test_scanner.py")
+    names = (*scan, "test_forest_growth.py", "test_forest_model.py")
     tests = [str(ROOT / "tests" / "unit" / name) for name in names]
     environ = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(

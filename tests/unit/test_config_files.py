@@ -20,7 +20,7 @@ from loadcast.spark.dependencies import load_spark_dependencies
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "Config"
-STORAGE = ("storageconfig.json", "fulldata_storageconfig.json")
+STORAGE = ("storageconfig.json", "fulldata_storageconfig.json", "forecast_storageconfig.json")
 SPARK = {"dsvm_spark_dependencies.yml": (1, 8, 32), "hdi_spark_dependencies.yml": (3, 16, 112)}
 CONDA = ("conda_dependencies.yml", "conda_dependencies_webservice.yml")
 #: Measured for one Python worker, and the JVM's need beside its heap: see the comments in the files.
@@ -33,8 +33,9 @@ def content_of(name: str) -> dict[str, Any]:
 
 def filled(content: dict[str, Any]) -> dict[str, Any]:
     """A configuration with its placeholders filled as their user would."""
-    return {
-        key: value[1:-1] if value.startswith("<") else value.replace("xxx", "account") for key, value in content.items()
+    texts = {key: value for key, value in content.items() if isinstance(value, str)}
+    return content | {
+        key: value[1:-1] if value.startswith("<") else value.replace("xxx", "account") for key, value in texts.items()
     }
 
 
@@ -58,7 +59,11 @@ def test_placeholders_are_named_each(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "duration", "container"),
-    [("storageconfig.json", "ONE_MONTH", "onemonthmodel"), ("fulldata_storageconfig.json", "FULL", "fullmodel")],
+    [
+        ("storageconfig.json", "ONE_MONTH", "onemonthmodel"),
+        ("fulldata_storageconfig.json", "FULL", "fullmodel"),
+        ("forecast_storageconfig.json", "FULL", "forecastmodel"),
+    ],
 )
 def test_a_storage_configuration_loads_once_its_placeholders_are_filled(
     name: str, duration: str, container: str
@@ -67,6 +72,13 @@ def test_a_storage_configuration_loads_once_its_placeholders_are_filled(
     assert (settings.duration, settings.storage_container, settings.output) == (duration, container, None)
     assert settings.storage_key == "env:AZURE_STORAGE_KEY"
     assert re.fullmatch(r"wasbs://CONTAINER@ACCOUNT\.blob\.core\.windows\.net/20.*/request\.csv", settings.data_file)
+
+
+def test_the_recommended_recipe_is_that_of_the_docs() -> None:
+    content = content_of("forecast_storageconfig.json")
+    recipe = {key: content[key] for key in ("featureSet", "model", "forest")}
+    shown = (ROOT / "Docs/CONFIGURATION.md").read_text(encoding="utf-8").partition('```json\n"featureSet"')[2]
+    assert json.loads('{"featureSet"' + shown.partition("```")[0] + "}") == recipe
 
 
 @pytest.mark.parametrize("name", SPARK)

@@ -20,6 +20,8 @@ from grids import LABELS, RULE, grid_of, random_sessions
 from loadcast import feature_sets, paths, schema
 from loadcast.errors import ArtefactError, ConfigError
 from loadcast.kernels.features import (
+    DIRECT,
+    DIRECT_1,
     Coming,
     Encoding,
     Feature,
@@ -274,3 +276,13 @@ def test_a_bundle_of_an_unknown_set_is_refused(named: object, fault: str, tmp_pa
         load_bundle(folder)
     write_info(folder, encoders.only_indexed, encoders.for_encode, featureSet=described(CLASSIC))
     assert load_bundle(folder).encoders.features is CLASSIC
+
+
+def test_a_model_of_the_first_version_of_direct_is_known_and_no_configuration_can_name_it() -> None:
+    assert feature_sets.feature_set_of("direct", 1) is DIRECT_1
+    assert feature_sets.feature_set_of("direct", 2) is feature_sets.feature_set("direct") is DIRECT
+    with pytest.raises(ArtefactError, match="of version 3 of the feature set direct, here is version 2"):
+        feature_sets.feature_set_of("direct", 3)
+    kinds = ("dayType", "weekNear", "weekMoved")
+    added = {f"{kind}{what}" for kind in kinds for what in ("Mean", "Low", "High")}
+    assert DIRECT_1.names == tuple(name for name in DIRECT.names if name not in added)

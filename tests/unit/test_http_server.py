@@ -63,6 +63,20 @@ def test_the_options_do_not_show_the_key() -> None:
     assert KEY not in http_server.start_lines(options, 5000)
 
 
+def test_workers_do_without_pandas_from_the_first_table_on() -> None:
+    # Red before: pyarrow took None among sys.modules for pandas, and the first request of a worker failed.
+    program = """
+import sys
+from loadcast.serving.http_server import _keep_pandas_out
+_keep_pandas_out(None, None)
+import pyarrow, pyarrow.dataset
+pyarrow.array([1]), pyarrow.table({"a": [1]})
+sys.exit("pandas" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_command_is_a_skin_of_at_most_thirty_lines() -> None:
     assert len((ROOT / "Code" / "webservice.py").read_text().splitlines()) <= 30
 

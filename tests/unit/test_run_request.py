@@ -212,3 +212,9 @@ def test_the_stopwatch_keeps_each_step_s_time_that_of_a_failed_one_too() -> None
 def test_what_is_no_result_is_an_error(text: str) -> None:
     with pytest.raises(ArtefactError, match="the result cannot be read"):
         RunResult.parse(text.encode(), "the result")
+
+
+def test_the_settings_of_the_model_stand_in_a_document_as_their_defaults_change() -> None:
+    chosen = parse_settings({**PLAIN, "model": "boosted"})
+    assert chosen.document()["boosted"] == chosen.boosted.model_dump(by_alias=True)
+    assert parse_settings(chosen.document()) == chosen

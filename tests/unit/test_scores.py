@@ -34,6 +34,17 @@ def test_scores_are_the_hand_computed_ones() -> None:
     assert actual["weightedRecall"] == pytest.approx(actual["accuracy"], rel=1e-15)
 
 
+def test_weighted_scores_have_the_same_bits_on_every_processor() -> None:
+    for confusion in np.random.default_rng(1).integers(1, 900, (200, 3, 3)):
+        actual = scores(confusion)
+        classes = list(actual["perClass"].values())
+        for name, rate in (("weightedPrecision", "precision"), ("weightedRecall", "recall"), ("weightedF1", "f1")):
+            total = 0.0
+            for one in classes:
+                total += one[rate] * one["support"]  # rounded after each step, in the order of the classes
+            assert actual[name] == total / actual["rows"]
+
+
 def test_a_right_forecast_scores_one_everywhere() -> None:
     actual = of((3, 0, 0), (0, 2, 0), (0, 0, 1))
     assert {actual[name] for name in ("accuracy", "macroF1", "weightedPrecision", "weightedRecall", "weightedF1")} == {

@@ -198,43 +198,6 @@ def test_a_period_of_more_than_50_years_is_a_fault() -> None:
     parse_settings({**PLAIN, **period, "trainBegin": "1970-01-01 00:00:00", "trainEnd": "2019-12-31 23:59:59"})
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *[("numTrees", 0), ("numTrees", 2001), ("numTrees", "100"), ("numTrees", 1.5), ("numTrees", True)],
-        *[("maxDepth", 31), ("maxBins", 1), ("seed", 2**63), ("seed", None), ("seed", "x")],
-        *[("featureSubsetStrategy", text) for text in ("half", "0", "0.0", ".0", "1e9", "\u0663", "", "9999999")],
-    ],
-)
-def test_a_forest_that_cannot_be_grown_is_a_fault_that_names_its_key(name: str, value: Any) -> None:
-    assert f"  forest.{name}: found {value!r}, wanted" in fault_of(forest={name: value})
-
-
-@pytest.mark.parametrize("strategy", ["auto", "all", "sqrt", "log2", "onethird", "0.5", ".25", "7"])
-def test_a_forest_draws_its_features_in_spark_s_ways(strategy: str) -> None:
-    settings = parse_settings({**PLAIN, "forest": {"featureSubsetStrategy": strategy, "seed": -(2**63)}})
-    assert settings.forest.feature_subset_strategy == strategy
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *[("numRounds", 0), ("numRounds", 2001), ("numRounds", 60.0), ("maxDepth", 13), ("maxBins", 1), ("seed", -1)],
-        *[("learningRate", 0), ("learningRate", 1.5), ("subsample", 0.0), ("colsampleByTree", 1.01)],
-        *[("minChildWeight", -1), ("regLambda", float("inf")), ("regLambda", float("nan")), ("learningRate", "0.1")],
-    ],
-)
-def test_boosted_trees_that_cannot_be_grown_are_a_fault_that_names_its_key(name: str, value: Any) -> None:
-    assert f"  boosted.{name}: found {value!r}, wanted" in fault_of(boosted={name: value})
-
-
-def test_boosted_stands_in_a_document_only_where_it_is_set() -> None:
-    assert "boosted" not in parse_settings(PLAIN).document()
-    chosen = parse_settings({**PLAIN, "boosted": {"numRounds": 5}})
-    assert chosen.document()["boosted"]["numRounds"] == 5
-    assert parse_settings(chosen.document()) == chosen
-
-
 # --- unknown and doubled keys, placeholders -------------------------------------------------------------------------
 
 

@@ -11,14 +11,18 @@ from pathlib import Path
 import pyarrow as pa
 
 from loadcast import paths, schema
-from loadcast.api.opened import load_model
+from loadcast.api.opened import Where, load_model
+from loadcast.artefacts.gate import GateFile, read_gate
+from loadcast.artefacts.info import Info
 from loadcast.errors import ConfigError
 from loadcast.kernels.labels import LabelRule
+from loadcast.serving.answering import GateInUse, check_served
 from loadcast.serving.client import ScoringClient
 from loadcast.serving.defaults import DEFAULT_BATCH
+from loadcast.serving.feature_source import FeatureSource
 from loadcast.serving.predictor import Predictor
-from loadcast.serving.remote.answers import HourForecast, forecast_table, with_bounds
-from loadcast.serving.statistics import FeatureSource, newest_hour, open_statistics, scoring_features
+from loadcast.serving.remote.answers import HourForecast, by_server, forecast_table, with_bounds
+from loadcast.serving.statistics import newest_hour, open_statistics, scoring_features
 from loadcast.settings import Settings, parse_time
 from loadcast.storage.output import open_output
 
@@ -31,13 +35,14 @@ _NEEDED_IF_ANY = {paths.MODEL: (paths.INFO,)}
 class ComingHours:
     """What makes the features of the hours from `begin`, server by server; `newest` is the last hour known.
 
-    `bounds` are those of classes in the model in use, as far as is known here.
+    `bounds` are those of classes in the model in use, as far as is known here, and `info` is what describes it.
     """
 
     newest: datetime
     begin: datetime
     sources: list[FeatureSource]
     bounds: LabelRule
+    info: Info
 
 
 def coming_hours(
@@ -52,7 +57,7 @@ def coming_hours(
     statistics = open_statistics(output.at_hand(_NEEDED, _NEEDED_IF_ANY), model, output.months)
     newest = newest_hour(statistics)
     start = begin or newest + timedelta(hours=1)
-    return ComingHours(newest, start, scoring_features(statistics, servers, start), statistics.rule)
+    return ComingHours(newest, start, scoring_features(statistics, servers, start), statistics.rule, statistics.info)
 
 
 def forecast(
@@ -72,11 +77,45 @@ def forecast(
     """
     bundle = None if model is None else Path(model)
     coming = coming_hours(settings, None if servers is None else list(servers), _time(begin), bundle)
+    return forecast_table(_asked(settings if bundle is None else bundle, coming, url, key))
+
+
+def gated_forecast(
+    settings: Settings,
+    gate: str | os.PathLike[str],
+    servers: Iterable[str] | None = None,
+    begin: datetime | str | None = None,
+    url: str | None = None,
+    key: str | None = None,
+) -> pa.Table:
+    """The same as `forecast`, behind the gate in the file `gate`, which `loadcast monitor --gate` has written.
+
+    Where a naive forecast has beaten the newest model by a margin, it answers, and probabilities are mixed. There are
+    the columns of schema.GATED_SCHEMA, too: which forecast answers, and what the model itself said. A stale gate is
+    warned of in the log, and does not count. Raises LoadcastError, ArtefactError for a gate of another model.
+    """
+    content = read_gate(Path(gate))
+    coming = coming_hours(settings, None if servers is None else list(servers), _time(begin))
+    in_use = GateInUse.of(content, coming.info, coming.begin)
+    if in_use is None:
+        return forecast_table(_asked(settings, coming, url, key))
+    asked = _asked(settings, coming, url, key, content)
+    groups = zip(coming.sources, by_server(asked), strict=True)
+    return forecast_table(hour for source, of_one in groups for hour in in_use.answers(source, of_one.hours))
+
+
+def _asked(
+    model: Where, coming: ComingHours, url: str | None, key: str | None, gate: GateFile | None = None
+) -> Iterator[HourForecast]:
+    """What a model answers in this process, or the service, which must be the gate's."""
     if url is None:
-        return forecast_table(_answered(load_model(settings if bundle is None else bundle), coming.sources))
+        yield from _answered(load_model(model), coming.sources)
+        return
     with ScoringClient(url, key) as client:
         records = (record for source in coming.sources for record in source.records())
-        return forecast_table(with_bounds(client.score_in_batches(records, DEFAULT_BATCH), coming.bounds))
+        yield from with_bounds(client.score_in_batches(records, DEFAULT_BATCH), coming.bounds)
+        if gate is not None:
+            check_served(gate, client.model_versions())
 
 
 def _answered(predictor: Predictor, sources: Iterable[FeatureSource]) -> Iterator[HourForecast]:

@@ -78,8 +78,8 @@ class ServerScores(Part):
     lift: Real
 
 
-class BacktestServers(Part):
-    """All servers, the worst first; `clearly_below` lie more than 2 points below their own best naive forecast."""
+class ServersBelow(Part):
+    """How many servers lie below a naive forecast of their own; `clearly_below` by more than 2 points."""
 
     number: Number
     below: Number
@@ -87,17 +87,26 @@ class BacktestServers(Part):
     clearly_below_share: Real
     median_lift: Real
     median_lift_of_below: Real | None
+
+
+class ChosenBefore(ServersBelow):
+    """Servers against the naive forecast that was their best on all earlier folds; of all folds but the first."""
+
+    folds: Number
+
+
+class BacktestServers(ServersBelow):
+    """All servers against their own best naive forecast in hindsight, the worst first.
+
+    `chosen_before` is None of a single fold, and of backtests that did not know of it.
+    """
+
     listed: list[ServerScores]
+    chosen_before: ChosenBefore | None = None
 
 
-class Backtest(Artefact):
-    """A backtest's scores by fold, horizon, class and server, beside naive forecasts, and how sure the lift is."""
-
-    FILE: ClassVar[str] = "backtest.json"
-    VERSION: ClassVar[int] = 1
-    FIRST: ClassVar[int] = 1
-    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: dict}
-    REMEDY: ClassVar[str] = "Make it anew: loadcast backtest CONFIG --json FILE."
+class OfRefits(Artefact):
+    """What scores of refits are of: whose statistics, which settings, and which time was learned from."""
 
     run: str
     feature_set: str
@@ -107,6 +116,17 @@ class Backtest(Artefact):
     step_days: Number
     train_begin: str
     test_split_start: str
+
+
+class Backtest(OfRefits):
+    """A backtest's scores by fold, horizon, class and server, beside naive forecasts, and how sure the lift is."""
+
+    FILE: ClassVar[str] = "backtest.json"
+    VERSION: ClassVar[int] = 1
+    FIRST: ClassVar[int] = 1
+    MIGRATIONS: ClassVar[Mapping[int, Migration]] = {1: dict}
+    REMEDY: ClassVar[str] = "Make it anew: loadcast backtest CONFIG --json FILE."
+
     folds: list[BacktestFold]
     total: FoldScores
     lift: Lifts

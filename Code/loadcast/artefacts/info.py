@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar
@@ -34,6 +35,7 @@ from loadcast.printable import printable
 from loadcast.settings import DURATIONS, Share, parse_time
 
 _PUBLIC_SAMPLE = 0
+_VERSION_DIGITS = 16
 _SAMPLE_COLUMNS = ("columnOnlyIndexed", "columnForEncode")
 _SUFFIX = schema.indexed("")
 _ANEW = "Run ETL and training anew: they write info as JSON."
@@ -174,6 +176,16 @@ class Info(Artefact):
     def decision_rule(self) -> DecisionRule:
         """What decisions are made by; an empty rule where nothing was configured."""
         return DecisionRule(self.costs, self.min_confidence)
+
+    @property
+    def model_version(self) -> str:
+        """What changes with every bundle: the beginning of the SHA-256 over the checksums of its files.
+
+        A bundle of the public sample has none; there it is the SHA-256 over its `info`.
+        """
+        lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.files.items()))
+        text = lines or self.model_dump_json()
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_VERSION_DIGITS]
 
     @classmethod
     def _version(cls, document: Document) -> object:

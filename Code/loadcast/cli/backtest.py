@@ -8,29 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from loadcast.cli.common import friendly, spark_options
+from loadcast.cli.durations import days
 from loadcast.cli.usage import Command
 
 if TYPE_CHECKING:
     from loadcast.spark.options import SparkOptions
 
-_MOST_FOLDS, _LONGEST_STEP_DAYS = 100, 366
-_SHOWN = 5
-
-
-def _days(context: click.Context, parameter: click.Parameter, value: str) -> int:
-    """A whole number of days, such as `7d`."""
-    digits = value.removesuffix("d")
-    is_number = value != digits and digits.isascii() and digits.isdigit() and len(digits) <= 3
-    if not is_number or not 2 <= int(digits) <= _LONGEST_STEP_DAYS:
-        # A longer text is no such number, and may be a secret that was pasted into the wrong option.
-        raise click.BadParameter(f"found {value[:_SHOWN]!r}, wanted 2d to {_LONGEST_STEP_DAYS}d, whole days")
-    return int(digits)
+_MOST_FOLDS = 100
 
 
 @click.command(cls=Command)
 @click.argument("config", type=click.Path())
 @click.option("--folds", default=4, show_default=True, type=click.IntRange(1, _MOST_FOLDS), help="How many refits.")
-@click.option("--step", "step_days", default="7d", show_default=True, callback=_days, help="Days scored after each.")
+@click.option("--step", "step_days", default="7d", show_default=True, callback=days, help="Days scored after each.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), metavar="FILE", help="Write all numbers to FILE.")
 @spark_options
 @friendly
@@ -48,13 +38,14 @@ def backtest(config: str, folds: int, step_days: int, json_file: str | None, spa
     """
     from loadcast.pipeline.run import run_backtest
     from loadcast.report.backtest import show_backtest
-    from loadcast.report.forecast_files import check_output, write_whole
+    from loadcast.report.forecast_files import check_apart, check_output, write_whole
     from loadcast.report.quality import page_console
     from loadcast.report.run import RichProgress
     from loadcast.settings import load_settings
 
     settings = load_settings(config)
     if json_file is not None:
+        check_apart({"CONFIG": config, "--json": json_file})
         check_output(Path(json_file), "--json")
     result = run_backtest(settings, folds, step_days, spark, RichProgress())
     if json_file is not None:

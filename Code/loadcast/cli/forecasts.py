@@ -8,14 +8,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from loadcast.api.forecasts import coming_hours
+from loadcast.artefacts.gate import GateFile, read_gate
 from loadcast.errors import LoadcastError, PartialForecastError, ServiceError
 from loadcast.progress import Progress, silent
 from loadcast.report.forecast import Picture
+from loadcast.serving.answering import GateInUse, check_served
 from loadcast.serving.client import ScoringClient
 from loadcast.serving.defaults import DEFAULT_BATCH, DEFAULT_CONNECTIONS, DEFAULT_URL, MOST_TABLED_SERVERS
+from loadcast.serving.feature_source import FeatureSource
 from loadcast.serving.remote.answers import with_bounds
 from loadcast.serving.remote.servers import Outcome
-from loadcast.serving.statistics import FeatureSource
 from loadcast.settings import Settings
 
 _NAMED_SERVERS = 10
@@ -34,6 +36,7 @@ class ScoreOptions:
     connections: int = DEFAULT_CONNECTIONS
     deadline_s: float | None = None
     model: Path | None = None
+    gate: Path | None = None
 
 
 def forecast(
@@ -43,15 +46,22 @@ def forecast(
 
     Servers that were not answered stand in the picture's `unanswered`. Raises LoadcastError where none was.
     """
+    content = None if options.gate is None else read_gate(options.gate)
     coming = coming_hours(settings, options.servers or None, options.begin, options.model)
-    outcomes = _outcomes(coming.sources, options, progress)
+    gate = None if content is None else GateInUse.of(content, coming.info, coming.begin)
+    outcomes = _outcomes(coming.sources, options, progress, None if gate is None else gate.content)
     answered = [outcome.forecast for outcome in outcomes if outcome.forecast is not None]
     forecasts = [replace(of_one, hours=tuple(with_bounds(of_one.hours, coming.bounds))) for of_one in answered]
+    if gate is not None:
+        sources = {source.server: source for source in coming.sources}
+        forecasts = [replace(one, hours=tuple(gate.answers(sources[one.server], one.hours))) for one in forecasts]
     unanswered = {outcome.server: outcome.error for outcome in outcomes if outcome.error is not None}
     if not forecasts:
         raise _nothing_answered(unanswered)
     few = len(forecasts) <= MOST_TABLED_SERVERS
     notes = _notes(coming.newest, coming.begin)
+    if options.gate is not None and gate is None:
+        notes.append("The gate is stale, or younger than this forecast, and does not count: the model answers.")
     reasons = {server: str(error) for server, error in unanswered.items()}
     return Picture(forecasts, settings.timezone, few if with_tables is None else with_tables, notes, reasons)
 
@@ -65,13 +75,18 @@ def check_complete(picture: Picture) -> None:
         raise PartialForecastError(f"The forecast is partial: {answered} of {total} servers were answered.", *lines)
 
 
-def _outcomes(sources: Sequence[FeatureSource], options: ScoreOptions, progress: Progress) -> list[Outcome]:
+def _outcomes(
+    sources: Sequence[FeatureSource], options: ScoreOptions, progress: Progress, gate: GateFile | None
+) -> list[Outcome]:
     outcomes: list[Outcome] = []
     client = ScoringClient(options.url, options.key, connections=options.connections, deadline_s=options.deadline_s)
     with client, progress("Scoring") as update:
         for outcome in client.score_servers(sources, options.batch_size):
             outcomes.append(outcome)
             update(len(outcomes), len(sources))
+        if gate is not None and any(outcome.forecast is not None for outcome in outcomes):
+            # Afterwards, as a service may take another model meanwhile.
+            check_served(gate, client.model_versions())
     return outcomes
 
 

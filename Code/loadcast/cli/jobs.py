@@ -35,7 +35,7 @@ def etl(config: str, filter_ip: str, spark: SparkOptions) -> None:
       python Code/etl.py Config/demo.json FILTER_IP
       python Code/etl.py Config/demo.json --conf spark.driver.memory=8g
     """
-    _say(_run(config, "etl", spark, filter_ip == "FILTER_IP"), typed("train", shown(config)))
+    _say(_run(config, "etl", spark, filter_ip=filter_ip == "FILTER_IP"), typed("train", shown(config)))
 
 
 @click.command(cls=Command)
@@ -57,28 +57,35 @@ def stats(config: str, spark: SparkOptions) -> None:
 
 @click.command(cls=Command)
 @_CONFIG
+@click.option(
+    "--unless-worse",
+    is_flag=True,
+    help="Publish it only if it does not lose against the last good model; else exit 14.",
+)
 @spark_options
 @friendly
-def train(config: str, spark: SparkOptions) -> None:
+def train(config: str, unless_worse: bool, spark: SparkOptions) -> None:
     """Fit the model on the features that ETL made, and score it beside naive forecasts.
 
-    Publishes the model, metrics.json and the test period's predictions with the rest of the run.
+    Publishes the model, metrics.json and the test period's predictions with the rest of the run. With --unless-worse
+    the model that answers until now is asked for the test period, too; it goes on where the new one is clearly worse.
 
     \b
-    Example:
+    Examples:
       python Code/train.py Config/demo.json
+      python Code/train.py Config/demo.json --unless-worse
     """
-    result = _run(config, "train", spark)
+    result = _run(config, "train", spark, unless_worse=unless_worse)
     _say(result, typed("serve", "--model", result.output))
 
 
-def _run(config: str, step: Step, spark: SparkOptions, filter_ip: bool = False) -> RunResult:
+def _run(config: str, step: Step, spark: SparkOptions, **asked: bool) -> RunResult:
     from loadcast.pipeline.run import run
     from loadcast.report.run import RichProgress
     from loadcast.run_request import RunRequest
     from loadcast.settings import load_settings
 
-    request = RunRequest(settings=load_settings(config), step=step, filter_ip=filter_ip, spark=spark)
+    request = RunRequest(settings=load_settings(config), step=step, spark=spark, **asked)
     return run(request, RichProgress())
 
 
@@ -95,6 +102,8 @@ def _say(result: RunResult, next_step: str) -> None:
         Console().print(metrics_table(result.metrics.test))
         lines += decision_lines(result.metrics.test)
         lines += [f"Warning: {result.metrics.warning}"] if result.metrics.warning else []
+    if result.contest:
+        lines += ["The new model answers from now on: it did not lose.", *result.contest.lines()]
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     for line in (*lines, f"Results are in {result.output}", f"Next: {next_step}"):
         console.print(line)

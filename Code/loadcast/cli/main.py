@@ -21,6 +21,7 @@ _COMMANDS = {
     "quality": "loadcast.cli.quality:quality",
     "train": "loadcast.cli.jobs:train",
     "backtest": "loadcast.cli.backtest:backtest",
+    "tune": "loadcast.cli.tune:tune",
     "serve": "loadcast.cli.serve:serve",
     "score": "loadcast.cli.score:score",
     "report": "loadcast.cli.report:report",

@@ -60,12 +60,16 @@ def register(path: str, name: str, tags: tuple[str, ...], description: str, outp
       loadcast model register -m Model -n forecast -t fullmodel
     """
     from loadcast.registry.models import register as register_model
+    from loadcast.registry.models import same_models
 
     version = register_model(project, path, name, tags, description)
 
     def text() -> None:
         click.echo("Successfully registered model.")
         click.echo(f"Id: {version.id}")
+        if same := same_models(project, version):
+            ids = ", ".join(other.id for other in same)
+            click.echo(f"It is the same model as {ids}: nothing newer lies at {shown(path)}.")
         click.echo(f"More information: loadcast model show -m {version.id}")
 
     answer(output, version.id, _document(version), text)
@@ -158,7 +162,9 @@ def promote(model: str, output: str, project: Path) -> None:
     from loadcast.registry.models import promote as make_champion
 
     version, before = make_champion(project, model)
-    was = f" The champion before was {before.id}." if before and before.id != version.id else ""
+    is_other = before is not None and before.id != version.id
+    same = ", the same model" if before is not None and before.digest == version.digest else ""
+    was = f" The champion before was {before.id}{same}." if before is not None and is_other else ""
     document = {"champion": version.id, "before": before and before.id}
     answer(output, version.id, document, lambda: click.echo(f"{version.id} is the champion.{was}"))
 

@@ -38,6 +38,12 @@ _DAYS, _MOST_DAYS = 31, 366
     metavar="FILE",
     help="Write a .prom file for node_exporter's textfile collector, whole or not at all.",
 )
+@click.option(
+    "--gate",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write what answers now, for loadcast score --gate; whole or not at all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
 @click.pass_context
 @friendly
@@ -48,6 +54,7 @@ def monitor(
     days: int,
     servers: int,
     prometheus: Path | None,
+    gate: Path | None,
     as_json: bool,
 ) -> None:
     """Score the newest model's past forecasts against the truth, beside naive forecasts, and look for drift.
@@ -59,14 +66,21 @@ def monitor(
     Examples:
       loadcast monitor Config/demo.json
       loadcast monitor Config/demo.json --forecasts forecasts/ --json
+      loadcast monitor Config/demo.json --forecasts forecasts/ --gate gate.json
       loadcast monitor Config/demo.json --prometheus /var/lib/node_exporter/loadcast.prom
     """
     from loadcast.monitoring.monitor import monitor as monitored
+    from loadcast.report.forecast_files import check_apart, check_output, write_whole
     from loadcast.settings import load_settings
 
+    check_apart({"CONFIG": config, "--forecasts": forecasts, "--prometheus": prometheus, "--gate": gate})
     if prometheus is not None:
         _check_prom(prometheus)
+    if gate is not None:
+        check_output(gate, "--gate")
     findings = monitored(load_settings(config), forecasts, days)
+    if gate is not None:
+        write_whole(gate, findings.gate_file().encoded(), "--gate")
     _give(findings, prometheus, as_json, servers)
     context.exit(findings.verdict.exit_code)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from loadcast.cli.hints import typed
 from loadcast.cli.usage import Command
 from loadcast.sample.spec import FILES_PER_MONTH, MOST_JOBS, SampleSpec
 from loadcast.secrets import shown
+from loadcast.system.cores import usable_cores
 
 if TYPE_CHECKING:
     from loadcast.sample.write import SampleSummary
@@ -30,8 +30,7 @@ _ROWS_WORTH_A_PROCESS = 500_000
 
 
 def _default_jobs(rows: int) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, rows // _ROWS_WORTH_A_PROCESS, MOST_JOBS))
+    return max(1, min(usable_cores(), rows // _ROWS_WORTH_A_PROCESS, MOST_JOBS))
 
 
 @click.command(cls=Command)

@@ -69,6 +69,12 @@ def _time(context: click.Context, parameter: click.Parameter, value: str | None)
 )
 @click.option("--model", type=click.Path(path_type=Path), help="Bundle in use.  [default: the output's newest]")
 @click.option(
+    "--gate",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Let naive forecasts answer where they are better, as loadcast monitor --gate FILE has found.",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "csv", "parquet"]),
@@ -89,14 +95,16 @@ def score(config: str, key_file: str | None, table: bool | None, **options: Any)
       python Code/scoring_webservice.py Config/demo.json
       python Code/scoring_webservice.py Config/demo.json --server 115.220.193.16 --from "2016-07-01 00:00:00"
       python Code/scoring_webservice.py Config/demo.json --output forecast.parquet --connections 8 --deadline 600
+      loadcast score Config/demo.json --gate gate.json --output forecast.parquet
     """
     from loadcast.cli.forecasts import ScoreOptions, check_complete, forecast
-    from loadcast.report.forecast_files import check_output
+    from loadcast.report.forecast_files import check_apart, check_output
     from loadcast.serving.keys import read_key
     from loadcast.settings import load_settings
 
     output, svg, form = (options.pop(name) for name in ("output", "svg", "form"))
     form = _form(form, output)
+    check_apart({"CONFIG": config, "--gate": options["gate"], "--output": output, "--svg": svg})
     for path, option in ((output, "--output"), (svg, "--svg")):
         if path is not None:
             check_output(path, option)

@@ -35,6 +35,12 @@ _SECONDS = click.FloatRange(0.1, 3600)
 @click.option(
     "--statistics", metavar="OUTPUT", help="Output folder or configuration whose statistics answer /forecast."
 )
+@click.option(
+    "--gate",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Let naive forecasts answer /forecast where they are better, as loadcast monitor --gate FILE has found.",
+)
 @click.option("--rate-limit", type=click.FloatRange(0, min_open=True), help="Requests a second of each key.")
 @click.option("--head-seconds", default=5.0, show_default=True, type=_SECONDS, help="Time for a request's head.")
 @click.option("--body-seconds", default=30.0, show_default=True, type=_SECONDS, help="Time for a request's body.")
@@ -56,6 +62,7 @@ def serve(model: str, **options: Any) -> None:
     Examples:
       python Code/webservice.py --model Model --port 5000
       python Code/webservice.py --model output/demo --watch --statistics output/demo
+      python Code/webservice.py --model output/demo --statistics output/demo --gate gate.json
       LOADCAST_SERVICE_KEY=... python Code/webservice.py --model output/demo --host 0.0.0.0
     """
     from loadcast.serving.front.limits import Limits
@@ -69,6 +76,8 @@ def serve(model: str, **options: Any) -> None:
 
     tls = _tls(options.pop("tls_cert"), options.pop("tls_key"))
     statistics = options.pop("statistics")
+    if statistics is None and options["gate"] is not None:
+        raise click.UsageError("--gate: wanted --statistics OUTPUT, too; a gate is for what answers /forecast.")
     limits = Limits(
         head_s=options.pop("head_seconds"),
         body_s=options.pop("body_seconds"),

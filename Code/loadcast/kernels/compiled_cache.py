@@ -91,20 +91,23 @@ def _kept_in() -> Path:
 
 
 def _version_of(function: Callable[..., Any]) -> str:
-    """What the sources have in common: of all kernels, and of the function's own module."""
-    own = inspect.getsource(sys.modules[function.__module__])
-    return hashlib.sha256(f"{_kernels()}\n{own}".encode()).hexdigest()[:20]
+    """What the sources have in common: of all kernels, of those in the function's package, and of its own module."""
+    module = sys.modules[function.__module__]
+    package = module.__package__ or ""
+    others = _together(package) if package.startswith(f"{kernels.__name__}.") else ""
+    together = f"{_together(kernels.__name__)}\n{others}{inspect.getsource(module)}"
+    return hashlib.sha256(together.encode()).hexdigest()[:20]
 
 
 @cache
-def _kernels() -> str:
-    """All kernels' sources together, whether they have been imported or not."""
-    return hashlib.sha256("\0".join(_sources()).encode()).hexdigest()
+def _together(package: str) -> str:
+    """All sources of a package together, whether they have been imported or not; not those of packages in it."""
+    return hashlib.sha256("\0".join(_sources(package)).encode()).hexdigest()
 
 
-def _sources() -> Iterator[str]:
-    for module in sorted(pkgutil.iter_modules(kernels.__path__), key=lambda module: module.name):
-        name = f"{kernels.__name__}.{module.name}"
+def _sources(package: str) -> Iterator[str]:
+    for module in sorted(pkgutil.iter_modules(sys.modules[package].__path__), key=lambda module: module.name):
+        name = f"{package}.{module.name}"
         spec = module.module_finder.find_spec(name, None)
         loader: Any = spec.loader if spec else None  # of files, or of a zip
         if loader is None:

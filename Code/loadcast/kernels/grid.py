@@ -7,7 +7,7 @@ slots.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -257,6 +257,18 @@ def grid_of_nothing(server: str, begin: int, hours: int) -> Grid:
     slots = (last // 24 - first_day + 1) * 24
     peaks, observed = np.zeros((_PEAKS, slots)), np.zeros(slots, dtype=bool)
     return Grid((server,), np.array([begin]), np.array([last]), peaks, observed)
+
+
+def joined(grids: Sequence[Grid]) -> Grid:
+    """The servers of one or more grids in one, in their order, each with its own days and daily means."""
+    return Grid(
+        tuple(server for grid in grids for server in grid.servers),
+        np.concatenate([grid.first for grid in grids]),
+        np.concatenate([grid.last for grid in grids]),
+        np.concatenate([grid.peaks for grid in grids], axis=1),
+        np.concatenate([grid.observed for grid in grids]),
+        np.concatenate([grid.daily for grid in grids], axis=1),
+    )
 
 
 def _known_days(grid: Grid, daily: pa.Table, last_day: int) -> tuple[Float64s, Int64s]:

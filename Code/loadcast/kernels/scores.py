@@ -43,7 +43,8 @@ def scores(confusion: npt.NDArray[np.int64]) -> dict[str, Any]:
     precision = hits / np.maximum(forecast, 1)
     recall = hits / np.maximum(support, 1)
     f1 = 2 * precision * recall / np.where(precision + recall > 0, precision + recall, 1.0)
-    rates = (hits.sum() / total, *(values @ support / total for values in (precision, recall, f1)))
+    # Not `@`: whose last bit depends on the processor.
+    rates = (hits.sum() / total, *((values * support).sum() / total for values in (precision, recall, f1)))
     return {
         "rows": total,
         **dict(zip(_RATES, map(float, (*rates, f1[(support + forecast) > 0].mean())), strict=True)),

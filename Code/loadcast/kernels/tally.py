@@ -27,7 +27,7 @@ from loadcast.kernels.server_codes import server_codes
 Counts = NDArray[np.int64]
 Codes = NDArray[np.intp]
 
-MODEL = "model"
+MODEL = schema.MODEL
 #: Forecasts that say something of each row; those of the most frequent class may have no answer.
 ANSWERS = (MODEL, SAME_AS_48H, SAME_AS_168H, *SAME_HOUR, HOUR_OF_WEEK)
 #: The columns that a tally reads, besides the model's answers.

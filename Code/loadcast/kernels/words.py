@@ -104,6 +104,12 @@ _trailing_zeros = cast(Callable[[np.uint64], int], intrinsic(_type_trailing_zero
 
 
 @compiled
+def lowest_bit(text: np.uint64) -> int:
+    """The number of the lowest bit that is set; 64 where none is."""
+    return _trailing_zeros(text)
+
+
+@compiled
 def load(data: Bytes, position: int) -> np.uint64:
     """The eight bytes from `position` on, the first one lowest; 0 for those behind the end."""
     if position + 8 <= len(data):

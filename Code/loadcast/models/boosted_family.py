@@ -94,6 +94,21 @@ def load_boosted(saved: SavedModel) -> BoostedModel:
     return BoostedModel(trees)
 
 
+def boosted_importance(saved: SavedModel) -> Floats | None:
+    """The share of each feature (n_features,) in what splits have gained; None of a model from before that was kept.
+
+    Raises ArtefactError for gains that are none.
+    """
+    gains = saved.metadata().get("featureGains")
+    if gains is None:
+        return None
+    is_list = isinstance(gains, list) and len(gains) == saved.n_features
+    if not is_list or not all(_is_single(gain) and gain >= 0 for gain in gains):
+        raise saved.saved.fault(f"{saved.folder}/metadata", f"has no list of {saved.n_features} gains as featureGains")
+    shares: Floats = np.array(gains, dtype=np.float64)
+    return shares / (shares.sum() or 1.0)
+
+
 def _is_single(number: object) -> bool:
     """Whether a JSON value is a finite number of 32 bits."""
     is_number = isinstance(number, float | int) and not isinstance(number, bool)
@@ -138,5 +153,8 @@ BOOSTED = ModelFamily(
     "loadcast.spark.boosted:fit",
     _caption,
     _record,
+    boosted_importance,
     fit_rows="loadcast.spark.boosted_rows:fit_rows",
+    fit_variants="loadcast.spark.boosted_rows:fit_variants",
+    fit_here="loadcast.spark.boosted:fit_here",
 )

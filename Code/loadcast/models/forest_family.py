@@ -31,7 +31,7 @@ from loadcast.models.saved import SavedModel, demand, params_of
 from loadcast.models.tree_shape import Ints, MalformedForestError
 from loadcast.settings import Settings
 
-_SAVED_CLASS = "org.apache.spark.ml.classification.RandomForestClassificationModel"
+SAVED_CLASS = "org.apache.spark.ml.classification.RandomForestClassificationModel"
 _N_CLASSES = max(schema.CLASS_NAMES) + 1  # Spark counts from 0, a class that never occurs
 _CLASSES = list(schema.CLASS_NAMES)
 _NODE = "nodeData"
@@ -161,5 +161,14 @@ def _record(settings: Settings) -> Mapping[str, Any]:
 
 
 FOREST = ModelFamily(
-    "forest", _SAVED_CLASS, load_forest, "loadcast.spark.forest:fit", _caption, _record, forest_importance
+    "forest",
+    SAVED_CLASS,
+    load_forest,
+    "loadcast.spark.forest:fit",
+    _caption,
+    _record,
+    forest_importance,
+    fit_rows="loadcast.models.forest_growth:fit_rows",
+    check_rows="loadcast.models.forest_growth:check_rows",
+    fit_here="loadcast.spark.forest:fit_here",
 )

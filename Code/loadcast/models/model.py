@@ -90,7 +90,11 @@ class ModelFamily:
     settings, as entries named in INFO_ENTRIES. `importance`: saved folder → the share of each feature (n_features,) in
     what the model has learned, for reports; None where a family does not know. `fit_rows`: `module:function` of a half
     that fits in one process by one thread, for backtests: (matrix (n, n_features) of 32 bits, labels (n,) of
-    schema.CLASS_NAMES, settings) → Model.
+    schema.CLASS_NAMES, settings) → Model. `check_rows`: `module:function` that raises ConfigError for settings that
+    fit_rows does not take, before anything is fitted. `fit_variants`: the same as fit_rows for several settings at
+    once, (matrix, labels, settings of each) → models, where a family can share work among them; each model is the one
+    that fit_rows gives. `fit_here`: `module:function` of a half that fits in the driver's
+    process: (TrainingTable, settings) → Fitted, both of spark.fitting; None where Spark is to, as for many rows.
     """
 
     name: str
@@ -99,5 +103,8 @@ class ModelFamily:
     fitting: str
     caption: Callable[[Settings], str] = _plain_caption
     record: Callable[[Settings], Mapping[str, Any]] = _nothing
-    importance: Callable[[SavedModel], Floats] | None = None
+    importance: Callable[[SavedModel], Floats | None] | None = None
     fit_rows: str | None = None
+    check_rows: str | None = None
+    fit_variants: str | None = None
+    fit_here: str | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
@@ -20,6 +21,8 @@ from loadcast.settings import Settings
 
 #: What ModelFamily.fit_rows names.
 FitRows = Callable[[NDArray[np.float32], NDArray[Any], Settings], Model]
+#: What ModelFamily.fit_variants names.
+FitVariants = Callable[[NDArray[np.float32], NDArray[Any], Sequence[Settings]], Sequence[Model]]
 
 #: The group of entry points; each is named as its family and leads to a ModelFamily.
 ENTRY_POINTS = "loadcast.models"
@@ -51,8 +54,39 @@ def fit_rows_of(family: ModelFamily) -> FitRows:
             f"model: found {family.name!r}, which is fitted by Spark alone; wanted one that can be fitted in a task of "
             f"its own: {', '.join(able) or 'none of those installed can'}."
         )
-    module, _, name = family.fit_rows.partition(":")
-    return cast("FitRows", getattr(importlib.import_module(module), name))
+    return cast("FitRows", named(family.fit_rows))
+
+
+def fit_variants_of(family: ModelFamily) -> FitVariants:
+    """The half of a family that fits several settings in one process: its own, or one after the other.
+
+    Raises ConfigError as fit_rows_of does.
+    """
+    fit_rows = fit_rows_of(family)
+    return OneByOne(fit_rows) if family.fit_variants is None else cast("FitVariants", named(family.fit_variants))
+
+
+def check_rows(settings: Settings) -> None:
+    """Raise ConfigError for settings that their family fits by Spark alone: `fit_rows` does not take them."""
+    family = family_named(settings.model)
+    if family.check_rows is not None:
+        named(family.check_rows)(settings)
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """Fits several settings one after the other; it travels to Spark's tasks."""
+
+    fit_rows: FitRows
+
+    def __call__(self, matrix: NDArray[np.float32], labels: NDArray[Any], variants: Sequence[Settings]) -> list[Model]:
+        return [self.fit_rows(matrix, labels, settings) for settings in variants]
+
+
+def named(path: str) -> Any:
+    """What `module:name` in a family names."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def load_model(files: SavedFiles, n_features: int) -> Model:

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadcast import schema
-from loadcast.kernels.gated_scores import gated_report
+from loadcast.artefacts.gate import VALID_H, GateBand, GateFile
+from loadcast.kernels.gate import Gate
+from loadcast.kernels.gated_scores import Band, gated_report
 from loadcast.kernels.scores import scores
 from loadcast.monitoring.scoring import Known, Scored, best_of, losses_of_naive
 
@@ -92,7 +94,10 @@ class Drift:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """`runs` are the names of the model's run and of the newest; the rest is what modules beside this one describe."""
+    """`runs` are the names of the model's run and of the newest; the rest is what modules beside this one describe.
+
+    `model_version` is Info.model_version.
+    """
 
     output: str
     runs: tuple[str, str]
@@ -100,6 +105,7 @@ class Findings:
     known: Known
     scored: Scored
     drift: Drift
+    model_version: str
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -161,6 +167,34 @@ class Findings:
             "naive": naive,
             "bestNaive": self.best_naive,
         }
+
+    def gate_file(self) -> GateFile:
+        """What comes through the gate as of the newest hour, for forecasts of the next VALID_H hours."""
+        naive, truth = self.known.naive, self.known.truth
+        names = list(truth.numbers)
+        usual = {name: "".join(map(str, truth.usual[row].tolist())) for name, row in truth.numbers.items()}
+        return GateFile(
+            model_run=self.runs[0],
+            model=self.model_version,
+            timezone=self.window.timezone,
+            newest_hour=_EPOCH + timedelta(hours=self.window.newest),
+            valid_until=_EPOCH + timedelta(hours=self.window.newest + VALID_H),
+            commonest=naive.commonest,
+            forecasts=list(self.known.forecasts),
+            bands=[self._band(names, *band) for band in self.scored.bands],
+            usual=dict(sorted(usual.items())),
+        )
+
+    def _band(self, names: list[str], band: Band, gate: Gate, choices: NDArray[np.int8]) -> GateBand:
+        forecasts, of_all = self.known.forecasts, int(gate.chosen[-1])
+        own = {} if of_all else {names[row]: forecasts[choices[row]] for row in np.flatnonzero(choices)}
+        return GateBand(
+            horizon_hours=band,
+            answered_by=forecasts[of_all],
+            servers=dict(sorted(own.items())),
+            weights=gate.weights[-1].tolist(),
+            tables=gate.tables[-1].tolist(),
+        )
 
     def _now(self, number: int) -> dict[str, Any]:
         band, gate, choices = self.scored.bands[number]

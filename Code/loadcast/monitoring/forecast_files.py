@@ -37,7 +37,12 @@ _TYPES = {
     schema.PREDICTION: pa.float64(),
     **dict.fromkeys(_SHARES, pa.float64()),
 }
-_OPTIONAL = {schema.FORECAST_ORIGIN: schema.TIMESTAMP}
+#: What the model itself said, where forecasts came through a gate: that is what is scored.
+_OF_MODEL = {
+    schema.PREDICTION: schema.MODEL_PREDICTION,
+    **{name: schema.MODEL_PROBABILITY_COLUMNS[label] for label, name in schema.PROBABILITY_COLUMNS.items()},
+}
+_OPTIONAL = {schema.FORECAST_ORIGIN: schema.TIMESTAMP, **dict.fromkeys(_OF_MODEL.values(), pa.float64())}
 _REMEDY = "Wanted a file as loadcast score --output FILE writes it: .parquet, .csv or .json."
 
 
@@ -139,9 +144,10 @@ def _json(path: Path) -> Iterator[pa.Table]:
         for hour in forecast["hours"]:
             columns[schema.SERVER].append(forecast[schema.SERVER])
             columns[schema.HOUR].append(hour[schema.HOUR])
-            columns[schema.PREDICTION].append(hour[schema.PREDICTION])
+            said = hour.get(schema.MODEL, hour)
+            columns[schema.PREDICTION].append(said[schema.PREDICTION])
             for label, name in schema.CLASS_NAMES.items():
-                columns[schema.PROBABILITY_COLUMNS[label]].append(hour["probability"][name])
+                columns[schema.PROBABILITY_COLUMNS[label]].append(said["probability"][name])
     times = pc.strptime(pa.array(columns.pop(schema.HOUR), pa.string()), schema.TIME_FORMAT, "us")
     yield _typed(pa.table({**columns, schema.HOUR: times}))
 
@@ -154,7 +160,15 @@ def _chosen(names: Sequence[str]) -> list[str]:
 
 def _typed(table: pa.Table) -> pa.Table:
     types = {**_TYPES, **_OPTIONAL}
-    return table.cast(pa.schema([(name, types[name]) for name in table.column_names]))
+    typed = table.cast(pa.schema([(name, types[name]) for name in table.column_names]))
+    own = [name for name in _OF_MODEL.values() if name in typed.column_names]
+    if not own:
+        return typed
+    if len(own) < len(_OF_MODEL):
+        raise ValueError(f"it has {own[0]} without the rest of what the model said")
+    answers = {own: name for name, own in _OF_MODEL.items()}
+    kept = typed.drop_columns(list(_OF_MODEL))
+    return kept.rename_columns([answers.get(name, name) for name in kept.column_names])
 
 
 def _checked(table: pa.Table, file: Path, begin: int, origin: int | None) -> Forecasts:

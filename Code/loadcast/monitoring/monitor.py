@@ -14,12 +14,13 @@ from loadcast.errors import ArtefactError, InputError
 from loadcast.kernels.calendar import epoch_seconds, first_whole_hour
 from loadcast.kernels.drift import stability_index
 from loadcast.kernels.gate import RULE, GateRule, prior_tables
+from loadcast.kernels.naive_forecasts import NaiveForecasts
+from loadcast.kernels.truth import Truth
 from loadcast.monitoring.drift import drifting_features, feature_drift
 from loadcast.monitoring.findings import Drift, Findings, Window
 from loadcast.monitoring.forecast_files import find_forecasts, read_forecasts
-from loadcast.monitoring.naive import NaiveForecasts
 from loadcast.monitoring.scoring import Known, Scored, score_forecasts
-from loadcast.monitoring.truth import LOOK_BACK_H, Truth, read_truth
+from loadcast.monitoring.truth import LOOK_BACK_H, read_truth
 from loadcast.progress import Progress, silent
 from loadcast.serving.statistics import newest_hour, open_statistics
 from loadcast.settings import Settings
@@ -75,7 +76,8 @@ def monitor(
         raise InputError(_nothing(scored, window))
     with progress("Looking for drift"):
         drift = _drift(runs, window, truth, scored)
-    return Findings(runs.output.shown, (runs.trained.name, runs.newest.name), window, known, scored, drift)
+    names = (runs.trained.name, runs.newest.name)
+    return Findings(runs.output.shown, names, window, known, scored, drift, runs.info.model_version)
 
 
 def _open(settings: Settings) -> _Runs:

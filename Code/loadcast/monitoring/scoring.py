@@ -22,11 +22,11 @@ from loadcast.kernels.gated_scores import (
     ServerRecords,
     let_through,
 )
+from loadcast.kernels.naive_forecasts import NaiveForecasts
 from loadcast.kernels.scores import log_losses
 from loadcast.kernels.tally import MODEL
+from loadcast.kernels.truth import Truth
 from loadcast.monitoring.forecast_files import Forecasts
-from loadcast.monitoring.naive import NaiveForecasts
-from loadcast.monitoring.truth import Truth
 
 _N = len(schema.CLASS_NAMES)
 _SHOWN = 5

@@ -1,76 +1,30 @@
-"""What came of the hours: each server's classes, from published hourly statistics."""
+"""What came of the hours, from published hourly statistics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from loadcast import schema
 from loadcast.errors import InputError
-from loadcast.kernels.buckets import Int64s
-from loadcast.kernels.direct.recent import LAST_KNOWN_H
 from loadcast.kernels.gated_scores import EVIDENCE_H
 from loadcast.kernels.grid import hours_of
 from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.naive import SAME_HOUR
 from loadcast.kernels.same_hour import most_counted
 from loadcast.kernels.server_codes import server_codes
+from loadcast.kernels.truth import HOURS_OF_WEEK, Truth
 from loadcast.secrets import shown
 
-Classes = NDArray[np.int8]
 #: Hours before the first that is scored, which the naive forecasts look back to that the gate learns from.
 LOOK_BACK_H = (max(SAME_HOUR.values()) + 2) * 24 + EVIDENCE_H
-HOURS_OF_WEEK = 168
 _ROWS_PER_BATCH = 65_536
 _N = len(schema.CLASS_NAMES)
 _COLUMNS = [schema.SERVER, schema.HOUR, schema.PEAK_LOAD, schema.OBSERVED]
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """Classes of s servers in h hours from `first`, an hour since 1970: (s, h), 0 where an hour was not observed.
-
-    `numbers` has the row of each server. `of_nothing`, (s,), is the class of a load of 0, which hours that were not
-    observed have for those that look back to them. `usual`, (s, 168), is the commonest class of each hour of the week
-    in training, 0 for none.
-    """
-
-    numbers: dict[str, int]
-    first: int
-    classes: Classes
-    of_nothing: Classes
-    usual: Classes
-
-    @property
-    def last(self) -> int:
-        """The newest hour."""
-        return self.first + int(self.classes.shape[1]) - 1
-
-    def at(self, rows: Int64s, hours: Int64s) -> Classes:
-        """The true classes of servers and hours, (n,), 0 where they are not known."""
-        return _looked_up(self.classes, rows, hours - self.first)
-
-    def usual_at(self, rows: Int64s, hours: Int64s) -> Classes:
-        """The commonest classes of the hours of the week, (n,), 0 where there is none."""
-        return self.usual[rows, hours % HOURS_OF_WEEK]
-
-    def last_at(self, rows: Int64s, hours: Int64s) -> Classes:
-        """The class of the last observed hour up to each, (n,), 0 where there is none in LAST_KNOWN_H hours."""
-        return _looked_up(self._last, rows, hours - self.first)
-
-    @cached_property
-    def _last(self) -> Classes:
-        index = np.arange(self.classes.shape[1])
-        last = np.maximum.accumulate(np.where(self.classes > 0, index, -1), axis=1)
-        classes = np.take_along_axis(self.classes, np.maximum(last, 0), axis=1)
-        return np.where((last >= 0) & (index - last <= LAST_KNOWN_H), classes, 0).astype(np.int8)
 
 
 def read_truth(files: Iterable[Path], rule: LabelRule, span: tuple[int, int], split: int) -> Truth:
@@ -97,11 +51,6 @@ def read_truth(files: Iterable[Path], rule: LabelRule, span: tuple[int, int], sp
     usual = most_counted(weekly, axis=2)
     of_nothing = rule.labels(np.zeros(len(names)), names, np.arange(len(names))).astype(np.int8)
     return Truth(numbers, first, classes, of_nothing, usual)
-
-
-def _looked_up(grid: Classes, rows: Int64s, hours: Int64s) -> Classes:
-    inside = (hours >= 0) & (hours < grid.shape[1])
-    return np.where(inside, grid[rows, np.where(inside, hours, 0)], 0).astype(np.int8)
 
 
 def _tables(files: list[Path], columns: list[str]) -> Iterator[pa.Table]:

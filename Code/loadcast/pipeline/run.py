@@ -1,14 +1,18 @@
-"""A run from its request to its result: the one way in to ETL, statistics and training; and backtests."""
+"""A run from its request to its result: the one way in to ETL, statistics and training; backtests, tuning."""
 
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from loadcast.artefacts.backtest import Backtest
-from loadcast.errors import LoadcastError
+from loadcast.artefacts.tuning import Tuning
+from loadcast.errors import HeldBackError, LoadcastError
 from loadcast.logs.events import RUN, log_event
 from loadcast.progress import Progress, Stopwatch, silent
 from loadcast.run_logger import run_logger
@@ -16,6 +20,8 @@ from loadcast.run_request import RunRequest, Step
 from loadcast.run_result import Published, RunResult, StepTime, step_seconds
 from loadcast.settings import Settings
 from loadcast.spark.options import SparkOptions
+from loadcast.tuning.plan import TuningPlan
+from loadcast.tuning.space import SearchSpace
 
 Work = Callable[[RunRequest, Progress], Published]
 
@@ -28,8 +34,10 @@ def run(request: RunRequest, progress: Progress = silent) -> RunResult:
     begun, begin_s, stopwatch = datetime.now(UTC), time.monotonic(), Stopwatch(progress)
     try:
         published = _work(request.step)(request, stopwatch)
-    except BaseException:
-        _log(request.step, step_seconds(_steps(stopwatch), time.monotonic() - begin_s), {"request": request.digest})
+    except BaseException as error:
+        seconds = step_seconds(_steps(stopwatch), time.monotonic() - begin_s)
+        numbers = error.numbers if isinstance(error, HeldBackError) else {}
+        _log(request.step, {**numbers, **seconds}, {"request": request.digest})
         raise
     result = RunResult(
         step=request.step,
@@ -41,6 +49,7 @@ def run(request: RunRequest, progress: Progress = silent) -> RunResult:
         steps=_steps(stopwatch),
         quality=published.quality,
         metrics=published.metrics,
+        contest=published.contest,
     )
     _log(request.step, result.numbers(), _texts(result))
     return result
@@ -67,13 +76,21 @@ def run_stats(settings: Settings, options: SparkOptions | None = None, progress:
     return run(RunRequest(settings=settings, step="stats", spark=options or SparkOptions()), progress)
 
 
-def run_train(settings: Settings, options: SparkOptions | None = None, progress: Progress = silent) -> RunResult:
+def run_train(
+    settings: Settings,
+    options: SparkOptions | None = None,
+    progress: Progress = silent,
+    *,
+    unless_worse: bool = False,
+) -> RunResult:
     """Fit the model on the newest run's features, score it beside naive forecasts, and publish both.
 
-    Raises ArtefactError where ETL has not run, ConfigError where it ran with other dates or thresholds, or another
-    LoadcastError; then nothing was published.
+    With `unless_worse` it is compared with the output's last good model first, if there is one, and HeldBackError
+    raised where it loses. Raises ArtefactError where ETL has not run, ConfigError where it ran with other dates or
+    thresholds, or another LoadcastError; then nothing was published.
     """
-    return run(RunRequest(settings=settings, step="train", spark=options or SparkOptions()), progress)
+    spark = options or SparkOptions()
+    return run(RunRequest(settings=settings, step="train", unless_worse=unless_worse, spark=spark), progress)
 
 
 def run_backtest(
@@ -95,6 +112,30 @@ def run_backtest(
     result = backtest(settings, (folds, step_days), options or SparkOptions(), progress)
     texts = {"statistics": result.run, **({"warning": result.warning} if result.warning else {})}
     _log("backtest", result.numbers(), texts)
+    return result
+
+
+def run_tuning(
+    settings: Settings,
+    plan: TuningPlan | None = None,
+    space: Mapping[str, Any] | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    options: SparkOptions | None = None,
+    progress: Progress = silent,
+) -> Tuning:
+    """Try settings of the model, and feature sets, on refits of earlier times, beside the configuration as it stands.
+
+    `space` says by key what to try, a list of values or a range: {"maxDepth": [3, 4], "learningRate": {"low": 0.02,
+    "high": 0.2, "log": True}}; without it the usual ranges. What is done is kept in the file `journal`, if one is
+    named, and a second call goes on there. Folds, hours and what is refused are those of run_backtest; nothing is
+    published. Raises ConfigError also for a space that cannot be, ArtefactError for a journal of something else.
+    """
+    from loadcast.pipeline.tune import tune
+
+    searched, kept = SearchSpace.of(settings, space), Path(journal) if journal else None
+    result = tune(searched, plan or TuningPlan(), kept, options or SparkOptions(), progress)
+    texts = {"statistics": result.run, **({"warning": result.warning} if result.warning else {})}
+    _log("tune", result.numbers(), texts)
     return result
 
 

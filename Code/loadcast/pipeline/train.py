@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from loadcast import paths
 from loadcast.artefacts.info import Info
@@ -12,10 +14,11 @@ from loadcast.errors import ConfigError
 from loadcast.kernels.decisions import DecisionRule
 from loadcast.kernels.evaluation import evaluate
 from loadcast.kernels.labels import LabelQuantiles, LabelRule
-from loadcast.models.model import INFO_ENTRIES, Model
+from loadcast.models.model import INFO_ENTRIES, Model, ModelFamily
 from loadcast.models.registry import family_named, load_model
 from loadcast.models.saved import read_saved
 from loadcast.pipeline.artefacts import versions
+from loadcast.pipeline.promotion import last_good, promoted
 from loadcast.progress import Progress, logged_run
 from loadcast.rules import Rules
 from loadcast.run_request import RunRequest
@@ -40,7 +43,8 @@ _MADE_HERE = {paths.FOREST_MODEL, paths.METRICS, paths.PREDICTIONS}
 def train(request: RunRequest, progress: Progress) -> Published:
     """Fit the model on the newest run's features, score it, and publish both.
 
-    Raises ArtefactError where ETL has not run, ConfigError where it ran with other dates or thresholds.
+    Raises ArtefactError where ETL has not run, ConfigError where it ran with other dates or thresholds; HeldBackError
+    where it was asked for a model that is not worse than the last good one, and it is.
     """
     settings, options = request.settings, request.spark
     family, rules = family_named(settings.model), Rules.of(settings, split=settings.split)
@@ -53,27 +57,43 @@ def train(request: RunRequest, progress: Progress) -> Published:
         staging.fetch([paths.INFO])
         info = Info.read(staging.folder)  # what was carried, under the lock, is what is trained on
         _check_same(info, settings, rules)
+        champion = last_good(output, info) if request.unless_worse else None
         with progress("Starting Spark"):
-            spark = create_session("loadcast train", options, meanwhile=partial(importlib.import_module, _FITTING))
+            spark = create_session("loadcast train", options, meanwhile=partial(_import_fitting, family))
         connect(spark, staging)
-        model = _fit(spark, staging, info.feature_columns, settings, progress)
+        task = _scoring(staging, info, _fit(spark, staging, info.feature_columns, settings, progress), decisions)
         with watched(spark, progress, "Scoring train and test"):
-            task = _scoring(staging, info, model, decisions)
-            scores = score_features(spark, task)
-            evaluated = evaluate(scores.train, scores.test, decisions)
-            evaluated["test"]["gated"] = gated_scores(spark, task, scores, evaluated)
-        metrics = Metrics.of(evaluated)
+            metrics, check = _scored(spark, task)
+        result = None
+        if champion:
+            with watched(spark, progress, "Comparing with the last good model"):
+                result = promoted(spark, task, champion)
         metrics.write(staging.folder)
         staging.fetch(name for name in paths.BUNDLE_FOLDERS if name != paths.FOREST_MODEL)  # that is here already
-        trained = {
-            **{name: value for name, value in info.document().items() if name not in INFO_ENTRIES},
-            **{"versions": versions(), "model": family.name, **family.record(settings)},
-            **({} if scores.check is None else {"selfCheck": scores.check}),
-            **_record(decisions),
-            "files": sha256_of_files(staging.folder, [*paths.BUNDLE_FOLDERS, paths.METRICS]),
-        }
-        Info.of(trained).write(staging.folder)
-    return Published(staging.run, output.shown, metrics=metrics)
+        made = {"model": family.name, **family.record(settings), **check, **_record(decisions)}
+        _trained(info, staging.folder, made).write(staging.folder)
+    return Published(staging.run, output.shown, metrics=metrics, contest=result)
+
+
+def _scored(spark: Spark, task: ScoreTask) -> tuple[Metrics, dict[str, object]]:
+    """Write the test period's predictions; gives the scores, and what `info` keeps for a service to check itself by."""
+    scores = score_features(spark, task)
+    evaluated = evaluate(scores.train, scores.test, task.decisions)
+    evaluated["test"]["gated"] = gated_scores(spark, task, scores, evaluated)
+    return Metrics.of(evaluated), {} if scores.check is None else {"selfCheck": scores.check}
+
+
+def _trained(info: Info, folder: Path, made: Mapping[str, object]) -> Info:
+    """`info` of the run with what training has made, and the checksums of the bundle's files in `folder`."""
+    known = {name: value for name, value in info.document().items() if name not in INFO_ENTRIES}
+    files = sha256_of_files(folder, [*paths.BUNDLE_FOLDERS, paths.METRICS])
+    return Info.of({**known, "versions": versions(), **made, "files": files})
+
+
+def _import_fitting(family: ModelFamily) -> None:
+    """Import what fits: pyspark.ml and, for families of ours, a compiler's run time take a second each."""
+    for module in (_FITTING, family.fitting.partition(":")[0]):
+        importlib.import_module(module)
 
 
 def _fit(spark: Spark, staging: Staging, columns: list[str], settings: Settings, progress: Progress) -> Model:
@@ -82,12 +102,14 @@ def _fit(spark: Spark, staging: Staging, columns: list[str], settings: Settings,
 
     family = family_named(settings.model)
     with watched(spark, progress, family.caption(settings)):
-        rows = fitting.training_rows(spark, staging.address(paths.FEATURES), columns, settings.split)
-        save = fitting.fitting_of(family)(rows, settings)
-    wake_workers(spark, 1)  # which can fork the others as soon as it has imported what they need
-    save(staging.address(paths.FOREST_MODEL))
+        files = staging.carried_tables(paths.FEATURES)
+        table = fitting.TrainingTable(spark, staging.address(paths.FEATURES), tuple(columns), settings.split, files)
+        # For scoring; by then it can fork the others, as it has imported what they need.
+        wake_workers(spark, 1)
+        fitted = fitting.fit(family, table, settings)
+    fitted.save(staging)
     staging.fetch([paths.FOREST_MODEL])
-    return load_model(read_saved(staging.folder, [paths.FOREST_MODEL]), fitting.number_of_features(rows))
+    return load_model(read_saved(staging.folder, [paths.FOREST_MODEL]), fitted.n_features)
 
 
 def _record(decisions: DecisionRule) -> dict[str, object]:

@@ -65,6 +65,13 @@ def register(project: Path, path: str, name: str, tags: Sequence[str] = (), desc
         return _version(made, {})
 
 
+def same_models(project: Path, version: ModelVersion) -> list[ModelVersion]:
+    """The other versions of its name that hold the same files, in order."""
+    with _registry(project) as client:
+        known = _versions(client, version.name)
+    return [other for other in known if other.digest == version.digest and other.version != version.version]
+
+
 def list_models(project: Path, name: str | None = None, tag: str | None = None) -> list[ModelVersion]:
     """All versions by name and number; of one name, or with one tag."""
     wanted = _tag(tag) if tag else None

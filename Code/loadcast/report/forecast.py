@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -21,7 +22,7 @@ from loadcast import schema
 from loadcast.errors import OutputError
 from loadcast.kernels.labels import FLEET, Bounds
 from loadcast.report.amounts import amount
-from loadcast.serving.remote.answers import HourForecast, ServerForecast
+from loadcast.serving.remote.answers import Gated, HourForecast, ServerForecast
 from loadcast.storage.files import check_writable_name
 
 COLOURS = {1: "green", 2: "yellow", 3: "red"}
@@ -35,6 +36,8 @@ _COLUMN_WIDTH = 26
 _DECISION_WIDTH = 9
 #: Stands for an hour whose forecast is less sure than was wanted.
 _NO_FORECAST = "?"
+#: Stands behind the class of an hour that a naive forecast answers.
+_NAIVE = "~"
 _BY_COST = "  by cost"
 _HOUR_WIDTH = 20
 _FONT_FACES = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)
@@ -122,9 +125,18 @@ def _legend(forecasts: Sequence[ServerForecast], signs: dict[int, str]) -> Text:
         text.append("\nBehind each line: up to the first number is low, above the second is high.")
     if any(answer.confident is False for forecast in forecasts for answer in forecast.hours):
         text.append(f"\n{_NO_FORECAST}: no forecast, as it would be less sure than minConfidence")
+    if naive := _naive_answers(forecasts):
+        text.append(f"\n{_NAIVE}: naive forecasts answer in the model's place: {naive}")
     if _has_decisions(forecasts):
         text.append(f"\n{_BY_COST.strip()}: the class of least expected cost")
     return text
+
+
+def _naive_answers(forecasts: Sequence[ServerForecast]) -> str:
+    """Which naive forecasts answer, and how many hours each."""
+    given = [answer.gated for forecast in forecasts for answer in forecast.hours if answer.gated is not None]
+    counts = Counter(gated.answered_by for gated in given if gated.is_naive)
+    return ", ".join(f"{name} ({number:,} of {len(given):,} hours)" for name, number in counts.most_common())
 
 
 def _vary(forecasts: Sequence[ServerForecast]) -> bool:
@@ -176,8 +188,10 @@ def _has_decisions(forecasts: Sequence[ServerForecast]) -> bool:
 
 def _cell(answer: HourForecast) -> Text:
     name = schema.CLASS_NAMES[answer.label] if answer.confident is not False else _NO_FORECAST
+    mark = _NAIVE if answer.gated is not None and answer.gated.is_naive else ""
     text = Text(f"{name:6}", style=COLOURS[answer.label])
-    text.append("".join(f"{100 * share:5.0f}" for share in answer.probabilities), style="not bold default")
+    shares = "".join(f"{100 * share:5.0f}" for share in answer.probabilities)
+    text.append(mark + shares[len(mark) :], style="not bold default")
     if answer.decision is not None:
         text.append(f"  {schema.CLASS_NAMES[answer.decision]}", style=COLOURS[answer.decision])
     return text
@@ -215,7 +229,13 @@ def _hour_as_json(answer: HourForecast) -> dict[str, Any]:
         "probability": dict(zip(schema.CLASS_NAMES.values(), answer.probabilities, strict=True)),
         "cold_start": answer.cold_start,
         **{name: value for name, value in further.items() if value is not None},
+        **({} if answer.gated is None else _gated_as_json(answer.gated)),
     }
+
+
+def _gated_as_json(gated: Gated) -> dict[str, Any]:
+    said = dict(zip(schema.CLASS_NAMES.values(), gated.probabilities, strict=True))
+    return {schema.ANSWERED_BY: gated.answered_by, schema.MODEL: {schema.PREDICTION: gated.label, "probability": said}}
 
 
 def save_svg(picture: Picture, path: Path, width: int = 100) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -68,6 +69,20 @@ def check_output(path: Path, option: str) -> None:
     folder = path.resolve().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise _unwritable(path, option, f"{folder} is no folder that can be written to")
+
+
+def check_apart(files: Mapping[str, str | os.PathLike[str] | None]) -> None:
+    """Raise ConfigError where an option's file is that of another, or CONFIG: one of them would be lost."""
+    named: dict[str, str] = {}
+    for option, file in files.items():
+        if file is None:
+            continue
+        other = named.setdefault(os.path.realpath(file), option)
+        if other != option:
+            raise ConfigError(
+                f"{option}: found {shown(file)}, which is {other} itself; wanted the name of another file, "
+                "so that neither is lost."
+            )
 
 
 def write_whole(path: Path, content: bytes, option: str) -> None:

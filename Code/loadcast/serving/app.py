@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -21,6 +21,9 @@ from loadcast.serving.metrics import Metrics
 from loadcast.serving.routes import forecasts, inference, pages
 from loadcast.serving.routes.score import check_name, score
 from loadcast.serving.service import Scorer, Service
+
+if TYPE_CHECKING:
+    from loadcast.serving.gate_file import LiveGate
 
 #: Where the Service stands among the application's extensions: its `use` replaces the model.
 SERVICE = "loadcast"
@@ -43,13 +46,15 @@ def create_app(
     name: str,
     statistics: Path | None = None,
     rate_limit: float | None = None,
+    forecast_gate: LiveGate | None = None,
 ) -> Flask:
     """The application around a predictor.
 
     `predictor` None stands for a service that is not ready: it answers 503. With `keys` (a KeyFile or Keys), everything
     but the health routes and the page /docs asks for `Authorization: Bearer <key>`. `name` is the service's name in
     /api/v1/service/<name>/score, and its model's in /v2/models/<name>. `statistics` is the output folder that /forecast
-    answers from. `rate_limit` is how many requests a second this process takes of each key. Raises ConfigError.
+    answers from, through `forecast_gate` where there is one. `rate_limit` is how many requests a second this process
+    takes of each key. Raises ConfigError.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"name: found {name[:70]!r}, wanted 1 to 64 letters, digits, '.', '_' or '-'.")
@@ -61,7 +66,9 @@ def create_app(
     gate = Gate(keys, None if rate_limit is None else RateLimit(rate_limit))
     routes = _routes()
     metrics = Metrics([rule for rule, _, _ in routes])
-    service = Service(predictor, name=name, gate=gate, metrics=metrics, statistics=statistics)
+    service = Service(
+        predictor, name=name, gate=gate, metrics=metrics, statistics=statistics, forecast_gate=forecast_gate
+    )
     for rule, method, handler in routes:
         app.add_url_rule(rule, f"{method} {rule}", _view(service, rule, handler), methods=[method])
     app.register_error_handler(HTTPException, _http_error)

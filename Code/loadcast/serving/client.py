@@ -14,6 +14,7 @@ from loadcast.serving.remote import patience
 from loadcast.serving.remote.answers import HourForecast, check_answers, explain
 from loadcast.serving.remote.batches import Batch, Record, batched
 from loadcast.serving.remote.connection import Connection, Reply, Unanswered, score_url, unreachable
+from loadcast.serving.remote.model_page import served_versions
 from loadcast.serving.remote.patience import ATTEMPTS, RESTART_ATTEMPTS, Deadline, Pace, retry_after_s
 from loadcast.serving.remote.servers import Group, Outcome, ServerRecords, grouped, without_forecast
 from loadcast.serving.remote.side_by_side import SideBySide
@@ -103,6 +104,10 @@ class ScoringClient:
         with SideBySide(work, groups, len(self._connections), deadline) as results:
             for sources, outcomes in zip(groups, results, strict=True):
                 yield from without_forecast(sources, _late(self.url, deadline)) if outcomes is None else outcomes
+
+    def model_versions(self) -> list[str] | None:
+        """The versions of the model that the service says it has, asked once; None where it does not say."""
+        return served_versions(self._connections[0], self.url)
 
     def _begin(self) -> Deadline:
         self._failed_in_a_row, self._given_up = 0, None

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
@@ -29,6 +30,9 @@ from loadcast.serving.keys import KEY_VARIABLE, KeyFile, Keys
 from loadcast.serving.predictor import Predictor
 from loadcast.serving.watch import LOOK_EVERY_S, Watcher
 
+if TYPE_CHECKING:
+    from loadcast.serving.gate_file import LiveGate
+
 
 @dataclass(frozen=True)
 class ServeOptions:
@@ -36,8 +40,8 @@ class ServeOptions:
 
     `model`: a folder, as it is shown to users. `keys`: None serves loopback alone. `find`: gives the folder of the
     newest model, for a service that follows it and looks every `look_every_s` seconds. `statistics`: an output folder
-    for /forecast. `rate_limit`: requests a second of each key. `tls`: files of the certificate's chain and of its
-    private key.
+    for /forecast, and `gate` a file of `loadcast monitor --gate` for its answers. `rate_limit`: requests a second of
+    each key. `tls`: files of the certificate's chain and of its private key.
     """
 
     model: str
@@ -50,6 +54,7 @@ class ServeOptions:
     find: Callable[[], Path] | None = None
     look_every_s: float = LOOK_EVERY_S
     statistics: Path | None = None
+    gate: Path | None = None
     rate_limit: float | None = None
     limits: Limits = field(default_factory=Limits)
     tls: tuple[Path, Path] | None = None
@@ -105,7 +110,15 @@ def gunicorn_settings(options: ServeOptions, descriptor: int, when_ready: Callab
 
 def _keep_pandas_out(arbiter: Any, worker: Any) -> None:
     """pyarrow would import pandas, where that is installed, in the middle of a request, for half a second."""
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]  # so it is not to be had
+    sys.meta_path.insert(0, _NoPandas())
+
+
+class _NoPandas(MetaPathFinder):
+    """Pandas is not to be had. None among sys.modules says so to Python alone: pyarrow would take it for pandas."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("The service does without pandas.", name=name)
 
 
 def start_lines(options: ServeOptions, port: int) -> str:
@@ -130,12 +143,14 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
     bundle = bundle_folder(Path(options.model))
     watcher = None if options.find is None else Watcher(options.find, bundle, options.look_every_s)
     share = None if options.rate_limit is None else options.rate_limit / options.workers
+    predictor = Predictor.load(bundle)
     application = create_app(
-        Predictor.load(bundle),
+        predictor,
         keys=options.keys,
         name=options.name,
         statistics=options.statistics,
         rate_limit=share,
+        forecast_gate=None if options.gate is None else _forecast_gate(options.gate, predictor),
     )
     if options.access_log:
         SERVICE.setLevel(logging.DEBUG)
@@ -145,6 +160,15 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> None:
     settings = gunicorn_settings(options, listener.detach(), lambda _: say(start_lines(options, port)))
     front = FrontOptions(options.limits, SLOW_PATHS, tls, partial(_count_refusal, application))
     Server(application, settings, front, None if watcher is None else _renewal(watcher, application)).run()
+
+
+def _forecast_gate(path: Path, predictor: Predictor) -> LiveGate:
+    # What it brings takes a moment: who has no gate does not wait for it.
+    from loadcast.serving.gate_file import LiveGate
+
+    gate = LiveGate(path)
+    gate.check(predictor.info)
+    return gate
 
 
 def _count_refusal(application: Flask, status: int) -> None:

@@ -14,13 +14,17 @@ import threading
 import weakref
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadcast import schema
+from loadcast.printable import printable
 from loadcast.serving.exchange import NO_ROUTE, Exchange
+
+if TYPE_CHECKING:
+    from loadcast.serving.gate_file import GateState
 
 _ROWS = 128
 _OTHER = 0
@@ -28,6 +32,7 @@ _STATUSES = (_OTHER, 200, 400, 401, 404, 405, 408, 413, 415, 429, 431, 500, 503)
 DURATIONS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCHES = (1, 12, 24, 48, 96, 240, 480, 1_000, 2_500, 5_000, 10_000)
 _WORD_BYTES = 8
+_LONGEST = 100
 
 
 class Layout:
@@ -130,20 +135,23 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def exposition(metrics: Metrics, model: Mapping[str, str]) -> tuple[bytes, str]:
-    """All counts in Prometheus' text format, and its media type; `model` are the labels that say what answers."""
+def exposition(metrics: Metrics, model: Mapping[str, str], gate: GateState | None = None) -> tuple[bytes, str]:
+    """All counts in Prometheus' text format, and its media type; `model` are the labels that say what answers.
+
+    `gate` is that of a service that was given one.
+    """
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(metrics, model))
+    registry.register(_Collected(metrics, model, gate))
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
 class _Collected:
     """The counts of one moment as prometheus-client takes them."""
 
-    def __init__(self, metrics: Metrics, model: Mapping[str, str]) -> None:
-        self._layout, self._totals, self._model = metrics.layout, metrics.totals(), model
+    def __init__(self, metrics: Metrics, model: Mapping[str, str], gate: GateState | None) -> None:
+        self._layout, self._totals, self._model, self._gate = metrics.layout, metrics.totals(), model, gate
 
     def collect(self) -> Iterable[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -170,7 +178,27 @@ class _Collected:
         cold.add_metric([], float(self._totals[self._layout.cold_starts]))
         model = GaugeMetricFamily("loadcast_model_info", "What answers: 1.", labels=list(self._model))
         model.add_metric(list(self._model.values()), 1.0)
-        return [requests, errors, durations, batches, classes, cold, model]
+        return [requests, errors, durations, batches, classes, cold, model, *self._of_gate()]
+
+    def _of_gate(self) -> Iterable[Any]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        if self._gate is None:
+            return
+        about = "Whether the gate file, as it is now, cannot be used."
+        yield GaugeMetricFamily("loadcast_gate_refused", about, value=float(self._gate.is_refused))
+        held = self._gate.held
+        if held is None:
+            return
+        info = GaugeMetricFamily("loadcast_gate_info", "The gate of /forecast: 1.", labels=["model", "run"])
+        info.add_metric([printable(name)[:_LONGEST] for name in (held.content.model, held.content.model_run)], 1.0)
+        yield info
+        name = "loadcast_gate_written_timestamp_seconds"
+        yield GaugeMetricFamily(name, "When the gate in use was written.", value=held.written_s)
+        if held.newest_hour_s is not None:
+            name = "loadcast_gate_newest_hour_timestamp_seconds"
+            about = "Begin of the newest hour that the gate in use knows; it counts for a day."
+            yield GaugeMetricFamily(name, about, value=held.newest_hour_s)
 
     def _of_route(self, route: str) -> Iterable[tuple[int, float]]:
         for status, at in self._layout.requests[route].items():

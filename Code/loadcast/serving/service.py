@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
@@ -18,7 +17,8 @@ from loadcast.serving.metrics import Metrics
 from loadcast.serving.request_contract import RequestContract
 from loadcast.serving.scored import Scored
 
-_VERSION_DIGITS = 16
+if TYPE_CHECKING:
+    from loadcast.serving.gate_file import LiveGate
 
 
 class Scorer(Protocol):
@@ -50,14 +50,8 @@ class ServedModel:
 
     @cached_property
     def version(self) -> str:
-        """What changes with every bundle: the beginning of the SHA-256 over the checksums of its files.
-
-        A bundle of the public sample has none; there it is the SHA-256 over its `info`.
-        """
-        info = self.predictor.info
-        lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(info.files.items()))
-        text = lines or info.model_dump_json()
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_VERSION_DIGITS]
+        """What changes with every bundle."""
+        return self.predictor.info.model_version
 
     @cached_property
     def answer_rule(self) -> AnswerRule:
@@ -74,13 +68,21 @@ class Service:
     """One service; `use` replaces its model between two requests.
 
     `name` is the service's and its model's name. `statistics` is the output folder whose newest statistics answer
-    /forecast; None where it holds none.
+    /forecast; None where it holds none. `forecast_gate` lets naive forecasts answer there; `gate` asks who calls.
     """
 
     def __init__(
-        self, predictor: Scorer | None, *, name: str, gate: Gate, metrics: Metrics, statistics: Path | None
+        self,
+        predictor: Scorer | None,
+        *,
+        name: str,
+        gate: Gate,
+        metrics: Metrics,
+        statistics: Path | None,
+        forecast_gate: LiveGate | None = None,
     ) -> None:
         self.name, self.gate, self.metrics, self.statistics = name, gate, metrics, statistics
+        self.forecast_gate = forecast_gate
         self._served = None if predictor is None else ServedModel(predictor)
 
     def use(self, predictor: Scorer) -> None:

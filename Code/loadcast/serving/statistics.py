@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +20,11 @@ from loadcast.addresses import canonical_address
 from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError, InputError
 from loadcast.holiday_calendar import holiday_days
-from loadcast.kernels.features import Coming, FeatureSet, coming_hours, feature_table, unknown_hours
+from loadcast.kernels.features import Coming, FeatureSet
 from loadcast.kernels.labels import LabelRule
 from loadcast.rules import calendar_rule
 from loadcast.secrets import shown
+from loadcast.serving.feature_source import FeatureSource, made_together
 from loadcast.storage.months import Months, MonthsInFolder
 from loadcast.storage.publish import open_run
 
@@ -50,7 +50,10 @@ class BeginError(InputError):
 
 @dataclass(frozen=True)
 class Statistics:
-    """The statistics of one published run, and what the training fixed: features, begin, whose holidays, and bounds."""
+    """The statistics of one published run, and what the training fixed: features, begin, whose holidays, and bounds.
+
+    `info` is of the model in use, where there is one.
+    """
 
     folder: Path
     months: Months
@@ -58,6 +61,7 @@ class Statistics:
     holiday_country: str
     features: FeatureSet
     rule: LabelRule
+    info: Info
 
     @property
     def look_back(self) -> timedelta:
@@ -88,7 +92,7 @@ def open_statistics(
         raise ArtefactError(
             f"{paths.INFO} of {model or output} has no usable holidayCountry ({shown(exc, 100)}). Train again."
         ) from exc
-    return Statistics(folder, months(folder), begin, country, info.features, info.label_rule)
+    return Statistics(folder, months(folder), begin, country, info.features, info.label_rule, info)
 
 
 def newest_hour(statistics: Statistics) -> datetime:
@@ -134,36 +138,8 @@ def scoring_features(statistics: Statistics, servers: Sequence[str] | None, begi
     calendar = calendar_rule(statistics.train_begin, statistics.holiday_country, (begin.year, end.year))
     features = statistics.features
     coming = Coming(calendar, features.origin, statistics.rule)
-    return [FeatureSource(server, hourly[server], daily[server], begin, coming, features) for server in wanted]
-
-
-@dataclass(frozen=True)
-class FeatureSource:
-    """One server's statistics, and the hours for which they make features, and how these are seen."""
-
-    server: str
-    hourly: pa.Table
-    daily: pa.Table
-    begin: datetime
-    coming: Coming
-    features: FeatureSet
-
-    def table(self) -> pa.Table:
-        """The hours as `features.scoring_schema`."""
-        if len(self.hourly):
-            rows = coming_hours(self.hourly, self.daily, self.begin, schema.HORIZON_HOURS, self.coming)
-        else:
-            rows = unknown_hours(self.server, self.begin, schema.HORIZON_HOURS, self.coming)
-        return feature_table(self.features, rows)
-
-    def records(self) -> Iterator[dict[str, Any]]:
-        """Feature records of the hours, as the service takes them. Raises InputError for statistics such as NaN."""
-        table = self.table()
-        for name in self.features.names:
-            if not pc.all(pc.is_finite(table.column(name))).as_py():
-                raise InputError(f"The statistics of {self.server} hold values that are not finite. Make them anew.")
-        for record in table.to_pylist():
-            yield {**record, schema.HOUR: record[schema.HOUR].strftime(schema.TIME_FORMAT)}
+    sources = [FeatureSource(server, hourly[server], daily[server], begin, coming, features) for server in wanted]
+    return made_together(sources)
 
 
 def _folders(statistics: Statistics, kind: str, first: datetime | None, last: datetime) -> list[Path]:

@@ -1,9 +1,10 @@
-"""The folds of a backtest side by side: each is one Spark task, which fits and scores in its own process."""
+"""Folds of backtests side by side: each is one Spark task, which fits and scores in its own process."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -13,8 +14,9 @@ from pyspark.sql import SparkSession
 from loadcast.extras import missing_named
 from loadcast.kernels.backtest.loads import Loads
 from loadcast.kernels.backtest.tally import FoldTally
-from loadcast.models.registry import FitRows
-from loadcast.refit import Refit, score_refit
+from loadcast.models.registry import FitVariants
+from loadcast.refit import Refit, score_variants
+from loadcast.settings import Settings
 from loadcast.spark.numbered import each_number, numbers_in
 from loadcast.spark.portable import send_by_value
 from loadcast.spark.server_task import REPORT_SCHEMA, collect_reports, report
@@ -24,29 +26,49 @@ _REPORT_FOLD = "fold"
 
 
 @dataclass(frozen=True)
-class BacktestTask:
-    """The function that Spark runs: number of a refit → its tally, as a row of REPORT_SCHEMA."""
+class Piece:
+    """What a task does: score the settings of `variants` on a fold; see refit.score_variants."""
 
-    refits: tuple[Refit, ...]
+    refit: Refit
+    variants: tuple[Settings, ...]
+    every_forecast: bool = False
+
+
+#: Scores pieces, each in a task: the tallies of each, in their order. Fit for several threads.
+Scorer = Callable[[Sequence[Piece]], list[list[FoldTally]]]
+
+
+@dataclass(frozen=True)
+class BacktestTask:
+    """The function that Spark runs: number of a piece → its tallies, as a row of REPORT_SCHEMA."""
+
+    pieces: tuple[Piece, ...]
     loads: Broadcast[Loads]
-    fit_rows: FitRows
+    fit: FitVariants
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for number in numbers_in(batches):
+            piece = self.pieces[number]
             with missing_named():
-                tally = score_refit(self.refits[number], self.loads.value, self.fit_rows)
-            yield report(_REPORT_FOLD, json.dumps({"number": number, "tally": tally.as_json()}))
+                tallies = score_variants(piece.refit, self.loads.value, self.fit, piece.variants, piece.every_forecast)
+            content = {"number": number, "tallies": [tally.as_json() for tally in tallies]}
+            yield report(_REPORT_FOLD, json.dumps(content))
 
 
-def score_refits(spark: SparkSession, refits: Sequence[Refit], loads: Loads, fit_rows: FitRows) -> list[FoldTally]:
-    """The tallies of all refits, in their order. Every executor gets the loads once."""
-    for refit in refits:
-        send_by_value(refit.rules.features)
+@contextmanager
+def scoring(spark: SparkSession, loads: Loads, fit: FitVariants) -> Iterator[Scorer]:
+    """A function that scores pieces on these loads, which every executor gets once."""
     shared = spark.sparkContext.broadcast(loads)
+
+    def score(pieces: Sequence[Piece]) -> list[list[FoldTally]]:
+        for piece in pieces:
+            send_by_value(piece.refit.rules.features)
+        task = BacktestTask(tuple(pieces), shared, fit)
+        reports = collect_reports(each_number(spark, len(pieces), task, to_struct(REPORT_SCHEMA)))
+        numbered = sorted((json.loads(text) for text in reports[_REPORT_FOLD]), key=lambda one: int(one["number"]))
+        return [[FoldTally.from_json(tally) for tally in one["tallies"]] for one in numbered]
+
     try:
-        task = BacktestTask(tuple(refits), shared, fit_rows)
-        reports = collect_reports(each_number(spark, len(refits), task, to_struct(REPORT_SCHEMA)))
+        yield score
     finally:
         shared.unpersist()
-    numbered = sorted((json.loads(text) for text in reports[_REPORT_FOLD]), key=lambda one: int(one["number"]))
-    return [FoldTally.from_json(one["tally"]) for one in numbered]

@@ -13,32 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark import BarrierTaskContext
 
-from loadcast.extras import missing_named
 from loadcast.kernels.vectors import numbers_in
-from loadcast.model_settings import BoostedSettings
 from loadcast.models.boosted import MISSING
-from loadcast.models.boosted_family import N_CLASSES
+from loadcast.spark.boosting import load_xgboost
 
 MODEL = "model"
-
-
-def parameters(settings: BoostedSettings, threads: int) -> dict[str, Any]:
-    """The settings as xgboost names them."""
-    return {
-        "objective": "multi:softprob",
-        "num_class": N_CLASSES,
-        "tree_method": "hist",
-        "eta": settings.learning_rate,
-        "max_depth": settings.max_depth,
-        "subsample": settings.subsample,
-        "colsample_bytree": settings.col_sample_by_tree,
-        "min_child_weight": settings.min_child_weight,
-        "reg_lambda": settings.reg_lambda,
-        "max_bin": settings.max_bins,
-        "seed": settings.seed,
-        "nthread": threads,
-        "verbosity": 0,
-    }
 
 
 @dataclass(frozen=True)
@@ -55,8 +34,7 @@ class GrowTask:
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Mapped over the batches of each task. Raises EnvironmentNotReadyError where xgboost is missing."""
-        with missing_named():
-            import xgboost  # here: only workers need it
+        xgboost = load_xgboost()
         matrix, labels = _arrays(batches, self.width)
         context = BarrierTaskContext.get()
         shared = {name: self.parameters[name] for name in ("max_bin", "nthread")}

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from loadcast import schema
+from loadcast import paths, schema
 from loadcast.models.model import ModelFamily
+from loadcast.models.registry import named
 from loadcast.settings import Settings
 from loadcast.spark.session import is_local
+from loadcast.storage.staging import Staging
+from loadcast.storage.table_files import Tables
 
 FEATURES = "features"
 Save = Callable[[str], None]
@@ -47,7 +50,38 @@ def number_of_features(rows: DataFrame) -> int:
     return int(rows.schema[FEATURES].metadata["ml_attr"]["num_attrs"])
 
 
+@dataclass(frozen=True)
+class TrainingTable:
+    """mlSource at an address, to be fitted on: `columns` put together as in training_rows, rows before `split`.
+
+    `files` is where its files lie for this process.
+    """
+
+    spark: SparkSession
+    address: str
+    columns: tuple[str, ...]
+    split: datetime
+    files: Tables
+
+
+class Fitted(NamedTuple):
+    """What saves a fitted model in a run that nobody reads yet, and how many features it takes."""
+
+    save: Callable[[Staging], None]
+    n_features: int
+
+
+def fit(family: ModelFamily, table: TrainingTable, settings: Settings) -> Fitted:
+    """Fit a model of the family: in this process where it can and will, else by Spark."""
+    if family.fit_here is not None:
+        here: Callable[[TrainingTable, Settings], Fitted | None] = named(family.fit_here)
+        if fitted := here(table, settings):
+            return fitted
+    rows = training_rows(table.spark, table.address, table.columns, table.split)
+    save = fitting_of(family)(rows, settings)
+    return Fitted(lambda staging: save(staging.address(paths.FOREST_MODEL)), number_of_features(rows))
+
+
 def fitting_of(family: ModelFamily) -> Callable[[DataFrame, Settings], Save]:
     """The half of a family that fits. The module that holds it imports pyspark.ml."""
-    module, _, name = family.fitting.partition(":")
-    return cast("Callable[[DataFrame, Settings], Save]", getattr(importlib.import_module(module), name))
+    return cast("Callable[[DataFrame, Settings], Save]", named(family.fitting))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from loadcast import schema
 from loadcast.models.boosted_family import FORMAT, N_CLASSES, NODES_SCHEMA, SAVED_CLASS
@@ -40,6 +41,7 @@ def read_grown(model: bytes, settings: Mapping[str, Any]) -> GrownTrees:
         "numFeatures": int(about["num_feature"]),
         "missing": schema.MISSING,
         "baseMargins": _base(about["base_score"]),
+        "featureGains": _gains(forest["trees"], int(about["num_feature"])),
         "xgboostVersion": ".".join(map(str, document["version"])),
         "paramMap": dict(settings),
     }
@@ -52,14 +54,30 @@ def _base(text: str) -> list[float]:
     return [float(number) for number in (numbers if isinstance(numbers, list) else [numbers] * N_CLASSES)]
 
 
-def _nodes(tree: Mapping[str, Any], number: int, label: int) -> pa.Table:
-    """The nodes of a tree that can be reached, numbered from the root down."""
-    left, right = np.array(tree["left_children"]), np.array(tree["right_children"])
+def _gains(trees: Iterable[Mapping[str, Any]], n_features: int) -> list[float]:
+    """By how much the splits of each feature have lowered the loss, all trees together: xgboost's `total_gain`."""
+    gains = np.zeros(n_features)
+    for tree in trees:
+        reached = _reached(tree)
+        split = reached[np.array(tree["left_children"])[reached] != _NO_CHILD]
+        np.add.at(gains, np.array(tree["split_indices"])[split], np.array(tree["loss_changes"], np.float64)[split])
+    return [float(gain) for gain in gains]
+
+
+def _reached(tree: Mapping[str, Any]) -> NDArray[np.intp]:
+    """The nodes that can be reached, parents first: those that were pruned stand in the model, too."""
+    left, right = tree["left_children"], tree["right_children"]
     reached = [0]
     for node in reached:  # which grows meanwhile
         if left[node] != _NO_CHILD:
             reached += [left[node], right[node]]
-    chosen = np.array(reached)
+    return np.array(reached, dtype=np.intp)
+
+
+def _nodes(tree: Mapping[str, Any], number: int, label: int) -> pa.Table:
+    """The nodes of a tree that can be reached, numbered from the root down."""
+    left, right = np.array(tree["left_children"]), np.array(tree["right_children"])
+    chosen = _reached(tree)
     places = np.full(len(left) + 1, _NO_CHILD)  # of no child, too: that is the last one
     places[chosen] = np.arange(len(chosen))
     leaf, numbers = left[chosen] == _NO_CHILD, np.array(tree["split_conditions"])[chosen]

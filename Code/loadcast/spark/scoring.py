@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -90,7 +90,7 @@ class ScoreTask:
     def tested(self, number: int) -> Tally | HorizonTally:
         """The tally of a file of which the model answers the test rows alone: nothing is written."""
         tally = self._tally()
-        for rows in self._batches(number):
+        for rows in self.batches(number):
             is_test = rows.column(schema.HOUR).to_numpy() >= np.datetime64(self.split, "us")
             labels, shares = np.ones(len(rows), dtype=np.intp), np.full((len(rows), len(schema.CLASS_NAMES)), 1.0)
             answers = answers_of(self.model, rows.filter(pa.array(is_test)), self.columns)
@@ -103,9 +103,10 @@ class ScoreTask:
             return HorizonTally(self.split, self.decisions)
         return Tally(self.split, self.rule, self.decisions)
 
-    def _batches(self, number: int) -> Iterator[pa.Table]:
+    def batches(self, number: int, further: Iterable[str] = ()) -> Iterator[pa.Table]:
+        """The rows of a file, some at a time, with what is tallied, the model's input and `further` columns."""
         tallied = TALLIED_BY_HORIZON if self.has_origins else TALLIED
-        names = list(dict.fromkeys([*_TAKEN_OVER, *tallied, *self.columns]))
+        names = list(dict.fromkeys([*_TAKEN_OVER, *tallied, *self.columns, *further]))
         with self.source.reading(self.files[number]) as path, pq.ParquetFile(path) as file:
             for batch in file.iter_batches(ROWS_PER_BATCH, columns=names, use_threads=False):
                 yield pa.Table.from_batches([batch])
@@ -114,7 +115,7 @@ class ScoreTask:
         tally = self._tally()
         if number == 0:  # there is a table, were no row of the test period
             self._write(self.schema.empty_table(), parts)
-        for rows in self._batches(number):
+        for rows in self.batches(number):
             answers = answers_of(self.model, rows, self.columns)
             tally.add(rows, *answers)
             tested = rows.column(schema.HOUR).to_numpy() >= np.datetime64(self.split, "us")

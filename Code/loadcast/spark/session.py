@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from loadcast.spark.archive import archive_options, is_awkward
 from loadcast.spark.failures import start_failure
 from loadcast.spark.java import find_java
 from loadcast.spark.options import SparkOptions
+from loadcast.spark.quiet import quiet_accumulators, quiet_gateway
 from loadcast.system import signals
 from loadcast.system.temporary import default_for_others, process_folder
 
@@ -133,9 +133,7 @@ def create_session(
     Spark does not start.
     """
     options = options or SparkOptions()
-    # Its debug log has all that is sent to the JVM, keys included; its errors tell of a JVM that is gone, as ours do.
-    # What it logs at INFO as a thread's connection is closed makes Python 3.13 complain at its end: the thread is gone.
-    logging.getLogger("py4j").setLevel(logging.WARNING if options.show_log else logging.CRITICAL)
+    quiet_gateway(not options.show_log)
     java_home, master = find_java(), _master(options)
     _set_environment(java_home, master)
     temporary = process_folder()
@@ -150,7 +148,7 @@ def create_session(
             raise start_failure(error, log.read_text(errors="replace")[-2_000:].strip() if log else "") from error
         signals.take_back(_grace_s(master, options, java))
         if not options.show_log:
-            _quiet_accumulators(session)
+            quiet_accumulators(session)
         if called:
             called.result()
         if not is_local(session.sparkContext.master):
@@ -169,13 +167,6 @@ def _set_environment(java_home: Path, master: str | None) -> None:
         open_relay()
         # Spark need not know the machine's name, which need not resolve.
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-
-
-def _quiet_accumulators(session: SparkSession) -> None:
-    """Keep the traceback off the screen that pyspark's server prints when the JVM breaks off: our error says it."""
-    server = getattr(session.sparkContext, "_accumulatorServer", None)
-    if server is not None:
-        server.handle_error = lambda request, address: None
 
 
 def _grace_s(master: str | None, options: SparkOptions, java: str) -> float:

@@ -38,14 +38,19 @@ def macro_f1(confusion: NDArray[Any]) -> Float64s:
 def resampled(by_server: Counts, draws: int = DRAWS, seed: int = SEED) -> NDArray[np.float64]:
     """Sums over servers that are drawn anew: (answers, servers, 3, 3) → (draws, answers, 3, 3)."""
     answers, servers, *classes = by_server.shape
-    random = np.random.default_rng(seed)
     cells = by_server.transpose(1, 0, 2, 3).reshape(servers, -1).astype(np.float64)
+    return drawn_sums(cells, draws, seed).reshape(draws, answers, *classes)
+
+
+def drawn_sums(cells: Float64s, draws: int = DRAWS, seed: int = SEED) -> Float64s:
+    """Sums over servers that are drawn anew: (servers, cells) → (draws, cells)."""
+    servers, random = len(cells), np.random.default_rng(seed)
     step = max(1, _CHUNK_CELLS // servers)
     sums = []
     for begin in range(0, draws, step):
         times = random.multinomial(servers, np.full(servers, 1 / servers), size=min(step, draws - begin))
         sums.append(times.astype(np.float64) @ cells)
-    return np.concatenate(sums).reshape(draws, answers, *classes)
+    return np.concatenate(sums)
 
 
 def interval(values: Float64s) -> tuple[float, float]:

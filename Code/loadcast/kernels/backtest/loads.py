@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,13 @@ class Loads:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def digest(self) -> str:
+        """The sha-256 of all that stands here, in hexadecimal."""
+        digest = hashlib.sha256("\n".join(self.servers).encode("utf-8", "surrogatepass"))
+        for array in (self.codes, self.hours, self.peaks):
+            digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).data)
+        return digest.hexdigest()
 
     def before(self, hour: int) -> Loads:
         """What was known at an hour (since 1970): nothing of it, or later, or of servers that came later."""

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Protocol
 
 from loadcast.kernels.backtest.bootstrap import accuracy, interval, macro_f1, resampled
 from loadcast.kernels.backtest.folds import Fold
+from loadcast.kernels.backtest.servers import best_naive, servers_beside_naive
 from loadcast.kernels.backtest.tally import ANSWERS, NAIVE, FoldTally
 from loadcast.kernels.buckets import Float64s
+from loadcast.kernels.calibration import Calibration
 from loadcast.kernels.horizon_tally import by_horizon
 from loadcast.kernels.scores import scores
 from loadcast.kernels.tally import Counts
 
 BETTER, WORSE, TIE, UNKNOWN = "better", "worse", "tie", "unknown"
-#: How far below its best naive forecast a server is said to be clearly below it.
-CLEARLY_BELOW = 0.02
 #: With fewer servers an interval says little.
 FEW_SERVERS = 10
 _MEASURES = {"accuracy": accuracy, "macroF1": macro_f1}
@@ -34,11 +31,11 @@ def summary(plan: Sequence[Fold], tallies: Sequence[FoldTally]) -> dict[str, Any
     folds = sorted(zip(plan, tallies, strict=True), key=lambda item: item[0].split)
     return {
         "folds": [_fold(fold, tally) for fold, tally in folds],
-        "total": _scored(together),
+        "total": scored(together),
         "lift": _lifts(together.by_server),
         "byHorizon": by_horizon(dict(zip(ANSWERS, together.by_horizon, strict=True))),
-        "servers": _servers(together),
-        "warning": _warning(len(together.servers)),
+        "servers": servers_beside_naive([tally for _, tally in folds]),
+        "warning": warning_of_few(len(together.servers)),
     }
 
 
@@ -48,17 +45,30 @@ def _fold(fold: Fold, tally: FoldTally) -> dict[str, Any]:
         **period,
         "trainingRows": tally.training_rows,
         "servers": len(tally.servers),
-        **_scored(tally),
+        **scored(tally),
     }
 
 
-def _scored(tally: FoldTally) -> dict[str, Any]:
+class Counted(Protocol):
+    """What scores follow from: confusion matrices of ANSWERS (answers, 3, 3), the sum of losses, calibration."""
+
+    @property
+    def confusion(self) -> Counts: ...
+
+    @property
+    def loss(self) -> float: ...
+
+    @property
+    def calibration(self) -> Calibration: ...
+
+
+def scored(tally: Counted) -> dict[str, Any]:
     """The model's scores and each naive forecast's; the best naive forecast of each measure, and the lift over it."""
     confusion = tally.confusion
     model, *naive = (scores(one) for one in confusion)
     calibration = tally.calibration.report()
     values = {name: measure(confusion) for name, measure in _MEASURES.items()}
-    best = {name: _best(numbers) for name, numbers in values.items()}
+    best = {name: int(best_naive(numbers)) for name, numbers in values.items()}
     return {
         **model,
         "logLoss": float(f"{tally.loss / model['rows']:.12g}"),
@@ -67,11 +77,6 @@ def _scored(tally: FoldTally) -> dict[str, Any]:
         "bestNaive": {name: ANSWERS[at] for name, at in best.items()},
         "liftOverBestNaive": {name: float(numbers[0] - numbers[best[name]]) for name, numbers in values.items()},
     }
-
-
-def _best(values: NDArray[Any]) -> int:
-    """Which of the naive forecasts, (answers, …), is the best: the first of equals, as a place in ANSWERS."""
-    return 1 + int(np.argmax(values[1:], axis=0))
 
 
 def _lifts(by_server: Counts) -> dict[str, Any]:
@@ -83,7 +88,7 @@ def _lifts(by_server: Counts) -> dict[str, Any]:
 
 def _lift(name: str, whole: Counts, drawn: Float64s | None) -> dict[str, Any]:
     values = _MEASURES[name](whole)
-    best = _best(values)
+    best = int(best_naive(values))
     low, high, verdict = None, None, UNKNOWN
     if drawn is not None:
         compared = _MEASURES[name](drawn[:, [0, best]])
@@ -93,39 +98,15 @@ def _lift(name: str, whole: Counts, drawn: Float64s | None) -> dict[str, Any]:
     return {"over": ANSWERS[best], "lift": lift, "low": low, "high": high, "verdict": verdict}
 
 
-def _servers(tally: FoldTally) -> dict[str, Any]:
-    """Each server against its own best naive forecast, by accuracy; the worst first."""
-    right = accuracy(tally.by_server)
-    best = 1 + right[1:].argmax(axis=0)
-    naive = right[best, np.arange(len(tally.servers))]
-    lifts = right[0] - naive
-    below = lifts < 0
-    order = sorted(range(len(lifts)), key=lambda at: (lifts[at], tally.servers[at]))
-    rows = tally.by_server[0].sum(axis=(1, 2))
-    return {
-        "number": len(lifts),
-        "below": int(below.sum()),
-        "clearlyBelow": int((lifts < -CLEARLY_BELOW).sum()),
-        "clearlyBelowShare": float((lifts < -CLEARLY_BELOW).mean()),
-        "medianLift": float(np.median(lifts)),
-        "medianLiftOfBelow": float(np.median(lifts[below])) if below.any() else None,
-        "listed": [
-            {
-                "server": tally.servers[at],
-                "rows": int(rows[at]),
-                "accuracy": float(right[0, at]),
-                "bestNaive": ANSWERS[best[at]],
-                "naiveAccuracy": float(naive[at]),
-                "lift": float(lifts[at]),
-            }
-            for at in order
-        ],
-    }
-
-
-def _warning(servers: int) -> str | None:
+def warning_of_few(servers: int) -> str | None:
+    """What is to be said of intervals that so few servers were drawn for; None where they are enough."""
     if servers == 1:
         return "There is one server only, so nothing is known of how the lift differs between servers."
-    if servers < FEW_SERVERS:
-        return f"The intervals are of {servers} servers alone: with fewer than {FEW_SERVERS} they are too narrow."
+    return warning_of_narrow(servers, "servers")
+
+
+def warning_of_narrow(units: int, unit: str) -> str | None:
+    """What is to be said of intervals of so few servers, or days; None where they are enough."""
+    if units < FEW_SERVERS:
+        return f"The intervals are of {units} {unit} alone: with fewer than {FEW_SERVERS} they are too narrow."
     return None

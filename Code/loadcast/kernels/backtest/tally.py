@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from loadcast import schema
+from loadcast.kernels.buckets import Float64s
 from loadcast.kernels.calibration import Calibration
 from loadcast.kernels.evaluation import MOST_FREQUENT
 from loadcast.kernels.grid import hours_of
@@ -32,13 +33,13 @@ class FoldTally:
     """Counts of one fold, or of several.
 
     `by_server` (answers, servers, 3, 3) and `by_horizon` (answers, horizons from 0 on, 3, 3): rows the true class,
-    columns the forecast one. `loss` is minus the sum of the logarithms of the true class's probability.
+    columns the forecast one. `losses` (servers,) are minus the sums of the logarithms of the true class's probability.
     """
 
     servers: tuple[str, ...]
     by_server: Counts
     by_horizon: Counts
-    loss: float
+    losses: Float64s
     calibration: Calibration
     training_rows: int
 
@@ -48,13 +49,18 @@ class FoldTally:
         total: Counts = self.by_server.sum(axis=1)
         return total
 
+    @property
+    def loss(self) -> float:
+        """The losses of all servers together."""
+        return float(self.losses.sum())
+
     def as_json(self) -> dict[str, Any]:
         """The counts as plain values; from_json reads them."""
         return {
             "servers": list(self.servers),
             "byServer": self.by_server.tolist(),
             "byHorizon": self.by_horizon.tolist(),
-            "loss": self.loss,
+            "losses": self.losses.tolist(),
             "calibration": self.calibration.as_json(),
             "trainingRows": self.training_rows,
         }
@@ -68,7 +74,7 @@ class FoldTally:
             servers,
             np.array(content["byServer"], dtype=np.int64).reshape(shape),
             np.array(content["byHorizon"], dtype=np.int64),
-            content["loss"],
+            np.array(content["losses"], dtype=np.float64),
             Calibration.from_json(content["calibration"]),
             content["trainingRows"],
         )
@@ -77,14 +83,16 @@ class FoldTally:
         """The counts of both; servers by name."""
         servers = tuple(sorted({*self.servers, *other.servers}))
         at = {name: number for number, name in enumerate(servers)}
-        by_server = np.zeros((len(ANSWERS), len(servers), _N, _N), dtype=np.int64)
+        by_server, losses = np.zeros((len(ANSWERS), len(servers), _N, _N), dtype=np.int64), np.zeros(len(servers))
         for part in (self, other):
-            by_server[:, [at[name] for name in part.servers]] += part.by_server
+            own = [at[name] for name in part.servers]
+            by_server[:, own] += part.by_server
+            losses[own] += part.losses
         return FoldTally(
             servers,
             by_server,
             self.by_horizon + other.by_horizon,
-            self.loss + other.loss,
+            losses,
             self.calibration.plus(other.calibration),
             self.training_rows + other.training_rows,
         )
@@ -97,7 +105,7 @@ class FoldCounter:
         self._commonest = commonest
         nothing = np.zeros((len(ANSWERS), 0, _N, _N), dtype=np.int64)
         horizons = np.zeros((len(ANSWERS), _HORIZONS, _N, _N), dtype=np.int64)
-        self._tally = FoldTally((), nothing, horizons, 0.0, Calibration.none(), training_rows)
+        self._tally = FoldTally((), nothing, horizons, np.zeros(0), Calibration.none(), training_rows)
 
     def add(self, rows: pa.Table, labels: Codes, probabilities: NDArray[np.float64]) -> None:
         """Add observed rows with the columns COUNTED and the model's answers: labels (n,), probabilities (n, 3)."""
@@ -107,12 +115,12 @@ class FoldCounter:
         truth = rows.column(schema.LABEL).to_numpy().astype(np.intp)
         horizons = hours_of(rows.column(schema.HOUR)) - hours_of(rows.column(schema.FORECAST_ORIGIN))
         said = np.stack([labels, *(self._naive(rows, name) for name in NAIVE)]) - 1
-        names = tuple(servers.dictionary.to_pylist())
+        names, codes = tuple(servers.dictionary.to_pylist()), servers.indices.to_numpy().astype(np.intp)
         part = FoldTally(
             names,
-            _counted(servers.indices.to_numpy().astype(np.intp), len(names), truth - 1, said),
+            _counted(codes, len(names), truth - 1, said),
             _counted(horizons.astype(np.intp), _HORIZONS, truth - 1, said),
-            float(log_losses(probabilities, truth).sum()),
+            np.bincount(codes, log_losses(probabilities, truth), len(names)).astype(np.float64),
             Calibration.of(truth, labels, probabilities),
             0,
         )

@@ -9,10 +9,11 @@ from loadcast.kernels.direct.level import level
 from loadcast.kernels.direct.recent import blends, recent, usual_changes
 from loadcast.kernels.direct.rows import DirectRows
 from loadcast.kernels.direct.same_hour import same_hour, same_hour_of_week
+from loadcast.kernels.direct.weekly import weekly
 
 #: What is made together.
 GROUPS: Mapping[str, Callable[[DirectRows], dict[str, Float64s]]] = {
-    group.__name__: group for group in (same_hour, same_hour_of_week, level, recent, blends, usual_changes)
+    group.__name__: group for group in (same_hour, same_hour_of_week, level, recent, blends, usual_changes, weekly)
 }
 
 

@@ -22,12 +22,12 @@ TRENDS_H = ((6, 24), (24, 168), (168, 672))
 def level(rows: DirectRows) -> Columns:
     """Mean, spread, largest and shares of classes over the last 6 to 672 hours, as of the origin; and their trend."""
     origins, back = np.unique(rows.origins, return_inverse=True)
-    # Of an origin before its server's first day nothing is known, and the slot is another server's.
-    firsts = np.zeros(len(origins), dtype=np.int64)
-    np.maximum.at(firsts, back, rows.first_slots)
+    # Of an origin before its server's first day nothing is known: the slot is another server's, and may be its origin.
+    is_known = rows.origins >= rows.first_slots
+    firsts = np.full(len(origins), len(rows.relative.grid.observed))
+    firsts[back[is_known]] = rows.first_slots[is_known]
     windows = Windows(origins, firsts)
     columns = _levels(rows.relative, windows) | _restlessness(rows.relative, windows)
-    is_known = rows.origins >= rows.first_slots
     columns = {name: np.where(is_known, column[back], np.nan) for name, column in columns.items()}
     columns[KNOWN_HOURS] = np.nan_to_num(columns[KNOWN_HOURS])
     for recent, before in TRENDS_H:

@@ -5,6 +5,7 @@ from loadcast.kernels.features.assembly import (
     coming_hours,
     every_hour,
     feature_table,
+    hours_together,
     labelled,
     relative_table,
     training_table,
@@ -14,12 +15,13 @@ from loadcast.kernels.features.classic import CLASSIC
 from loadcast.kernels.features.feature import Encoding, Feature, Kind
 from loadcast.kernels.features.feature_set import FeatureSet, Origin
 from loadcast.kernels.features.public_sample import PUBLIC_SAMPLE
-from loadcast.kernels.features.relative import DIRECT, EXTENDED
+from loadcast.kernels.features.relative import DIRECT, DIRECT_1, EXTENDED
 from loadcast.kernels.features.rows import FeatureRows
 
 __all__ = [
     "CLASSIC",
     "DIRECT",
+    "DIRECT_1",
     "EXTENDED",
     "PUBLIC_SAMPLE",
     "Coming",
@@ -32,6 +34,7 @@ __all__ = [
     "coming_hours",
     "every_hour",
     "feature_table",
+    "hours_together",
     "labelled",
     "relative_table",
     "training_table",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from loadcast import schema
 from loadcast.kernels.buckets import Float64s
-from loadcast.kernels.direct import level, recent, same_hour
+from loadcast.kernels.direct import level, recent, same_hour, weekly
 from loadcast.kernels.direct.columns import GROUPS
 from loadcast.kernels.direct.relative import HIGHEST, LOWEST
 from loadcast.kernels.direct.rows import SAME_HOUR_DAYS
@@ -186,6 +186,20 @@ def _recent() -> Iterator[Feature]:
         yield _relative("usual_changes", f"followedBy{name}", _SHARE, "share", meaning)
 
 
+def _weekly() -> Iterator[Feature]:
+    of_days = f"the same hour of alike days among the newest {SAME_HOUR_DAYS} known"
+    of_weeks = f"the same hour of {same_hour.WEEKS} weeks and the hours beside it"
+    moved = f"{of_weeks}, moved as levelMean{weekly.LEVEL_H} since"
+    for name, span, what in (
+        ("dayType", _POSITION, of_days),
+        ("weekNear", _POSITION, of_weeks),
+        ("weekMoved", _MOVED, moved),
+    ):
+        yield _relative("weekly", f"{name}Mean", span, "position", f"mean of {what}")
+        yield _relative("weekly", f"{name}Low", _SHARE, "share", f"share of low of {what}")
+        yield _relative("weekly", f"{name}High", _SHARE, "share", f"share of high of {what}")
+
+
 _HISTORY = (*_same_hour(), *_weeks(), *_level())
 EXTENDED = FeatureSet(
     "extended",
@@ -195,12 +209,20 @@ EXTENDED = FeatureSet(
     simulates_cutoffs=True,
     known_hours=level.KNOWN_HOURS,
 )
-DIRECT = FeatureSet(
-    "direct",
-    1,
-    (_HORIZON, *_CALENDAR, *_HISTORY, *_recent(), _WIDTH),
-    categories=(HOLIDAY.name,),
-    simulates_cutoffs=True,
-    origin=Origin.FORECAST,
-    known_hours=level.KNOWN_HOURS,
-)
+
+
+def _direct(version: int, features: tuple[Feature, ...]) -> FeatureSet:
+    return FeatureSet(
+        "direct",
+        version,
+        (_HORIZON, *_CALENDAR, *_HISTORY, *features, _WIDTH),
+        categories=(HOLIDAY.name,),
+        simulates_cutoffs=True,
+        origin=Origin.FORECAST,
+        known_hours=level.KNOWN_HOURS,
+    )
+
+
+DIRECT = _direct(2, (*_recent(), *_weekly()))
+#: What models were trained with before; they are served as ever.
+DIRECT_1 = _direct(1, tuple(_recent()))

@@ -13,7 +13,7 @@ from loadcast.kernels.buckets import Int64s
 from loadcast.kernels.calendar import CalendarRule
 from loadcast.kernels.features import FeatureRows, FeatureSet, relative_table
 from loadcast.kernels.features.feature_set import Origin
-from loadcast.kernels.grid import Grid
+from loadcast.kernels.grid import Grid, hours_of
 from loadcast.kernels.labels import LabelRule
 from loadcast.kernels.simulation.draw import Draw
 from loadcast.kernels.simulation.views import View
@@ -52,6 +52,21 @@ class Simulation:
         """The rows to score the test period by."""
         return self._table(grid, self._tested(grid), self.rule, self.split)
 
+    def times_forecast(self, rows: pa.Table) -> Int64s:
+        """How often the hour of each of some rows of test_table is forecast from origins all of whose hours are tested.
+
+        A row of a set whose rows are a forecast each is forecast once.
+        """
+        if self.features.origin is not Origin.HOUR:
+            return np.ones(len(rows), np.int64)
+        hours, origins = hours_of(rows.column(schema.HOUR)), self._origins()
+        before = np.searchsorted(origins, hours - schema.HORIZON_HOURS)
+        return (np.searchsorted(origins, hours) - before).astype(np.int64)
+
+    def _origins(self) -> Int64s:
+        """Hours that forecasts are made at: only those whose hours to come all lie in the test period."""
+        return np.arange(self.split - 1, self.end - schema.HORIZON_HOURS, self.every_h)
+
     def _table(self, grid: Grid, chosen: tuple[Int64s, Int64s], rule: LabelRule, known_until: int) -> pa.Table:
         slots, origins = chosen
         return relative_table(self.features, FeatureRows(grid, slots, origins, self.calendar, rule), known_until)
@@ -63,8 +78,7 @@ class Simulation:
             slots = np.flatnonzero(inside)
             return slots, slots - schema.HORIZON_HOURS
         ahead = np.arange(1, schema.HORIZON_HOURS + 1)
-        # Only origins whose hours all lie in the test period.
-        made = np.arange(self.split - 1, self.end - schema.HORIZON_HOURS, self.every_h)
+        made = self._origins()
         starts = (grid.day_begins - grid.first_day) * 24
         hours = (made[:, None] + ahead).ravel()
         is_there = (hours >= grid.first[:, None]) & (hours <= grid.last[:, None])

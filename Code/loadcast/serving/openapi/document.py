@@ -25,7 +25,7 @@ def document(service: Service) -> dict[str, Any]:
     """The OpenAPI 3.1 document of a service and the model that it has at this moment."""
     contract = service.served.predictor.contract if service.is_ready else None
     rule = service.served.answer_rule if service.is_ready else None
-    components = schemas.answer_schemas(rule)
+    components = schemas.answer_schemas(rule, is_gated=service.forecast_gate is not None)
     examples: dict[str, Any] = {}
     if contract is None:
         components |= {"Record": {"type": "object"}, "Batch": {"type": "array"}, "InferenceRequest": {"type": "object"}}

@@ -111,8 +111,8 @@ def example_inference(contract: RequestContract) -> dict[str, Any]:
     return {"inputs": tensors}
 
 
-def answer_schemas(rule: AnswerRule | None) -> dict[str, Schema]:
-    """What answers are made of, where a model's rule adds to them."""
+def answer_schemas(rule: AnswerRule | None, *, is_gated: bool = False) -> dict[str, Schema]:
+    """What answers are made of, where a model's rule adds to them, and a service's gate to its forecasts."""
     fields: dict[str, Schema] = {
         schema.SERVER: {"type": "string"},
         schema.HOUR: {"type": "string"},
@@ -128,7 +128,7 @@ def answer_schemas(rule: AnswerRule | None) -> dict[str, Schema]:
     texts = {"type": "string"}
     return {
         "Answer": closed({**fields, **bounds} if rule is not None and rule.has_bounds else fields),
-        "Hour": closed(fields, description="An answer; the bounds of classes stand once beside the hours."),
+        "Hour": _hour(fields, is_gated=is_gated),
         "Answers": {
             "type": "object",
             "patternProperties": {"^(?:0|[1-9][0-9]*)$": _ref("Answer")},
@@ -156,6 +156,21 @@ def _decided(rule: AnswerRule | None) -> dict[str, Schema]:
         about = f"Whether the largest probability reaches {rule.decisions.min_confidence:g}; else there is no forecast."
         fields[schema.CONFIDENT] = {"type": "boolean", "description": about}
     return fields
+
+
+def _hour(fields: dict[str, Schema], *, is_gated: bool) -> Schema:
+    """An hour of a forecast; one that came through a gate says so, and what the model itself said."""
+    about = "An answer; the bounds of classes stand once beside the hours."
+    if not is_gated:
+        return closed(fields, description=about)
+    by = f"{schema.MODEL}, or the naive forecast that answers in its place; missing where no gate counts."
+    said = closed({schema.PREDICTION: {"enum": list(schema.CLASS_NAMES)}, "probability": closed(_SHARES)})
+    further: dict[str, Schema] = {
+        schema.ANSWERED_BY: {"type": "string", "description": by},
+        schema.MODEL: {**said, "description": "What the model itself said."},
+    }
+    both = {schema.ANSWERED_BY: [schema.MODEL], schema.MODEL: [schema.ANSWERED_BY]}
+    return closed({**fields, **further}, tuple(fields), description=about, dependentRequired=both)
 
 
 def inference_request(contract: RequestContract, rule: AnswerRule | None) -> Schema:

@@ -30,12 +30,27 @@ _WORDS = ("message", "detail", "title")
 
 
 @dataclass(frozen=True)
+class Gated:
+    """Which forecast answers an hour behind a gate, schema.MODEL or a naive one, and what the model itself said."""
+
+    answered_by: str
+    label: int
+    probabilities: tuple[float, ...]
+
+    @property
+    def is_naive(self) -> bool:
+        """Whether a naive forecast answers in the model's place."""
+        return self.answered_by != schema.MODEL
+
+
+@dataclass(frozen=True)
 class HourForecast:
     """The class (1 low, 2 medium, 3 high) of one server for one hour; `probabilities` in the order of the classes.
 
     `cold_start` says that a value of the record, such as the server, was not in the training data. None where the
     answer does not say it: `decision`, the class of least expected cost, with its `expected_cost`; `confident`, whether
     the largest probability is as large as was wanted, without which there is no forecast; and the `bounds` of classes.
+    `gated` is None unless the forecast came through a gate.
     """
 
     server: str
@@ -47,6 +62,7 @@ class HourForecast:
     expected_cost: float | None = None
     confident: bool | None = None
     bounds: Bounds | None = None
+    gated: Gated | None = None
 
 
 @dataclass(frozen=True)
@@ -183,7 +199,10 @@ def with_bounds(hours: Iterable[HourForecast], rule: LabelRule) -> Iterator[Hour
 
 
 def forecast_table(hours: Iterable[HourForecast]) -> pa.Table:
-    """The hours as schema.FORECAST_SCHEMA, with the columns of schema.DECISION_SCHEMA that answers say something of."""
+    """The hours as schema.FORECAST_SCHEMA, with the columns of schema.DECISION_SCHEMA that answers say something of.
+
+    Behind a gate there are those of schema.GATED_SCHEMA, too.
+    """
     rows = [
         {
             schema.SERVER: hour.server,
@@ -197,11 +216,21 @@ def forecast_table(hours: Iterable[HourForecast]) -> pa.Table:
             schema.DECISION: hour.decision,
             schema.EXPECTED_COST: hour.expected_cost,
             schema.CONFIDENT: hour.confident,
+            **({} if hour.gated is None else _gated_columns(hour.gated)),
         }
         for hour in hours
     ]
-    said = [field for field in schema.DECISION_SCHEMA if any(row[field.name] is not None for row in rows)]
+    further = (*schema.DECISION_SCHEMA, *schema.GATED_SCHEMA)
+    said = [field for field in further if any(row.get(field.name) is not None for row in rows)]
     return pa.Table.from_pylist(rows, schema=pa.schema([*schema.FORECAST_SCHEMA, *said]))
+
+
+def _gated_columns(gated: Gated) -> dict[str, object]:
+    return {
+        schema.ANSWERED_BY: gated.answered_by,
+        schema.MODEL_PREDICTION: gated.label,
+        **dict(zip(schema.MODEL_PROBABILITY_COLUMNS.values(), gated.probabilities, strict=True)),
+    }
 
 
 def explain(body: bytes) -> str:

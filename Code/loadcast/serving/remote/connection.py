@@ -99,16 +99,20 @@ class Connection:
 
     def ask(self, body: bytes, n_records: int, deadline: Deadline) -> Reply:
         """Send a body once. Raises requests.RequestException, and ServiceError for an answer that is far too long."""
-        left_s = max(deadline.left_s(), 1e-3)  # a time-out of 0 is none
-        with self._session.post(
-            self._url,
-            data=body,
-            headers={"Content-Type": "application/json", "Accept": "application/json"},
-            timeout=(min(CONNECT_TIMEOUT_S, left_s), min(ANSWER_TIMEOUT_S, left_s)),
-            allow_redirects=False,
-            stream=True,
-        ) as response:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        with self._session.post(self._url, data=body, headers=headers, **_bounded(deadline)) as response:
             return Reply(response.status_code, response.headers, _limited(response, n_records))
+
+    def read(self, url: str, deadline: Deadline) -> Reply:
+        """What is at another address of the service, asked for once. Raises as `ask` does."""
+        with self._session.get(url, headers={"Accept": "application/json"}, **_bounded(deadline)) as response:
+            return Reply(response.status_code, response.headers, _limited(response, 0))
+
+
+def _bounded(deadline: Deadline) -> dict[str, Any]:
+    left_s = max(deadline.left_s(), 1e-3)  # a time-out of 0 is none
+    timeout = min(CONNECT_TIMEOUT_S, left_s), min(ANSWER_TIMEOUT_S, left_s)
+    return {"timeout": timeout, "allow_redirects": False, "stream": True}
 
 
 def unreachable(url: str, error: requests.RequestException, attempts_to_reach: int) -> Unanswered:

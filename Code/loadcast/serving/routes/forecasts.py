@@ -17,11 +17,13 @@ from loadcast.serving.answer_rule import as_json
 from loadcast.serving.exchange import Exchange, Reply, json_reply
 from loadcast.serving.faults import NotFoundError
 from loadcast.serving.request_contract import shown
-from loadcast.serving.service import Service
+from loadcast.serving.scored import Scored
+from loadcast.serving.service import ServedModel, Service
 from loadcast.settings import parse_time
 
 if TYPE_CHECKING:
-    from loadcast.serving.statistics import FeatureSource
+    from loadcast.serving.answering import GateInUse
+    from loadcast.serving.feature_source import FeatureSource
 
 _PARAMETERS = ("server", "from")
 _LONGEST_QUERY = 4
@@ -31,7 +33,7 @@ def forecast(service: Service, exchange: Exchange, query: bytes) -> Reply:
     """The schema.HORIZON_HOURS hours from `from`, else after the newest hour with statistics, of `server`.
 
     Raises RequestError, NotFoundError for a server or a service without statistics, and ArtefactError where these
-    cannot be used.
+    cannot be used. Behind a gate that counts for these hours, naive forecasts may answer.
     """
     server, begin = _asked(query)
     served = service.served
@@ -44,6 +46,10 @@ def forecast(service: Service, exchange: Exchange, query: bytes) -> Reply:
         raise _unusable(error) from error
     contract = served.predictor.contract
     exchange.scored = served.predictor.score_table(contract.read_records(records))
+    if service.forecast_gate is not None:
+        gate = service.forecast_gate.for_forecast(served.predictor.info, source.begin, is_next=begin is None)
+        if gate is not None:
+            exchange.scored = _let_through(gate, source, exchange.scored, served)
     hours = list(exchange.scored.answers().values())
     for hour in hours:
         hour.pop(schema.BOUNDS, None)  # they are the same for all, and named once
@@ -55,6 +61,20 @@ def forecast(service: Service, exchange: Exchange, query: bytes) -> Reply:
         "hours": hours,
     }
     return json_reply(body)
+
+
+def _let_through(gate: GateInUse, source: FeatureSource, said: Scored, served: ServedModel) -> Scored:
+    """What comes through a gate of what the model said, which stands beside it."""
+    through = gate.let_through(source, said.labels, said.probabilities)
+    further = {
+        **served.answer_rule.fields(said.servers, through.probabilities),
+        schema.ANSWERED_BY: through.answered_by,
+        schema.MODEL: [
+            {schema.PREDICTION: label, "probability": dict(zip(schema.CLASS_NAMES.values(), shares, strict=True))}
+            for label, shares in zip(said.labels.tolist(), said.probabilities.tolist(), strict=True)
+        ],
+    }
+    return replace(said, labels=through.labels, probabilities=through.probabilities, further=further)
 
 
 def _asked(query: bytes) -> tuple[str, datetime | None]:

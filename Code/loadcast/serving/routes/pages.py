@@ -33,14 +33,17 @@ def about(service: Service, exchange: Exchange) -> Reply:
 
 
 def metrics(service: Service, exchange: Exchange) -> Reply:
-    """The counts of all processes, in Prometheus' text format."""
+    """The counts of all processes, in Prometheus' text format, and what answers."""
     model = {"name": service.name, "loadcast": __version__}
     if service.is_ready:
         served = service.served
         features = served.predictor.contract.features
         features_version = f"{features.name} {features.version}"
         model |= {"version": served.version, "family": served.family, "features": features_version}
-    body, media_type = exposition(service.metrics, model)
+    gate = None
+    if service.forecast_gate is not None and service.is_ready:
+        gate = service.forecast_gate.state(service.served.predictor.info)
+    body, media_type = exposition(service.metrics, model, gate)
     return Reply(200, body, media_type)
 
 

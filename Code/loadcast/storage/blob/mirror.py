@@ -49,6 +49,11 @@ class Mirror:
             replace_link(self.folder / link, paths.run_path(run))
             self._prune()
 
+    def forget(self, link: str) -> None:
+        """Remove the link to what the container no longer names, such as the model of a run that was rolled back."""
+        with self._explained():
+            (self.folder / link).unlink(missing_ok=True)
+
     def part(self, run: str, name: str) -> Path:
         """The copy of an artefact of a run, or of a part of one. Raises OutputError where it cannot be kept."""
         with self._explained():

@@ -76,8 +76,10 @@ class ContainerOutput:
     def at_hand(self, wanted: Wanted, if_any: Wanted | None = None) -> Path:
         mirror = Mirror(self.container, self.prefix)
         for link, names in {**(if_any or {}), **wanted}.items():
-            if not self._bring(mirror, link, tuple(names)) and link in wanted:
-                raise no_run(self.shown, link)
+            if not self._bring(mirror, link, tuple(names)):
+                mirror.forget(link)
+                if link in wanted:
+                    raise no_run(self.shown, link)
         return mirror.folder
 
     def months(self, run: Path) -> Months:

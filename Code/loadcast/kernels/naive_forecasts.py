@@ -21,7 +21,7 @@ from loadcast.kernels.naive import (
 )
 from loadcast.kernels.same_hour import most_counted
 from loadcast.kernels.tally import ANSWERS, MODEL
-from loadcast.monitoring.truth import Classes, Truth
+from loadcast.kernels.truth import Classes, Truth
 
 _KNOWN_DAYS = schema.HORIZON_HOURS // 24
 _N = len(schema.CLASS_NAMES)
