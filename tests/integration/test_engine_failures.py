@@ -38,13 +38,13 @@ def write_config(folder: Path, data: Path) -> Path:
 
 
 def java_of(command: Command) -> int | None:
-    """The Java process that Spark's launcher has become."""
+    """The Java process that Spark's launcher has become, not the short one that makes its command line."""
     for pid in command.family():
         try:
             line = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue
-        if b"org.apache.spark.deploy.SparkSubmit" in line:
+        if b"org.apache.spark.deploy.SparkSubmit" in line and b"org.apache.spark.launcher.Main" not in line:
             return pid
     return None
 
