@@ -19,22 +19,28 @@ _SEED = 1
 
 
 def simulated_cutoffs(settings: Settings) -> list[int]:
-    """The hours (since 1970) that training takes for the end of what is known. Raises ConfigError."""
-    return cutoffs(_hour(settings.train_begin), _hour(settings.split), schema.HORIZON_HOURS)
+    """The hours (since 1970) that training takes for the end of what is known, and the split as the last one.
+
+    None at all where the time before the split is too short. Raises ConfigError.
+    """
+    split = _hour(settings.split)
+    simulated = cutoffs(_hour(settings.train_begin), split, schema.HORIZON_HOURS)
+    return [*simulated, split] if simulated else []
 
 
 def simulation_of(settings: Settings, rules: Rules, rule: LabelRule, sketch: Sketch, servers: int) -> Simulation:
     """What the rows of any server are made by: `rules` are the settings', `rule` has the bounds of the run, and
     `sketch` the fleet's peaks."""
-    split = _hour(settings.split)
+    begin, split = _hour(settings.train_begin), _hour(settings.split)
     asked = View(0, 0, 0, rule.name, settings.low_quantile, settings.high_quantile, rule.common)
-    found = tuple(views(sketch, split, asked, _SEED))
+    found = tuple(views(sketch, begin, asked, _SEED))
     return Simulation(
         features=rules.features,
         calendar=rules.calendar,
         views=found,
         draw=Draw(density(found, servers), rules.features.origin, _SEED),
         rule=rule,
+        begin=begin,
         split=split,
         end=_hour(settings.train_end + timedelta(seconds=3_599)),
         every_h=settings.origin_every_hours,

@@ -45,7 +45,11 @@ class Case:
         if 2 * len({row.hour for row in rows}) < window_h:
             return 0
         leads = [self.lead(rows, naive) for naive in range(1, len(self.prior) + 1)]
-        return 1 + leads.index(max(leads)) if max(leads) > self.rule.margin else 0
+        best = 1 + leads.index(max(leads))
+        lately = self.known(origin, self.rule.lately_h)
+        is_known = 2 * len({row.hour for row in lately}) >= self.rule.lately_h
+        has_recovered = is_known and self.lead(lately, best) <= 0
+        return best if max(leads) > self.rule.margin and not has_recovered else 0
 
     def choice(self, origin: int, server: int) -> int:
         """What answers for one server."""

@@ -19,6 +19,7 @@ PRIOR = prior_tables(np.array([[[5, 1, 0], [2, 7, 1], [0, 1, 3]], [[9, 9, 9], [0
 SMALL = GateRule(
     window_h=6,
     margin=0.1,
+    lately_h=2,
     server_window_h=8,
     server_margin=0.05,
     server_rows=3.0,

@@ -28,9 +28,10 @@ class GateRule:
     """When a naive forecast answers, and how probabilities come about; measured in Docs/MONITORING.md.
 
     A naive forecast answers for all servers where, over the last `window_h` hours, its accuracy was higher by more than
-    `margin`; and for one server where it was higher by more than `server_margin` over `server_window_h`, the server's
-    own lead drawn to that of all servers as by `server_rows` rows, if it was ahead over `window_h`, too: not after the
-    model has recovered. Half of the window's hours must be known.
+    `margin`, if it was ahead over the last `lately_h`, too, as far as these are known: not after the model has
+    recovered. It answers for one server where it was higher by more than `server_margin` over `server_window_h`, the
+    server's own lead drawn to that of all servers as by `server_rows` rows, if it was ahead over `window_h`, too. Half
+    of a window's hours must be known.
 
     What a naive forecast's class means is counted over `table_h` hours and `prior_rows` rows like those of the
     training. Weights are of the last `weight_h` hours; before any is known, the model has the share `model_share`.
@@ -38,6 +39,7 @@ class GateRule:
 
     window_h: int = 24
     margin: float = 0.2
+    lately_h: int = 6
     server_window_h: int = 168
     server_margin: float = 0.2
     server_rows: float = 100.0
@@ -94,7 +96,10 @@ def gate_at(origins: Int64s, verified: Verified, prior: Float64s, first_hour: in
     origins = np.unique(origins)
     own = verified.chosen(verified.hours >= first_hour)
     leads, enough = _leads(origins, own, rule.window_h)
-    chosen = np.where(enough & (leads.max(axis=1) > rule.margin), 1 + leads.argmax(axis=1), _MODEL)
+    lately, is_known = _leads(origins, own, rule.lately_h)
+    best, rows = leads.argmax(axis=1), np.arange(len(origins))
+    is_better = (leads[rows, best] > rule.margin) & ((lately[rows, best] > 0) | ~is_known)
+    chosen = np.where(enough & is_better, 1 + best, _MODEL)
     longer, _ = _leads(origins, own, rule.server_window_h)
     tables = _tables(origins, verified, prior, rule)
     return Gate(origins, chosen, longer, tables, _weights(origins, verified, own, (prior, rule)))

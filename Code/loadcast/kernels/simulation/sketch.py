@@ -19,9 +19,10 @@ _BINS = 1 << (63 - _DROPPED_BITS)
 
 @dataclass(frozen=True)
 class Sketch:
-    """Counts of observed hourly peaks before each of c `cutoffs` (hours since 1970, ascending).
+    """Counts of observed hourly peaks between c `cutoffs` (hours since 1970, ascending), and before the first.
 
-    `counts` is of (how many of the cutoffs are not after the hour) · _BINS + bin.
+    The last one is where the test period begins: no hour after it is counted. `counts` is of (how many of the cutoffs
+    are not after the hour) · _BINS + bin.
     """
 
     cutoffs: tuple[int, ...]
@@ -57,10 +58,17 @@ class Sketch:
 
     def before(self, cutoff: int) -> Peaks:
         """The peaks of the hours before one of the cutoffs."""
-        end = (self.cutoffs.index(cutoff) + 1) * _BINS
+        return self._peaks(0, self.cutoffs.index(cutoff) + 1)
+
+    def since(self, cutoff: int) -> Peaks:
+        """The peaks of the hours from one of the cutoffs on."""
+        return self._peaks(self.cutoffs.index(cutoff) + 1, len(self.cutoffs))
+
+    def _peaks(self, first: int, end: int) -> Peaks:
+        """The peaks of some of the times between cutoffs, counted from the one before the first."""
         counts: Counter[int] = Counter()
         for cell, number in self.counts.items():
-            if cell < end:
+            if first * _BINS <= cell < end * _BINS:
                 counts[cell % _BINS] += number
         bins = np.array(sorted(counts), dtype=np.int64)
         return Peaks(bins, np.array([counts[one] for one in bins.tolist()], dtype=np.int64))
@@ -87,6 +95,11 @@ class Peaks:
     def share(self, bound: float) -> float:
         """Which share of them is not above a bound, by the middles of their bins. There must be peaks."""
         return float(self.numbers[_middles(self.bins) <= bound].sum()) / self.total
+
+    def classes(self, low: float, high: float) -> Int64s:
+        """How many are low, medium and high by two bounds, (3,)."""
+        label = np.searchsorted([low, high], _middles(self.bins), side="left")
+        return np.bincount(label, self.numbers, minlength=3).astype(np.int64)
 
 
 def _bins(peaks: Float64s) -> Int64s:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from loadcast.kernels.features import FeatureRows, FeatureSet, relative_table
 from loadcast.kernels.features.feature_set import Origin
 from loadcast.kernels.grid import Grid, hours_of
 from loadcast.kernels.labels import LabelRule
+from loadcast.kernels.simulation.backwards import Turned, backwards
 from loadcast.kernels.simulation.draw import Draw
 from loadcast.kernels.simulation.views import View
 
@@ -23,8 +25,8 @@ from loadcast.kernels.simulation.views import View
 class Simulation:
     """What rows are made of any server: `views` of the past by `draw`, and the test period by the run's own `rule`.
 
-    The test period goes from `split` to before `end` (hours since 1970); forecasts are made every `every_h` hours, the
-    first an hour before it.
+    The training period goes from `begin` to before `split`, the test period from there to before `end` (hours since
+    1970); forecasts are made every `every_h` hours, the first an hour before it.
     """
 
     features: FeatureSet
@@ -32,6 +34,7 @@ class Simulation:
     views: tuple[View, ...]
     draw: Draw
     rule: LabelRule
+    begin: int
     split: int
     end: int
     every_h: int
@@ -43,14 +46,18 @@ class Simulation:
 
     def training_tables(self, grid: Grid) -> Iterator[pa.Table]:
         """The training rows, view by view."""
-        for view in self.views:
-            near = between(grid, view.begin - self.features.look_back_h, view.end)
-            if near is not None:
-                yield self._table(near, self.draw.rows(near, view), view.rule(grid), view.begin)
+        for _, alike in groupby(self.views, key=lambda view: (view.is_backwards, view.begin, view.end)):
+            first, *others = alike
+            seen = backwards(grid, first.begin, self._turned) if first.is_backwards else grid
+            near = None if seen is None else between(seen, first.begin - self.features.look_back_h, first.end)
+            if seen is None or near is None:
+                continue
+            for view in (first, *others):
+                yield self._table(near, self.draw.rows(near, view), view.rule(seen), view)
 
     def test_table(self, grid: Grid) -> pa.Table:
         """The rows to score the test period by."""
-        return self._table(grid, self._tested(grid), self.rule, self.split)
+        return self._table(grid, self._tested(grid), self.rule)
 
     def times_forecast(self, rows: pa.Table) -> Int64s:
         """How often the hour of each of some rows of test_table is forecast from origins all of whose hours are tested.
@@ -67,9 +74,16 @@ class Simulation:
         """Hours that forecasts are made at: only those whose hours to come all lie in the test period."""
         return np.arange(self.split - 1, self.end - schema.HORIZON_HOURS, self.every_h)
 
-    def _table(self, grid: Grid, chosen: tuple[Int64s, Int64s], rule: LabelRule, known_until: int) -> pa.Table:
+    @property
+    def _turned(self) -> Turned:
+        return Turned(self.begin, self.split, self.calendar.holidays)
+
+    def _table(self, grid: Grid, chosen: tuple[Int64s, Int64s], rule: LabelRule, view: View | None = None) -> pa.Table:
+        """Rows of a view, or of the test period."""
         slots, origins = chosen
-        return relative_table(self.features, FeatureRows(grid, slots, origins, self.calendar, rule), known_until)
+        calendar = replace(self.calendar, holidays=frozenset()) if view and view.is_backwards else self.calendar
+        known_until = view.begin if view else self.split
+        return relative_table(self.features, FeatureRows(grid, slots, origins, calendar, rule), known_until)
 
     def _tested(self, grid: Grid) -> tuple[Int64s, Int64s]:
         """Slots and origins of the test period's rows, by server, origin and hour."""
