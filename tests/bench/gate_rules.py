@@ -17,6 +17,7 @@ from loadcast.settings import load_settings
 OTHERS = {
     "window_h": (12, 18, 24, 30, 36, 48),
     "margin": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35),
+    "lately_h": (3, 12, 24),  # the last is that of window_h, so no look of its own
     "server_margin": (0.05, 0.1, 0.15, 0.2, 0.25, 1.0),
     "server_rows": (25.0, 50.0, 100.0, 400.0),
     "table_h": (24, 48, 72, 120),

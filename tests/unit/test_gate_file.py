@@ -25,6 +25,7 @@ from loadcast.artefacts.info import Info
 from loadcast.errors import ArtefactError
 from loadcast.serving import gate_file
 from loadcast.serving.gate_file import LiveGate
+from loadcast.serving.looks import LOOK_EVERY_S
 from loadcast.system import small_files
 from loadcast.system.small_files import replace_file
 from published import hourly_statistics, publish
@@ -300,7 +301,7 @@ def test_a_service_follows_its_gate_file(tmp_path: Path) -> None:
         assert answered_by() == {names[1]}
         for change in (lambda: answer_by(names[2]), lambda: write(path, b"\xff"), path.unlink):
             change()
-            time.sleep(gate_file.LOOK_EVERY_S + 0.1)
+            time.sleep(LOOK_EVERY_S + 0.1)
             assert answered_by() == {names[2]}
         text = requests.get(f"{url}/metrics", timeout=20).text
         assert f'loadcast_gate_info{{model="{info.model_version}",run="run"}} 1.0' in text

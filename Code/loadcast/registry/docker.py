@@ -10,7 +10,7 @@ from loadcast.errors import ConfigError, EnvironmentNotReadyError, ServiceError
 from loadcast.registry.images import KEY_FILE, USER
 from loadcast.registry.programs import completed, output_of, require_program
 from loadcast.registry.service import Layout, Service, check_port, free_port, is_ready, memory_bytes, wait_ready
-from loadcast.serving.keys import LOOK_EVERY_S
+from loadcast.serving.looks import LOOK_EVERY_S
 
 _PREFIX = "loadcast-service-"
 _STOP_S = 40

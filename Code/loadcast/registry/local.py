@@ -19,7 +19,8 @@ from loadcast.errors import ServiceError
 from loadcast.registry.documents import Kept, Text, read_document, write_document
 from loadcast.registry.manifests import MODEL, SERVICE
 from loadcast.registry.service import Layout, Service, check_port, free_port, is_ready, wait_ready
-from loadcast.serving.keys import KEY_VARIABLE, LOOK_EVERY_S
+from loadcast.serving.keys import KEY_VARIABLE
+from loadcast.serving.looks import LOOK_EVERY_S
 
 _PROC = Path("/proc")
 #: Seconds for requests under way, before a service is killed.

@@ -21,10 +21,9 @@ from loadcast.errors import ArtefactError, ConfigError
 from loadcast.logs.events import SERVICE, log_event
 from loadcast.secrets import shown
 from loadcast.serving.answering import GateInUse, check_gate, check_gateable, warn_ignored, why_ignored
+from loadcast.serving.looks import Looks
 from loadcast.system.small_files import read_small_file
 
-#: The file is looked at so often at most, as the service is asked.
-LOOK_EVERY_S = 1.0
 _Identity = tuple[int, ...]
 
 
@@ -75,7 +74,7 @@ class LiveGate:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path, self._clock = path, clock
+        self._path = path
         try:
             self._newest, self._seen = _read(path)
         except (OSError, ValueError) as error:
@@ -85,8 +84,7 @@ class LiveGate:
         # What is wrong with the file now, and with what was read of it last.
         self._fault = self._fault_of_seen = ""
         self._ignored: HeldGate | None = None
-        self._next_look_s = clock() + LOOK_EVERY_S
-        self._looking, self._choosing = threading.Lock(), threading.Lock()
+        self._looks, self._choosing = Looks(self._look, clock), threading.Lock()
 
     def check(self, info: Info) -> None:
         """Raise ConfigError where no gate could fit this model; where the file does not, that is warned of now."""
@@ -95,12 +93,7 @@ class LiveGate:
 
     def state(self, info: Info) -> GateState:
         """What counts for this model. Any thread may ask; the file is looked at once a second at most."""
-        if self._clock() >= self._next_look_s and self._looking.acquire(blocking=False):
-            try:
-                self._look()
-            finally:
-                self._next_look_s = self._clock() + LOOK_EVERY_S
-                self._looking.release()
+        self._looks.look_if_due()
         choice = self._choice
         if choice is None or not choice.is_of(self._newest, info):
             with self._choosing:

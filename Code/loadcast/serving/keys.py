@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import stat
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from pathlib import Path
 from loadcast.errors import ConfigError
 from loadcast.logs.events import SERVICE, log_event
 from loadcast.secrets import shown
+from loadcast.serving.looks import LOOK_EVERY_S, Looks
 from loadcast.system.small_files import read_small_file
 
 KEY_VARIABLE = "LOADCAST_SERVICE_KEY"
@@ -31,8 +31,6 @@ _RANDOM_BYTES = 32
 _PREFIX = b"sha256:"
 _DIGEST = re.compile(rb"sha256:([0-9A-Fa-f]{64})")
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
-#: A file is looked at so often at most, as the service is asked.
-LOOK_EVERY_S = 1.0
 _WANTED = "wanted one or two lines of visible ASCII, each a key or sha256:<64 hexadecimal digits> of one"
 _OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -77,26 +75,19 @@ class KeyFile:
 
     def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = time.monotonic) -> None:
         self._path = Path(path)
-        self._clock = clock
         content, self._inode = _content(path)
         self._keys = Keys.parse(content, f"key file {path}")
         # Digests: the keys themselves are not kept.
         self._seen, self._pending = sha256(content).digest(), b""
         self._warned = ""
-        self._next_look_s = clock() + LOOK_EVERY_S
-        self._looking = threading.Lock()
+        self._looks = Looks(self._look, clock)
 
     def __repr__(self) -> str:
         return f"KeyFile({shown(self._path)!r})"
 
     def current(self) -> Keys:
         """The keys; the file is looked at once a second at most. Any thread may ask, and none waits for another."""
-        if self._clock() >= self._next_look_s and self._looking.acquire(blocking=False):
-            try:
-                self._look()
-            finally:
-                self._next_look_s = self._clock() + LOOK_EVERY_S
-                self._looking.release()
+        self._looks.look_if_due()
         return self._keys
 
     def _look(self) -> None:

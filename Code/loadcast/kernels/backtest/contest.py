@@ -102,7 +102,7 @@ def _measured(sums: Float64s, drawn: Float64s, values: slice, margin: float) -> 
     `sums` are by unit, `drawn` those of units drawn anew.
     """
     challenger, champion = (sums[:, values].sum(axis=0) / sums[:, _ROWS].sum()).tolist()
-    low, high = interval((drawn[:, values] @ np.array([1.0, -1.0])) / drawn[:, _ROWS])
+    low, high = interval(np.subtract(*drawn[:, values].T) / drawn[:, _ROWS])
     worst, best = sorted((low / margin, high / margin))
     gain = (challenger - champion) / margin
     return {
